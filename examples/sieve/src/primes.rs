@@ -131,7 +131,12 @@ mod tests {
 
     #[test]
     fn segment_borders_lose_nothing() {
-        for bound in [2 * SEGMENT - 1, 2 * SEGMENT, 2 * SEGMENT + 1, 4 * SEGMENT + 2] {
+        for bound in [
+            2 * SEGMENT - 1,
+            2 * SEGMENT,
+            2 * SEGMENT + 1,
+            4 * SEGMENT + 2,
+        ] {
             let one = count_below(bound, 1).unwrap();
             assert_eq!(count_below(bound, 3).unwrap(), one, "below {bound}");
             assert_eq!(one, odd_primes_up_to(bound - 1).len() as u64 + 1);
