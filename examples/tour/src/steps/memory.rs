@@ -83,9 +83,10 @@ pub fn walk(report: &mut Report) {
             .filter_map(|thing| thing.downcast_ref::<u8>())
             .sum::<u8>();
         ensure_eq!(bytes, 3);
-        let add: Box<dyn Fn(i32) -> Box<dyn Fn(i32) -> i32>> =
-            Box::new(|a| Box::new(move |b| a + b));
-        ensure_eq!(add(1)(2), 3);
+        let adders = [1, 2].map(|a| move |b: i32| a + b);
+        let boxed: Vec<Box<dyn Fn(i32) -> i32>> =
+            adders.into_iter().map(|f| Box::new(f) as _).collect();
+        ensure_eq!(boxed.iter().fold(3, |sum, add| add(sum)), 6);
         fine()
     });
 }
