@@ -1,0 +1,194 @@
+//! What can keep an image from booting, each with its one line for the user.
+
+/// Why the loader gives up. The line that [`Problem::describe`] writes says what is wrong and what
+/// to do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Problem {
+    /// The boot information lacks what the loader needs; the text names it.
+    BootInformation(&'static str),
+    /// No multiboot module was passed.
+    NoImage,
+    /// More than one multiboot module was passed.
+    ManyImages,
+    /// A port number on the command line cannot be read; the text names the option.
+    Port(&'static str),
+    /// The command line is not UTF-8 or lies too high.
+    CommandLine(&'static str),
+    /// The module does not start like an ELF file.
+    NotElf,
+    /// The ELF file breaks off or contradicts itself; the text says where.
+    Malformed(&'static str),
+    /// An ELF file for another processor: the `e_machine` number.
+    Machine(u16),
+    /// A 32-bit or big-endian ELF file.
+    Format(&'static str),
+    /// A sound ELF file that is no image: no hermit-entry note, or linked for another system.
+    Foreign(&'static str),
+    /// The note asks for another version of hermit-entry.
+    EntryVersion(u8),
+    /// The image's addresses are outside of what the loader can map.
+    Addresses,
+    /// No free range of memory is large enough, in bytes.
+    TooLarge {
+        /// What the image needs in one piece.
+        needed: u64,
+        /// The largest free piece.
+        largest: u64,
+    },
+    /// A relocation that the loader does not know: the `R_X86_64_*` number.
+    Relocation(u32),
+}
+
+impl Problem {
+    /// Writes the line for the user, without its line break, piece by piece.
+    ///
+    /// This does without `core::fmt`, which would be a third of the loader's size.
+    pub fn describe(&self, write: &mut dyn FnMut(&str)) {
+        write("skete-loader: ");
+        match *self {
+            Self::BootInformation(what) => {
+                write("the boot information is unusable (");
+                write(what);
+                write("): boot the loader with `qemu-system-x86_64 -kernel LOADER -initrd IMAGE`");
+            }
+            Self::NoImage => {
+                write("there is no image: pass it with `-initrd IMAGE`");
+            }
+            Self::ManyImages => {
+                write(
+                    "more than one image was passed: pass one, and write a comma in its path twice",
+                );
+            }
+            Self::Port(option) => {
+                write("the option `");
+                write(option);
+                write("` needs an I/O port number from 1 to 65535, like 0xe9");
+            }
+            Self::CommandLine(why) => {
+                write("the command line ");
+                write(why);
+            }
+            Self::NotElf => {
+                write("the image is not an ELF file: ");
+                write(REBUILD);
+            }
+            Self::Malformed(why) => {
+                write("the image is damaged (");
+                write(why);
+                write("): ");
+                write(REBUILD);
+            }
+            Self::Machine(machine) => {
+                write("the image is built for another processor (ELF machine ");
+                write_number(u64::from(machine), write);
+                write("), not for x86-64: ");
+                write(REBUILD);
+            }
+            Self::Format(what) => {
+                write("the image is a ");
+                write(what);
+                write(" ELF file, not a 64-bit x86-64 one: ");
+                write(REBUILD);
+            }
+            Self::Foreign(why) => {
+                write("the file is a program for another system, not a bootable image (");
+                write(why);
+                write("): ");
+                write(REBUILD);
+            }
+            Self::EntryVersion(version) => {
+                write("the image speaks hermit-entry version ");
+                write_number(u64::from(version), write);
+                write(", this loader version ");
+                write_number(u64::from(crate::image::ENTRY_VERSION), write);
+                write(": build image and loader from the same release");
+            }
+            Self::Addresses => {
+                write(
+                    "the image is linked outside of the addresses from 2 MiB to 1 GiB that the \
+                     loader maps: link it at 0x200000, or make it relocatable",
+                );
+            }
+            Self::TooLarge { needed, largest } => {
+                write("the image does not fit: it needs ");
+                write_number(needed.div_ceil(1024), write);
+                write(" KiB of memory in one piece, the largest free one has ");
+                write_number(largest / 1024, write);
+                write(" KiB: give the machine more memory");
+            }
+            Self::Relocation(kind) => {
+                write("the image has a relocation of kind ");
+                write_number(u64::from(kind), write);
+                write(", which the loader does not know: link the image statically");
+            }
+        }
+    }
+}
+
+/// What to do about most broken images.
+const REBUILD: &str = "pass an image that `cargo xtask build` has made";
+
+/// Writes a number in decimal.
+pub fn write_number(number: u64, write: &mut dyn FnMut(&str)) {
+    let mut digits = [b'0'; 20];
+    let mut rest = number;
+    let mut start = digits.len();
+    for (index, digit) in digits.iter_mut().enumerate().rev() {
+        // A remainder below ten fits a byte.
+        *digit = b'0' + (rest % 10) as u8;
+        rest /= 10;
+        start = index;
+        if rest == 0 {
+            break;
+        }
+    }
+    let text = digits.get(start..).unwrap_or_default();
+    write(core::str::from_utf8(text).unwrap_or_default());
+}
+
+#[cfg(test)]
+mod tests {
+    extern crate std;
+
+    use super::*;
+    use std::string::{String, ToString};
+
+    fn line(problem: Problem) -> String {
+        let mut text = String::new();
+        problem.describe(&mut |part| text.push_str(part));
+        text
+    }
+
+    #[test]
+    fn numbers_are_decimal() {
+        for number in [0, 9, 10, 65535, u64::MAX] {
+            let mut text = String::new();
+            write_number(number, &mut |part| text.push_str(part));
+            assert_eq!(text, number.to_string());
+        }
+    }
+
+    #[test]
+    fn sizes_are_rounded_so_that_the_line_is_true() {
+        let text = line(Problem::TooLarge {
+            needed: 2049,
+            largest: 2047,
+        });
+        assert!(
+            text.contains("needs 3 KiB") && text.contains("has 1 KiB"),
+            "{text}"
+        );
+    }
+
+    #[test]
+    fn every_line_is_one_line() {
+        for problem in [
+            Problem::NoImage,
+            Problem::NotElf,
+            Problem::Addresses,
+            Problem::Machine(183),
+        ] {
+            assert!(!line(problem).contains('\n'));
+        }
+    }
+}
