@@ -1,0 +1,237 @@
+//! Checks the allocator. Needs 48 MiB of memory; the last checks go through far more in total.
+
+use std::alloc::{Layout, alloc, alloc_zeroed, dealloc, realloc};
+use std::io;
+use std::process::ExitCode;
+use std::sync::mpsc;
+use std::thread;
+
+use check::Numbers;
+
+const MIB: usize = 1 << 20;
+
+fn main() -> ExitCode {
+    check::walk(
+        &[
+            ("blocks of every size do not overlap", sizes),
+            ("every alignment up to 1 MiB is kept", alignment),
+            ("growing and shrinking keeps the content", reallocation),
+            ("zeroed memory is zero", zeroed),
+            ("a million small blocks", small),
+            ("memory freed by another thread", other_thread),
+            ("threads allocate at the same time", threads),
+            ("gaps are joined again", gaps),
+            ("2 GiB in total, a piece at a time", given_back),
+            ("more than there is fails, then all is well", exhaustion),
+        ],
+        std::env::args().nth(1).as_deref(),
+    )
+}
+
+/// A block that is filled with its own mark and looks at it before it goes.
+struct Marked(Vec<u8>, u8);
+
+impl Marked {
+    fn new(length: usize, mark: u8) -> Marked {
+        Marked(vec![mark; length], mark)
+    }
+}
+
+impl Drop for Marked {
+    fn drop(&mut self) {
+        assert!(
+            self.0.iter().all(|&byte| byte == self.1),
+            "a block was overwritten"
+        );
+    }
+}
+
+fn churn(seed: u64, rounds: usize) {
+    let mut numbers = Numbers::new(seed);
+    let mut blocks = Vec::new();
+    for round in 0..rounds {
+        if blocks.len() > 200 || (!blocks.is_empty() && numbers.below(3) == 0) {
+            blocks.swap_remove(numbers.below(blocks.len()));
+        } else {
+            let length = match numbers.below(10) {
+                0..8 => numbers.below(512),
+                8 => numbers.below(8 << 10),
+                _ => numbers.below(100 << 10),
+            };
+            blocks.push(Marked::new(length, round as u8));
+        }
+    }
+}
+
+fn sizes() -> io::Result<()> {
+    churn(1, 20_000);
+    Ok(())
+}
+
+fn alignment() -> io::Result<()> {
+    for shift in 0..=20 {
+        for size in [1, 100, 5_000] {
+            let layout = Layout::from_size_align(size, 1 << shift).map_err(io::Error::other)?;
+            // SAFETY: the size is not zero.
+            let blocks = [(); 3].map(|()| unsafe { alloc(layout) });
+            for block in blocks {
+                assert!(!block.is_null(), "no block of {layout:?}");
+                assert!(
+                    block.addr().is_multiple_of(layout.align()),
+                    "{block:?} for {layout:?}"
+                );
+                // SAFETY: a block of at least `size` bytes, which nobody else uses.
+                unsafe { block.write_bytes(1, size) };
+            }
+            for block in blocks {
+                // SAFETY: allocated above with this layout, not used after this.
+                unsafe { dealloc(block, layout) };
+            }
+        }
+    }
+    Ok(())
+}
+
+fn reallocation() -> io::Result<()> {
+    for align in [1, 64, 4096] {
+        let mut layout = Layout::from_size_align(16, align).map_err(io::Error::other)?;
+        // SAFETY: the size is not zero.
+        let mut block = unsafe { alloc(layout) };
+        assert!(!block.is_null());
+        // SAFETY: the block is 16 bytes long.
+        unsafe { block.write_bytes(7, 16) };
+        for size in [17, 4_000, 5_000, 100_000, 2 * MIB, 5_000, 16] {
+            // SAFETY: the block was allocated with this layout, and the new size is not zero.
+            block = unsafe { realloc(block, layout, size) };
+            assert!(!block.is_null() && block.addr().is_multiple_of(align));
+            layout = Layout::from_size_align(size, align).map_err(io::Error::other)?;
+            // SAFETY: the first 16 bytes were written and every size is at least 16.
+            let start = unsafe { std::slice::from_raw_parts(block, 16) };
+            assert_eq!(start, [7; 16]);
+        }
+        // SAFETY: allocated with this layout, not used after this.
+        unsafe { dealloc(block, layout) };
+    }
+    let mut list = Vec::new();
+    for i in 0..1_000_000_u32 {
+        list.push(i);
+    }
+    assert!(list.iter().copied().eq(0..1_000_000));
+    list.truncate(1_000);
+    list.shrink_to_fit();
+    assert!(list.into_iter().eq(0..1_000));
+    Ok(())
+}
+
+fn zeroed() -> io::Result<()> {
+    for size in [1, 63, 64, 4_096, 70_000, MIB, 12 * MIB] {
+        let layout = Layout::from_size_align(size, 16).map_err(io::Error::other)?;
+        for _ in 0..3 {
+            // SAFETY: the size is not zero.
+            let block = unsafe { alloc_zeroed(layout) };
+            assert!(!block.is_null(), "no {size} bytes");
+            // SAFETY: zeroed memory of this size, which nobody else uses.
+            let bytes = unsafe { std::slice::from_raw_parts_mut(block, size) };
+            assert!(
+                bytes.iter().all(|&byte| byte == 0),
+                "{size} bytes were not zero"
+            );
+            bytes.fill(0xff);
+            // SAFETY: allocated above with this layout, not used after this.
+            unsafe { dealloc(block, layout) };
+        }
+    }
+    Ok(())
+}
+
+fn small() -> io::Result<()> {
+    let mut boxes = Vec::with_capacity(100_000);
+    for round in 0..10_u64 {
+        boxes.extend((0..100_000).map(|i| Box::new(i ^ round)));
+        let sum = boxes.iter().map(|value| **value ^ round).sum::<u64>();
+        assert_eq!(sum, 99_999 * 100_000 / 2);
+        boxes.clear();
+    }
+    Ok(())
+}
+
+fn other_thread() -> io::Result<()> {
+    let (sender, receiver) = mpsc::sync_channel(16);
+    let sink = thread::spawn(move || {
+        receiver
+            .into_iter()
+            .map(|block: Marked| block.0.len())
+            .sum::<usize>()
+    });
+    let mut numbers = Numbers::new(2);
+    let mut sent = 0;
+    for i in 0..5_000 {
+        let length = numbers.below(20_000);
+        sent += length;
+        sender
+            .send(Marked::new(length, i as u8))
+            .map_err(io::Error::other)?;
+    }
+    drop(sender);
+    assert_eq!(sink.join().ok(), Some(sent));
+    Ok(())
+}
+
+fn threads() -> io::Result<()> {
+    thread::scope(|scope| {
+        for seed in 10..14 {
+            scope.spawn(move || churn(seed, 5_000));
+        }
+    });
+    Ok(())
+}
+
+fn gaps() -> io::Result<()> {
+    let mut blocks = (0..1_500)
+        .map(|i| Some(Marked::new(16 << 10, i as u8)))
+        .collect::<Vec<_>>();
+    for block in blocks.iter_mut().step_by(2) {
+        *block = None;
+    }
+    for block in blocks.iter_mut().skip(1).step_by(2) {
+        *block = None;
+    }
+    drop(Marked::new(24 * MIB, 1));
+    Ok(())
+}
+
+fn given_back() -> io::Result<()> {
+    let mut numbers = Numbers::new(3);
+    let mut total = 0;
+    while total < 2 << 30 {
+        let length = 4 * MIB + numbers.below(16 * MIB);
+        let mut block = Vec::<u8>::new();
+        block.try_reserve_exact(length).map_err(io::Error::other)?;
+        // One byte in each page is enough to need the page.
+        block.resize(1, 1);
+        let spare = block.spare_capacity_mut();
+        for byte in spare.iter_mut().step_by(4096) {
+            byte.write(1);
+        }
+        total += length;
+    }
+    Ok(())
+}
+
+fn exhaustion() -> io::Result<()> {
+    // On a host with more memory than this the loop ends by itself.
+    for _ in 0..2 {
+        let mut blocks = Vec::new();
+        for _ in 0..128 {
+            let mut block = Vec::<u8>::new();
+            if block.try_reserve_exact(MIB).is_err() {
+                break;
+            }
+            block.resize(MIB, 1);
+            blocks.push(block);
+        }
+        assert!(blocks.len() >= 16, "only {} MiB", blocks.len());
+    }
+    drop(Marked::new(16 * MIB, 1));
+    Ok(())
+}
