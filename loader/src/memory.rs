@@ -134,9 +134,9 @@ mod tests {
     fn only_whole_pages_count() {
         let mut memory = Memory::new();
         memory.insert(0x10..0x3ff0).unwrap();
-        assert_eq!(memory.ranges().collect::<Vec<_>>(), [0x1000..0x3000]);
+        assert!(memory.ranges().eq(core::iter::once(0x1000..0x3000)));
         memory.remove(0x1fff..0x2000).unwrap();
-        assert_eq!(memory.ranges().collect::<Vec<_>>(), [0x2000..0x3000]);
+        assert!(memory.ranges().eq(core::iter::once(0x2000..0x3000)));
     }
 
     #[test]

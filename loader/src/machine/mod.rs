@@ -8,7 +8,6 @@ use core::ops::Range;
 use core::ptr::NonNull;
 use core::slice;
 
-use hermit_entry::Entry;
 use hermit_entry::boot_info::{
     BootInfo, HardwareInfo, LoadInfo, PlatformInfo, RawBootInfo, SerialPortBase, TlsInfo,
 };
@@ -28,13 +27,11 @@ static mut KERNEL_INFORMATION: KernelInformation = KernelInformation::EMPTY;
 
 /// Called by the 32-bit entry, in long mode, with the first GiB mapped identically.
 extern "C" fn start(information: u32) -> ! {
-    // SAFETY: the entry has checked that a multiboot boot loader passed this address.
-    let result = unsafe { bytes(information, INFORMATION_SIZE as u32) };
     let mut console = Console::default();
-    let result = result.and_then(|raw| {
-        let raw = raw.first_chunk().ok_or(OUTSIDE)?;
-        load(raw, &mut console)
-    });
+    // SAFETY: the entry has checked that a multiboot boot loader passed this address.
+    let raw = unsafe { bytes(information, INFORMATION_SIZE as u32) };
+    let raw = raw.and_then(|raw| raw.first_chunk().ok_or(OUTSIDE));
+    let result = raw.and_then(|raw| load(raw, &mut console));
     match result {
         // SAFETY: `load` has put the image there, with page tables that map it.
         Ok(jump) => unsafe { jump.take() },
@@ -52,9 +49,8 @@ impl Jump {
     /// Enters the image. The stack starts anew.
     ///
     /// # Safety
-    /// The entry point must be mapped code of type [`Entry`].
+    /// The entry point must be mapped code of type [`hermit_entry::Entry`].
     unsafe fn take(self) -> ! {
-        const _: Option<Entry> = None;
         // SAFETY: the caller vouches for the entry point; the boot information is static.
         unsafe { entry::enter(self.entry, self.boot_info.as_ptr()) }
     }
@@ -182,8 +178,9 @@ fn load(raw: &[u8; INFORMATION_SIZE], console: &mut Console) -> Result<Jump, Pro
                 .map_err(|_| OUTSIDE)?,
         },
     };
+    let place = &raw mut BOOT_INFO;
     // SAFETY: as above.
-    let boot_info = unsafe { &mut *(&raw mut BOOT_INFO) }.insert(boot_info.into());
+    let boot_info = unsafe { &mut *place }.insert(boot_info.into());
     Ok(Jump {
         entry: image.entry.wrapping_add(base),
         boot_info: NonNull::from(boot_info),
@@ -221,7 +218,7 @@ fn shadow(pages: &Range<u64>, placement: Placement) {
     entry::flush();
 }
 
-#[panic_handler]
+#[cfg_attr(target_os = "none", panic_handler)]
 fn panic(info: &core::panic::PanicInfo<'_>) -> ! {
     Console::default().bug(info.location())
 }
