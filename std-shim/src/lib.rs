@@ -1,0 +1,2 @@
+//! The C interface that Rust's standard library calls.
+#![no_std]

@@ -1,0 +1,1 @@
+//! Counts guest instructions.

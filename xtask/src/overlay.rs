@@ -1,0 +1,139 @@
+//! Our changes to Rust's standard library, applied to a copy of its source.
+//!
+//! A change names an exact piece of text, its anchor, which has to occur exactly once in its file.
+//! When a new Rust release moves the anchor, setting up fails and says which one: a change is never
+//! lost in silence, and never lands in a wrong place.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, bail};
+use serde::Deserialize;
+
+use crate::toolchain::Release;
+
+/// One file of changes (`std-shim/std/*.toml`).
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Changes {
+    /// The file to change, below `library/`.
+    file: PathBuf,
+    /// The changes, in their order.
+    change: Vec<Change>,
+}
+
+/// One change.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Change {
+    /// Why the library has to differ here.
+    #[serde(rename = "reason")]
+    _reason: String,
+    /// The text that is replaced; it occurs exactly once.
+    anchor: String,
+    /// The text that takes its place.
+    replacement: String,
+}
+
+/// Applies every change file in `changes` to the copy of the library in `library`.
+pub fn apply(changes: &Path, library: &Path, release: Release) -> Result<()> {
+    let mut files = Vec::new();
+    for entry in fs::read_dir(changes).with_context(|| format!("cannot list {}", changes.display()))? {
+        let path = entry?.path();
+        if path.extension().is_some_and(|extension| extension == "toml") {
+            files.push(path);
+        }
+    }
+    files.sort();
+    for file in files {
+        let text = fs::read_to_string(&file).with_context(|| format!("cannot read {}", file.display()))?;
+        let changes: Changes =
+            toml::from_str(&text).with_context(|| format!("{} is not a file of changes", file.display()))?;
+        let target = library.join(&changes.file);
+        let source = fs::read_to_string(&target).with_context(|| {
+            format!("{} changes {}, which Rust {release} does not have", file.display(), changes.file.display())
+        })?;
+        let changed = changes
+            .apply(&source)
+            .with_context(|| format!("{} does not fit library/{} of Rust {release}", file.display(), changes.file.display()))?;
+        fs::write(&target, changed).with_context(|| format!("cannot write {}", target.display()))?;
+    }
+    Ok(())
+}
+
+impl Changes {
+    fn apply(&self, source: &str) -> Result<String> {
+        let mut text = source.to_owned();
+        for change in &self.change {
+            match text.matches(&change.anchor).count() {
+                1 => text = text.replacen(&change.anchor, &change.replacement, 1),
+                count => bail!("this anchor occurs {count} times instead of once:\n{}", change.anchor.trim_end()),
+            }
+        }
+        Ok(text)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const CHANGES: &str = r#"
+        file = "std/src/lib.rs"
+
+        [[change]]
+        reason = "two is more"
+        anchor = "fn one() {}"
+        replacement = "fn two() {}"
+    "#;
+
+    fn library(source: &str) -> Result<tempfile::TempDir> {
+        let dir = tempfile::tempdir()?;
+        fs::create_dir_all(dir.path().join("changes"))?;
+        fs::create_dir_all(dir.path().join("library/std/src"))?;
+        fs::write(dir.path().join("library/std/src/lib.rs"), source)?;
+        fs::write(dir.path().join("changes/lib.toml"), CHANGES)?;
+        Ok(dir)
+    }
+
+    fn apply_to(source: &str) -> Result<String> {
+        let dir = library(source)?;
+        apply(&dir.path().join("changes"), &dir.path().join("library"), "1.96.0".parse()?)?;
+        Ok(fs::read_to_string(dir.path().join("library/std/src/lib.rs"))?)
+    }
+
+    #[test]
+    fn an_anchor_is_replaced() -> Result<()> {
+        assert_eq!(apply_to("// a\nfn one() {}\n// b\n")?, "// a\nfn two() {}\n// b\n");
+        Ok(())
+    }
+
+    #[test]
+    fn a_moved_anchor_is_an_error_that_names_everything() {
+        for (source, count) in [("fn three() {}", "0 times"), ("fn one() {} fn one() {}", "2 times")] {
+            let error = apply_to(source).err().map(|error| format!("{error:#}")).unwrap_or_default();
+            for part in ["lib.toml", "library/std/src/lib.rs", "1.96.0", "fn one() {}", count] {
+                assert!(error.contains(part), "{part}: {error}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_missing_file_is_an_error() -> Result<()> {
+        let dir = library("")?;
+        fs::remove_file(dir.path().join("library/std/src/lib.rs"))?;
+        let result = apply(&dir.path().join("changes"), &dir.path().join("library"), "1.96.0".parse()?);
+        assert!(result.is_err_and(|error| error.to_string().contains("does not have")));
+        Ok(())
+    }
+
+    #[test]
+    fn the_projects_own_changes_are_well_formed() -> Result<()> {
+        for entry in fs::read_dir(crate::paths::root().join("std-shim/std"))? {
+            let text = fs::read_to_string(entry?.path())?;
+            let changes: Changes = toml::from_str(&text)?;
+            assert!(changes.change.iter().all(|change| !change.anchor.trim().is_empty()));
+        }
+        Ok(())
+    }
+}

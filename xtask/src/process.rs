@@ -1,0 +1,65 @@
+//! Starting other programs.
+
+use std::ffi::OsStr;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+
+use anyhow::{Context, Result, bail};
+
+/// Where `PATH` finds a program.
+pub fn which(name: impl AsRef<Path>) -> Option<PathBuf> {
+    use rustix::fs::{Access, access};
+    let path = std::env::var_os("PATH")?;
+    std::env::split_paths(&path)
+        .map(|dir| dir.join(name.as_ref()))
+        .find(|file| file.is_file() && access(file, Access::EXEC_OK).is_ok())
+}
+
+/// Runs a command to its end and gives its standard output; an error names the command and ends
+/// with what it wrote.
+pub fn output(command: &mut Command) -> Result<String> {
+    let Output { status, stdout, stderr } =
+        command.stdin(Stdio::null()).output().with_context(|| format!("cannot start `{}`", show(command)))?;
+    if !status.success() {
+        let said = String::from_utf8_lossy(&stderr);
+        bail!("`{}` failed ({status}): {}", show(command), said.trim());
+    }
+    String::from_utf8(stdout).with_context(|| format!("`{}` wrote something that is not text", show(command)))
+}
+
+/// Runs a command on this process's own standard error; an error names the command.
+pub fn run(command: &mut Command) -> Result<()> {
+    let status = command.status().with_context(|| format!("cannot start `{}`", show(command)))?;
+    if !status.success() {
+        bail!("`{}` failed ({status})", show(command));
+    }
+    Ok(())
+}
+
+/// A command as one would type it.
+pub fn show(command: &Command) -> String {
+    let words = std::iter::once(command.get_program()).chain(command.get_args());
+    words.map(OsStr::to_string_lossy).collect::<Vec<_>>().join(" ")
+}
+
+/// The cargo that runs this program, else the one in `PATH`, freed from what the caller's
+/// environment would change in a build: other flags, another compiler, another target.
+pub fn cargo() -> Command {
+    let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    for (name, _) in std::env::vars_os() {
+        let Some(name) = name.to_str() else { continue };
+        let build = name.starts_with("CARGO_BUILD_")
+            || name.starts_with("CARGO_TARGET_")
+            || name.starts_with("CARGO_PROFILE_")
+            || name.starts_with("CARGO_PKG_")
+            || name.starts_with("CARGO_UNSTABLE_");
+        let flags = matches!(
+            name,
+            "RUSTFLAGS" | "CARGO_ENCODED_RUSTFLAGS" | "RUSTC" | "RUSTC_WRAPPER" | "RUSTC_WORKSPACE_WRAPPER"
+        );
+        if build || flags || name == "CARGO_MANIFEST_DIR" || name == "CARGO_MANIFEST_PATH" {
+            cargo.env_remove(name);
+        }
+    }
+    cargo
+}

@@ -1,0 +1,359 @@
+//! A virtual machine in QEMU: its settings, its command line, its run.
+
+use std::ffi::OsString;
+use std::fs::File;
+use std::os::fd::{AsRawFd, RawFd};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::str::FromStr;
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use clap::ValueEnum;
+
+use crate::process;
+use crate::sdk::Sdk;
+use crate::stream::{self, Input, Start};
+
+/// The program that runs virtual machines.
+pub const QEMU: &str = "qemu-system-x86_64";
+
+/// I/O port of the guest's standard error.
+const STDERR_PORT: u16 = 0xe9;
+/// I/O port of the guest's exit status.
+const STATUS_PORT: u16 = 0xea;
+
+/// A kind of machine that QEMU imitates.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum Machine {
+    /// The classic PC (i440FX)
+    Pc,
+    /// A PC with PCI Express (Q35)
+    Q35,
+    /// A minimal machine without PCI: the fastest to start
+    #[default]
+    Microvm,
+}
+
+/// What executes the guest's instructions.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum Accel {
+    /// KVM where a probe shows that it works, else TCG
+    Auto,
+    /// QEMU's own translator: works everywhere
+    #[default]
+    Tcg,
+    /// The processor itself, through /dev/kvm
+    Kvm,
+}
+
+/// An amount of memory in bytes; reads like `64M` or `2G`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Bytes(pub u64);
+
+impl FromStr for Bytes {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Bytes, String> {
+        let error = || format!("`{text}` is not an amount of memory; write it like 512K, 64M or 2G");
+        let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
+        let shift = match text[digits.len()..].to_ascii_lowercase().as_str() {
+            "k" | "kb" | "kib" => 10,
+            "" | "m" | "mb" | "mib" => 20,
+            "g" | "gb" | "gib" => 30,
+            "b" => 0,
+            _ => return Err(error()),
+        };
+        let number: u64 = digits.parse().map_err(|_| error())?;
+        match number.checked_mul(1 << shift) {
+            Some(bytes) if bytes > 0 => Ok(Bytes(bytes)),
+            _ => Err(error()),
+        }
+    }
+}
+
+/// One virtual machine, ready to be run any number of times.
+#[derive(Clone, Debug)]
+pub struct Vm {
+    /// The image to boot, an ELF file.
+    pub image: PathBuf,
+    /// The loader that boots it.
+    pub loader: PathBuf,
+    /// The kind of machine.
+    pub machine: Machine,
+    /// What executes the instructions.
+    pub accel: Accel,
+    /// How many processors the machine has.
+    pub smp: u32,
+    /// How much memory the machine has.
+    pub memory: Bytes,
+    /// Ends the machine after this time.
+    pub timeout: Option<Duration>,
+    /// The kernel's log level.
+    pub log: Option<String>,
+    /// The program's arguments, without its name.
+    pub args: Vec<String>,
+    /// The program's environment.
+    pub env: Vec<(String, String)>,
+    /// Stops before the first instruction and waits for a debugger on this TCP port of localhost.
+    pub gdb: Option<u16>,
+    /// More arguments for QEMU.
+    pub qemu_args: Vec<OsString>,
+}
+
+/// How a captured run ended.
+#[derive(Clone, Debug)]
+pub struct Outcome {
+    /// All 32 bits of the status that the guest wrote; `None` when it ended without one.
+    pub status: Option<i32>,
+    /// The program's standard output.
+    pub stdout: Vec<u8>,
+    /// The program's standard error, the kernel's messages, and QEMU's own.
+    pub stderr: Vec<u8>,
+    /// From QEMU's start to its end.
+    pub wall: Duration,
+    /// Whether the time limit ended the machine.
+    pub timed_out: bool,
+}
+
+impl Vm {
+    /// A machine for `image` with the default settings: microvm, TCG, 64 MiB, one processor.
+    pub fn new(sdk: &Sdk, image: impl Into<PathBuf>) -> Vm {
+        Vm {
+            image: image.into(),
+            loader: sdk.loader.clone(),
+            machine: Machine::default(),
+            accel: Accel::default(),
+            smp: 1,
+            memory: Bytes(64 << 20),
+            timeout: None,
+            log: None,
+            args: Vec::new(),
+            env: Vec::new(),
+            gdb: None,
+            qemu_args: Vec::new(),
+        }
+    }
+
+    /// Runs the machine on this process's own standard streams and gives the exit status that this
+    /// process should have: the guest's, 124 after the time limit, 1 when the guest ended without
+    /// a status.
+    pub fn run(&self) -> Result<i32> {
+        let input = Input::inherit();
+        let run = stream::run(self.prepare(input.is_some())?, input, self.timeout, &mut stream::Inherit::new()?)?;
+        if run.timed_out {
+            let limit = self.timeout.unwrap_or_default().as_secs_f64();
+            eprintln!("skete: the virtual machine was ended: it ran longer than {limit} s (--timeout)");
+            return Ok(124);
+        }
+        if run.reader_gone {
+            return Ok(141);
+        }
+        Ok(match run.status {
+            Some(status) if status != 0 && status & 0xff == 0 => {
+                eprintln!("skete: the program's exit status is {status}, whose low byte is 0; ending with 1");
+                1
+            }
+            Some(status) => status & 0xff,
+            None => {
+                eprintln!("skete: {}", run.why_no_status());
+                1
+            }
+        })
+    }
+
+    /// Runs the machine with `stdin` as its standard input (none: end of file at once) and
+    /// collects what it writes.
+    pub fn capture(&self, stdin: Option<&[u8]>) -> Result<Outcome> {
+        let input = stdin.map(|bytes| Input::bytes(bytes.to_vec()));
+        let mut output = stream::Collect::default();
+        let run = stream::run(self.prepare(input.is_some())?, input, self.timeout, &mut output)?;
+        if run.status.is_none() && !run.timed_out {
+            output.stderr.extend_from_slice(format!("skete: {}\n", run.why_no_status()).as_bytes());
+        }
+        Ok(Outcome {
+            status: run.status,
+            stdout: output.stdout,
+            stderr: output.stderr,
+            wall: run.wall,
+            timed_out: run.timed_out,
+        })
+    }
+
+    /// The command that starts this machine, with COM1 on its standard input and output, the
+    /// guest's standard error on the file descriptor `stderr` and its exit status on `status`.
+    /// `stdin` says how the kernel reads COM1 (`docs/boot-protocol.md`). The files given back have
+    /// to stay open until the command was spawned.
+    pub fn command(&self, stdin: &str, stderr: RawFd, status: RawFd) -> Result<(Command, Vec<File>)> {
+        let mut open = Vec::new();
+        let mut qemu = Command::new(QEMU);
+        match self.machine {
+            Machine::Microvm => qemu.args([
+                "-machine",
+                "microvm,x-option-roms=off,pit=off,pic=off,rtc=on,auto-kernel-cmdline=off,acpi=off",
+                "-global",
+                "virtio-mmio.force-legacy=off",
+            ]),
+            Machine::Pc => qemu.args(["-machine", "pc,usb=off,vmport=off"]),
+            Machine::Q35 => qemu.args(["-machine", "q35,usb=off,vmport=off"]),
+        };
+        qemu.args(["-nodefaults", "-no-user-config", "-no-reboot", "-display", "none"]);
+        match self.accel()? {
+            Accel::Kvm => qemu.args(["-accel", "kvm"]),
+            _ => qemu.args(["-accel", "tcg,thread=multi"]),
+        };
+        qemu.args(["-cpu", "max"]);
+        qemu.args(["-smp", &self.smp.to_string()]);
+        qemu.args(["-m", &format!("{}B", self.memory.0)]);
+        qemu.args(["-chardev", "stdio,id=com1,signal=off", "-serial", "chardev:com1"]);
+        for (id, port, fd) in [("stderr", STDERR_PORT, stderr), ("status", STATUS_PORT, status)] {
+            qemu.args(["-add-fd", &format!("fd={fd},set={fd}")]);
+            qemu.args(["-chardev", &format!("file,id={id},path=/dev/fdset/{fd}")]);
+            qemu.args(["-device", &format!("isa-debugcon,iobase={port:#x},chardev={id}")]);
+        }
+        qemu.args(["-device", "isa-debug-exit,iobase=0xf4,iosize=0x04"]);
+        if let Some(port) = self.gdb {
+            qemu.args(["-gdb", &format!("tcp:127.0.0.1:{port}"), "-S"]);
+        }
+        qemu.args(&self.qemu_args);
+        qemu.arg("-kernel").arg(plain_name(&self.loader, &mut open)?);
+        qemu.arg("-initrd").arg(plain_name(&self.image, &mut open)?);
+        qemu.arg("-append").arg(self.command_line(stdin)?);
+        Ok((qemu, open))
+    }
+
+    /// The command line that the loader hands to the kernel (see `docs/boot-protocol.md`).
+    fn command_line(&self, stdin: &str) -> Result<String> {
+        let mut words = vec![
+            format!("stdin={stdin}"),
+            format!("stderr={STDERR_PORT:#x}"),
+            format!("status={STATUS_PORT:#x}"),
+        ];
+        if let Some(name) = self.image.file_stem() {
+            words.push(format!("name={}", quote(&name.to_string_lossy())));
+        }
+        if let Some(level) = &self.log {
+            words.push(format!("log={}", quote(level)));
+        }
+        for (key, value) in &self.env {
+            words.push(format!("env={}", quote(&format!("{key}={value}"))));
+        }
+        if !self.args.is_empty() {
+            words.push("--".to_owned());
+            words.extend(self.args.iter().map(|word| quote(word)));
+        }
+        if words.iter().any(|word| word.contains('\0')) {
+            bail!("an argument or a variable for the program contains a NUL character; leave it out");
+        }
+        Ok(words.join(" "))
+    }
+
+    fn accel(&self) -> Result<Accel> {
+        match self.accel {
+            Accel::Auto if crate::kvm::works() => Ok(Accel::Kvm),
+            Accel::Auto => Ok(Accel::Tcg),
+            chosen => Ok(chosen),
+        }
+    }
+
+    fn prepare(&self, input: bool) -> Result<Start> {
+        for (what, path) in [("image", &self.image), ("loader", &self.loader)] {
+            if !path.is_file() {
+                bail!("there is no {what} at {}", path.display());
+            }
+        }
+        if process::which(QEMU).is_none() {
+            bail!("QEMU ({QEMU}) is not installed; `cargo xtask setup` installs it");
+        }
+        let stdin = if input { "framed" } else { "none" };
+        Start::new(|stderr, status| self.command(stdin, stderr, status))
+    }
+}
+
+/// A name for `path` without spaces and commas, at which QEMU would cut it. The file stays open.
+fn plain_name(path: &Path, open: &mut Vec<File>) -> Result<PathBuf> {
+    if !path.as_os_str().as_encoded_bytes().iter().any(|byte| b" ,\t\n\"\\".contains(byte)) {
+        return Ok(path.to_path_buf());
+    }
+    let file = File::open(path).with_context(|| format!("cannot open {}", path.display()))?;
+    rustix::io::fcntl_setfd(&file, rustix::io::FdFlags::empty())?;
+    let name = format!("/proc/self/fd/{}", file.as_raw_fd());
+    open.push(file);
+    Ok(PathBuf::from(name))
+}
+
+/// Puts a word in double quotes where the kernel's command line needs it.
+fn quote(word: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "_-./:=+,@%^~".contains(c);
+    if !word.is_empty() && word.chars().all(plain) && word != "--" {
+        return word.to_owned();
+    }
+    let mut quoted = String::from("\"");
+    for c in word.chars() {
+        if c == '"' || c == '\\' {
+            quoted.push('\\');
+        }
+        quoted.push(c);
+    }
+    quoted.push('"');
+    quoted
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn memory_is_read_with_its_unit() {
+        let read = |text: &str| text.parse::<Bytes>().map(|bytes| bytes.0).ok();
+        assert_eq!(read("64M"), Some(64 << 20));
+        assert_eq!(read("64"), Some(64 << 20));
+        assert_eq!(read("2GiB"), Some(2 << 30));
+        assert_eq!(read("4096k"), Some(4 << 20));
+        for wrong in ["", "M", "0", "-1M", "1.5G", "10T", "99999999999G"] {
+            assert_eq!(read(wrong), None, "{wrong}");
+        }
+    }
+
+    #[test]
+    fn words_are_quoted_where_needed() {
+        assert_eq!(quote("--jobs=4"), "--jobs=4");
+        assert_eq!(quote(""), "\"\"");
+        assert_eq!(quote("--"), "\"--\"");
+        assert_eq!(quote("a b"), "\"a b\"");
+        assert_eq!(quote(r#"say "hi\""#), r#""say \"hi\\\"""#);
+    }
+
+    fn vm() -> Vm {
+        Vm {
+            image: "dir/app.elf".into(),
+            loader: "loader".into(),
+            machine: Machine::Pc,
+            accel: Accel::Tcg,
+            smp: 1,
+            memory: Bytes(64 << 20),
+            timeout: None,
+            log: Some("debug".into()),
+            args: vec!["two words".into(), "x".into()],
+            env: vec![("A".into(), "1 2".into())],
+            gdb: None,
+            qemu_args: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn the_command_line_follows_the_boot_protocol() -> Result<()> {
+        assert_eq!(
+            vm().command_line("framed")?,
+            "stdin=framed stderr=0xe9 status=0xea name=app log=debug env=\"A=1 2\" -- \"two words\" x"
+        );
+        Ok(())
+    }
+
+    #[test]
+    fn a_nul_character_is_refused() {
+        let mut vm = vm();
+        vm.args = vec!["a\0b".into()];
+        assert!(vm.command_line("none").is_err());
+    }
+}

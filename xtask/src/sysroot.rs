@@ -1,0 +1,169 @@
+//! The sysroot: Rust's standard library for the target, with our changes, prebuilt.
+//!
+//! A program is then built by any cargo, without `-Z` flags and without building std first.
+//! The changed source lies there too, so that `-Zbuild-std` works as well.
+
+use std::fs;
+use std::os::unix::fs::symlink;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+
+use anyhow::{Context, Result, bail};
+use serde_json::Value;
+use walkdir::WalkDir;
+
+use crate::hash::Key;
+use crate::progress::Step;
+use crate::sdk::{Keys, TARGET};
+use crate::toolchain::Toolchain;
+use crate::{overlay, paths, process};
+
+/// What std is compiled with: bitcode for programs that use LTO, and the marks that keep unstable
+/// interfaces unstable.
+const FLAGS: &str = "-Zunstable-options -Zforce-unstable-if-unmarked -Cembed-bitcode=yes --cap-lints=allow";
+
+/// Makes the sysroot in `root`; gives the key of the library in it.
+pub fn make(keys: &mut Keys, root: &Path, toolchain: &Toolchain, linker: &Path) -> Result<String> {
+    host(keys, root, toolchain, linker)?;
+
+    let changes = paths::root().join("std-shim/std");
+    let rustlib = root.join("lib/rustlib");
+    let source = rustlib.join("src/rust/library");
+    let key = Key::new("library source")
+        .text(&toolchain.version)
+        .stamps(&toolchain.library)?
+        .content(&changes)?
+        .finish();
+    keys.step("library source", &key, &[&source], || copy_library(&changes, toolchain, &source))?;
+
+    let target = rustlib.join(TARGET);
+    let specification = paths::root().join("std-shim/targets").join(format!("{TARGET}.json"));
+    let key = Key::new("library").text(&key).text(FLAGS).content(&specification)?.finish();
+    keys.step("library", &key, &[&target.join("lib"), &target.join("target.json")], || {
+        prebuild(root, toolchain, &source, &specification)
+    })?;
+    Ok(key)
+}
+
+/// Links the compiler's own libraries for the host, which build scripts and procedural macros are
+/// compiled with, and its tools with our linker among them.
+fn host(keys: &mut Keys, root: &Path, toolchain: &Toolchain, linker: &Path) -> Result<()> {
+    let own = toolchain.sysroot.join("lib/rustlib").join(&toolchain.host);
+    let dir = root.join("lib/rustlib").join(&toolchain.host);
+    let key = Key::new("host").text(&toolchain.version).text(&own.to_string_lossy()).text(&linker.to_string_lossy()).finish();
+    keys.step("host", &key, &[&dir.join("lib"), &dir.join("bin/rust-lld")], || {
+        if dir.exists() {
+            fs::remove_dir_all(&dir).with_context(|| format!("cannot remove {}", dir.display()))?;
+        }
+        let bin = dir.join("bin");
+        fs::create_dir_all(&bin).with_context(|| format!("cannot create {}", bin.display()))?;
+        symlink(own.join("lib"), dir.join("lib"))?;
+        for entry in fs::read_dir(own.join("bin")).into_iter().flatten() {
+            let entry = entry?;
+            if entry.file_name() != "rust-lld" {
+                symlink(entry.path(), bin.join(entry.file_name()))?;
+            }
+        }
+        symlink(linker, bin.join("rust-lld"))?;
+        Ok(())
+    })
+}
+
+/// Copies the library's source and applies our changes.
+fn copy_library(changes: &Path, toolchain: &Toolchain, copy: &Path) -> Result<()> {
+    let step = Step::new("copying and changing the standard library's source");
+    let new = copy.with_extension("new");
+    if new.exists() {
+        fs::remove_dir_all(&new).with_context(|| format!("cannot remove {}", new.display()))?;
+    }
+    for entry in WalkDir::new(&toolchain.library).follow_links(true) {
+        let entry = entry.with_context(|| format!("cannot list {}", toolchain.library.display()))?;
+        let to = new.join(entry.path().strip_prefix(&toolchain.library)?);
+        if entry.file_type().is_dir() {
+            fs::create_dir_all(&to).with_context(|| format!("cannot create {}", to.display()))?;
+        } else {
+            fs::copy(entry.path(), &to).with_context(|| format!("cannot copy {}", entry.path().display()))?;
+        }
+    }
+    overlay::apply(changes, &new, toolchain.release)?;
+    if copy.exists() {
+        fs::remove_dir_all(copy).with_context(|| format!("cannot remove {}", copy.display()))?;
+    }
+    fs::rename(&new, copy).with_context(|| format!("cannot write {}", copy.display()))?;
+    step.done();
+    Ok(())
+}
+
+/// Compiles the library and puts it where the compiler looks for it.
+fn prebuild(root: &Path, toolchain: &Toolchain, source: &Path, specification: &Path) -> Result<()> {
+    let step = Step::new("building the standard library");
+    // A sysroot of its own, so that a library from before does not get in the way.
+    let stage = paths::generated().join("build/stage");
+    let staged = stage.join("lib/rustlib").join(TARGET);
+    fs::create_dir_all(&staged).with_context(|| format!("cannot create {}", staged.display()))?;
+    fs::copy(specification, staged.join("target.json"))
+        .with_context(|| format!("cannot copy {}", specification.display()))?;
+
+    let vendor = source.join("vendor");
+    let mut cargo = process::cargo();
+    cargo
+        .args(["build", "--release", "--package", "sysroot", "--features", "backtrace"])
+        .arg("--manifest-path")
+        .arg(source.join("Cargo.toml"))
+        .args(["--target", TARGET, "--message-format", "json-render-diagnostics"])
+        .arg("--target-dir")
+        .arg(paths::generated().join("build/library"))
+        .env("RUSTC", &toolchain.rustc)
+        .env("RUSTC_BOOTSTRAP", "1")
+        .env("CARGO_ENCODED_RUSTFLAGS", flags(&stage))
+        .env("CARGO_PROFILE_RELEASE_DEBUG", "1")
+        .env("CARGO_PROFILE_RELEASE_CODEGEN_UNITS", "1")
+        .env("__CARGO_DEFAULT_LIB_METADATA", "skete")
+        .current_dir(source)
+        .stderr(Stdio::inherit());
+    if vendor.is_dir() {
+        let directory = toml_edit::Value::from(vendor.to_string_lossy().into_owned());
+        cargo.args(["--config", "source.crates-io.replace-with=\"vendored\""]);
+        cargo.args(["--config", &format!("source.vendored.directory={directory}")]);
+        cargo.arg("--offline");
+    }
+    cargo.arg("--quiet");
+    let messages = cargo.output().context("cannot start cargo")?;
+    if !messages.status.success() {
+        bail!("the standard library does not build: `{}` failed ({})", process::show(&cargo), messages.status);
+    }
+    let libraries = libraries(&String::from_utf8_lossy(&messages.stdout));
+    if !libraries.iter().any(|path| path.to_string_lossy().contains("libstd-")) {
+        bail!("cargo built the standard library, but names no libstd among its results");
+    }
+
+    let target = root.join("lib/rustlib").join(TARGET);
+    if target.exists() {
+        fs::remove_dir_all(&target).with_context(|| format!("cannot remove {}", target.display()))?;
+    }
+    let lib = target.join("lib");
+    fs::create_dir_all(&lib).with_context(|| format!("cannot create {}", lib.display()))?;
+    for path in libraries {
+        let name = path.file_name().context("a library without a name")?;
+        fs::copy(&path, lib.join(name)).with_context(|| format!("cannot copy {}", path.display()))?;
+    }
+    fs::copy(specification, target.join("target.json"))?;
+    step.done();
+    Ok(())
+}
+
+fn flags(stage: &Path) -> String {
+    let sysroot = ["--sysroot".to_owned(), stage.to_string_lossy().into_owned()];
+    FLAGS.split(' ').map(str::to_owned).chain(sysroot).collect::<Vec<_>>().join("\x1f")
+}
+
+/// The libraries for the target among cargo's messages.
+fn libraries(messages: &str) -> Vec<PathBuf> {
+    let artifacts = messages.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+    let files = artifacts.filter_map(|message| message["filenames"].as_array().cloned()).flatten();
+    let paths = files.filter_map(|file| file.as_str().map(PathBuf::from));
+    paths
+        .filter(|path| path.extension().is_some_and(|extension| extension == "rlib"))
+        .filter(|path| path.components().any(|part| part.as_os_str() == TARGET))
+        .collect()
+}

@@ -1,0 +1,207 @@
+//! The SDK's `rustc` and `rustdoc`: the real ones, told about the SDK.
+//!
+//! - Both get `--sysroot`, and for our target leave to read its specification.
+//! - A program for our target is linked with the kernel object, and the object is added to the
+//!   program's dependency file, so that cargo links again when the kernel changes.
+//! - `rustc -vV` gives one more line with the key of the prebuilt library. Cargo builds everything
+//!   again when that output changes.
+
+use std::ffi::{OsStr, OsString};
+use std::fs;
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode};
+
+use anyhow::{Context, Result};
+
+use crate::sdk::{Manifest, TARGET};
+
+/// Acts as `rustc`.
+pub fn rustc() -> Result<ExitCode> {
+    let sdk = Sdk::find()?;
+    let args: Vec<OsString> = std::env::args_os().skip(1).collect();
+    let mut rustc = Command::new(&sdk.manifest.rustc);
+    let call = Call::read(&args);
+    sdk.prepare(&mut rustc, &call);
+    if call.version {
+        let output = rustc.args(&args).output().context("cannot start rustc")?;
+        print!("{}", String::from_utf8_lossy(&output.stdout));
+        println!("skete: {}", sdk.manifest.library);
+        return Ok(ExitCode::from(u8::from(!output.status.success())));
+    }
+    if !call.program {
+        return Err(rustc.args(&args).exec()).with_context(|| format!("cannot start {}", sdk.manifest.rustc.display()));
+    }
+    let mut link = OsString::from("-Clink-arg=");
+    link.push(&sdk.manifest.kernel);
+    let mut linker = OsString::from("-Clinker=");
+    linker.push(&sdk.manifest.linker);
+    let status = rustc.arg(linker).arg(link).args(&args).status();
+    let status = status.with_context(|| format!("cannot start {}", sdk.manifest.rustc.display()))?;
+    if status.success()
+        && let Some(path) = call.dependencies()
+        && let Ok(text) = fs::read_to_string(&path)
+    {
+        fs::write(&path, add_dependency(&text, &sdk.manifest.kernel))
+            .with_context(|| format!("cannot write {}", path.display()))?;
+    }
+    Ok(ExitCode::from(status.code().and_then(|code| u8::try_from(code).ok()).unwrap_or(1)))
+}
+
+/// Acts as `rustdoc`, which comes with the compiler and lies beside it.
+pub fn rustdoc() -> Result<ExitCode> {
+    let sdk = Sdk::find()?;
+    let args: Vec<OsString> = std::env::args_os().skip(1).collect();
+    let rustc = sdk.manifest.rustc.file_name().and_then(OsStr::to_str).unwrap_or("rustc");
+    let program = sdk.manifest.rustc.with_file_name(rustc.replacen("rustc", "rustdoc", 1));
+    let mut rustdoc = Command::new(&program);
+    sdk.prepare(&mut rustdoc, &Call::read(&args));
+    Err(rustdoc.args(&args).exec()).with_context(|| format!("cannot start {}", program.display()))
+}
+
+/// The SDK that this program lies in.
+struct Sdk {
+    root: PathBuf,
+    manifest: Manifest,
+}
+
+impl Sdk {
+    fn find() -> Result<Sdk> {
+        let program = std::env::current_exe().context("cannot find this program's own file")?;
+        let root = program.ancestors().nth(2).context("this program does not lie in an SDK")?.to_path_buf();
+        let manifest = Manifest::read(&root)?;
+        Ok(Sdk { root, manifest })
+    }
+
+    fn prepare(&self, command: &mut Command, call: &Call) {
+        if !call.sysroot {
+            command.arg("--sysroot").arg(&self.root);
+        }
+        if !call.ours {
+            return;
+        }
+        command.arg("-Zunstable-options");
+        if !self.manifest.nightly && std::env::var_os("RUSTC_BOOTSTRAP").is_none() {
+            command.env("RUSTC_BOOTSTRAP", "1");
+            // The specification needs an unstable option. The program itself is compiled by a
+            // stable compiler, and finds none but stable features when it probes for them.
+            if !call.library {
+                command.arg("-Zallow-features=");
+            }
+        }
+    }
+}
+
+/// What a call of the compiler is about.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Call {
+    /// It asks for the version.
+    version: bool,
+    /// It is for our target.
+    ours: bool,
+    /// It makes a program for our target.
+    program: bool,
+    /// It compiles the standard library itself.
+    library: bool,
+    /// It names a sysroot.
+    sysroot: bool,
+    name: Option<String>,
+    extra: String,
+    out: Option<PathBuf>,
+}
+
+impl Call {
+    fn read(args: &[OsString]) -> Call {
+        let mut call = Call::default();
+        let mut kinds = Vec::new();
+        let mut rest = args.iter().map(|arg| arg.to_string_lossy());
+        while let Some(arg) = rest.next() {
+            let mut option = |name: &str| match arg.strip_prefix(name) {
+                Some("") => rest.next().map(|value| value.into_owned()),
+                Some(value) if name.len() == 2 => Some(value.to_owned()),
+                Some(value) => value.strip_prefix('=').map(str::to_owned),
+                None => None,
+            };
+            if let Some(target) = option("--target") {
+                let stem = Path::new(&target).file_stem().and_then(OsStr::to_str).map(str::to_owned);
+                call.ours = target == TARGET || stem.as_deref() == Some(TARGET);
+            } else if let Some(kind) = option("--crate-type") {
+                kinds.push(kind);
+            } else if let Some(name) = option("--crate-name") {
+                call.name = Some(name);
+            } else if let Some(dir) = option("--out-dir") {
+                call.out = Some(PathBuf::from(dir));
+            } else if option("--sysroot").is_some() {
+                call.sysroot = true;
+            } else if let Some(value) = option("-C").or_else(|| option("--codegen")) {
+                if let Some(extra) = value.strip_prefix("extra-filename=") {
+                    call.extra = extra.to_owned();
+                }
+            } else if arg == "-vV" || arg == "-V" || arg == "--version" {
+                call.version = true;
+            } else if arg == "--test" {
+                kinds.push("bin".to_owned());
+            } else if arg.ends_with(".rs") {
+                call.library = arg.contains("/lib/rustlib/src/rust/library/");
+            }
+        }
+        let bin = kinds.is_empty() || kinds.iter().any(|kind| kind == "bin");
+        call.program = call.ours && bin;
+        call
+    }
+
+    /// The dependency file that the call writes.
+    fn dependencies(&self) -> Option<PathBuf> {
+        Some(self.out.as_ref()?.join(format!("{}{}.d", self.name.as_ref()?, self.extra)))
+    }
+}
+
+/// Adds a file to every rule of a dependency file in make's format.
+fn add_dependency(text: &str, file: &Path) -> String {
+    let file = file.to_string_lossy().replace(' ', "\\ ");
+    let add = |line: &str| match line.contains(": ") && !line.starts_with('#') {
+        true => format!("{line} {file}\n"),
+        false => format!("{line}\n"),
+    };
+    text.lines().map(add).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn call(line: &str) -> Call {
+        Call::read(&line.split(' ').map(OsString::from).collect::<Vec<_>>())
+    }
+
+    #[test]
+    fn a_program_for_our_target_is_told_from_the_rest() {
+        assert!(call("--crate-name a src/main.rs --crate-type bin --target x86_64-unknown-skete").program);
+        assert!(call("--crate-name a src/lib.rs --test --target=x86_64-unknown-skete").program);
+        assert!(call("--crate-type=bin --target /t/x86_64-unknown-skete.json a.rs").program);
+        assert!(!call("--crate-name a src/lib.rs --crate-type lib --target x86_64-unknown-skete").program);
+        assert!(!call("--crate-name a src/main.rs --crate-type bin").program);
+        assert!(!call("--crate-name a src/main.rs --crate-type bin --target x86_64-unknown-linux-gnu").ours);
+        assert!(call("-vV").version);
+    }
+
+    #[test]
+    fn the_dependency_file_is_found() {
+        let call = call("--crate-name app src/main.rs --out-dir /t/deps -C extra-filename=-1f -Copt-level=3");
+        assert_eq!(call.dependencies(), Some(PathBuf::from("/t/deps/app-1f.d")));
+        assert_eq!(Call::read(&["-".into()]).dependencies(), None);
+    }
+
+    #[test]
+    fn the_library_itself_may_use_its_features() {
+        assert!(call("--crate-name std /sdk/lib/rustlib/src/rust/library/std/src/lib.rs").library);
+        assert!(!call("--crate-name std src/lib.rs").library);
+    }
+
+    #[test]
+    fn a_dependency_is_added_to_rules_only() {
+        let text = "a.d: src/main.rs\n\na: src/main.rs\n\nsrc/main.rs:\n\n# env-dep:X=a: b\n";
+        let with = "a.d: src/main.rs /k\\ 1.o\n\na: src/main.rs /k\\ 1.o\n\nsrc/main.rs:\n\n# env-dep:X=a: b\n";
+        assert_eq!(add_dependency(text, Path::new("/k 1.o")), with);
+    }
+}
