@@ -1,0 +1,107 @@
+//! A host's process instead of a machine: enough for the kernel's logic to run under `cargo test`.
+
+use core::sync::atomic::AtomicBool;
+
+/// The name of this machine.
+pub const NAME: &str = "hosted";
+
+/// A turn in the wait for a spin lock.
+pub fn spin(_held: &AtomicBool) {
+    std::thread::yield_now();
+}
+
+/// There is no interrupt flag.
+pub mod irq {
+    /// Interrupts are never on.
+    #[must_use]
+    pub const fn off() -> bool {
+        false
+    }
+
+    /// Nothing to restore.
+    pub const fn restore(_on: bool) {}
+}
+
+/// The time-stamp counter counts nanoseconds.
+pub mod cpu {
+    use std::sync::OnceLock;
+    use std::time::Instant;
+
+    /// Nanoseconds since the first question.
+    #[must_use]
+    pub fn timestamp() -> u64 {
+        static START: OnceLock<Instant> = OnceLock::new();
+        START.get_or_init(Instant::now).elapsed().as_nanos() as u64
+    }
+}
+
+/// How fast the counter runs.
+pub mod clock {
+    /// A nanosecond at a time.
+    #[must_use]
+    pub const fn timestamp_frequency() -> Option<u64> {
+        Some(1_000_000_000)
+    }
+}
+
+/// The host's clock.
+pub mod rtc {
+    use std::time::SystemTime;
+
+    /// Seconds since 1970.
+    #[must_use]
+    pub fn unix_time() -> Option<i64> {
+        let elapsed = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).ok()?;
+        Some(elapsed.as_secs() as i64)
+    }
+}
+
+/// The end of the process.
+pub mod power {
+    /// Ends the process.
+    pub fn end(status: i32) -> ! {
+        std::process::exit(status)
+    }
+}
+
+/// The host's source of random numbers.
+pub mod entropy {
+    use std::io::Read;
+
+    /// Fills a seed.
+    #[must_use]
+    pub fn seed() -> Option<[u8; 32]> {
+        let mut seed = [0; 32];
+        std::fs::File::open("/dev/urandom").ok()?.read_exact(&mut seed).ok()?;
+        Some(seed)
+    }
+}
+
+/// The process's own streams.
+pub mod serial {
+    use std::io::{Read, Write};
+
+    /// Writes to standard output.
+    pub fn write(bytes: &[u8]) {
+        let _ = std::io::stdout().write_all(bytes);
+    }
+
+    /// Reads from standard input.
+    pub fn read(buffer: &mut [u8]) -> usize {
+        std::io::stdin().read(buffer).unwrap_or(0)
+    }
+
+    /// Standard input needs no interrupt.
+    #[must_use]
+    pub const fn enable_receive_interrupt() -> bool {
+        true
+    }
+
+    /// Nobody is told.
+    pub const fn announce_reader() {}
+
+    /// Writes to standard error.
+    pub fn write_debug_console(_port: u16, bytes: &[u8]) {
+        let _ = std::io::stderr().write_all(bytes);
+    }
+}

@@ -1,0 +1,153 @@
+//! The local APIC (SDM volume 3, chapter 11) with its timer, and the I/O APIC.
+//!
+//! Both come up when a thread first needs an interrupt: a program that neither sleeps nor has a
+//! second thread nor waits for input never pays for them.
+
+use core::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
+
+use x86_64::instructions::port::Port;
+use x86_64::registers::model_specific::Msr;
+
+use super::cpu::{self, Feature};
+use super::{clock, paging, trap};
+
+const APIC_BASE: u32 = 0x1b;
+const APIC_BASE_ENABLE: u64 = 1 << 11;
+const APIC_BASE_X2: u64 = 1 << 10;
+
+/// Registers, as offsets in the memory-mapped page; an x2APIC has them at 0x800 + offset / 16.
+const ID: u32 = 0x20;
+const END_OF_INTERRUPT: u32 = 0xb0;
+const SPURIOUS_VECTOR: u32 = 0xf0;
+const TIMER_ENTRY: u32 = 0x320;
+const TIMER_INITIAL: u32 = 0x380;
+const TIMER_CURRENT: u32 = 0x390;
+const TIMER_DIVIDE: u32 = 0x3e0;
+
+const SOFTWARE_ENABLE: u32 = 1 << 8;
+const MASKED: u32 = 1 << 16;
+const DIVIDE_BY_16: u32 = 0b0011;
+/// The timer counts once in so many bus cycles.
+pub const DIVISOR: u64 = 16;
+
+/// Where every PC has its first I/O APIC.
+const IO_APIC: usize = 0xfec0_0000;
+const IO_APIC_SELECT: usize = 0x00;
+const IO_APIC_WINDOW: usize = 0x10;
+const IO_APIC_VERSION: u32 = 0x01;
+const IO_APIC_REDIRECTION: u32 = 0x10;
+
+static READY: AtomicBool = AtomicBool::new(false);
+/// Address of the memory-mapped registers; 0 with an x2APIC.
+static REGISTERS: AtomicUsize = AtomicUsize::new(0);
+
+fn read(register: u32) -> u32 {
+    match REGISTERS.load(Relaxed) {
+        // SAFETY: the x2APIC mode is on; reading a register of the timer or the identity is harmless.
+        0 => unsafe { Msr::new(0x800 + register / 16).read() as u32 },
+        // SAFETY: the page is mapped as device registers and stays so.
+        page => unsafe { ((page + register as usize) as *const u32).read_volatile() },
+    }
+}
+
+fn write(register: u32, value: u32) {
+    match REGISTERS.load(Relaxed) {
+        // SAFETY: the x2APIC mode is on; the callers write what the manual allows.
+        0 => unsafe { Msr::new(0x800 + register / 16).write(u64::from(value)) },
+        // SAFETY: the page is mapped as device registers and stays so.
+        page => unsafe { ((page + register as usize) as *mut u32).write_volatile(value) },
+    }
+}
+
+/// Keeps the two legacy interrupt controllers quiet: firmware leaves them on vectors of exceptions.
+pub fn mask_legacy_controllers() {
+    // SAFETY: their mask registers; where there are none, the writes go nowhere.
+    unsafe {
+        Port::<u8>::new(0x21).write(0xff);
+        Port::<u8>::new(0xa1).write(0xff);
+    }
+}
+
+/// Brings the local APIC up, once.
+pub fn init() {
+    if READY.swap(true, Relaxed) {
+        return;
+    }
+    let mut base = Msr::new(APIC_BASE);
+    // SAFETY: the register exists on every 64-bit processor; x2APIC mode only where CPUID has it.
+    unsafe {
+        let mut value = base.read() | APIC_BASE_ENABLE;
+        if cpu::has(Feature::X2Apic) {
+            value |= APIC_BASE_X2;
+        } else {
+            let page = paging::map_device(value as usize & !0xfff).expect("memory for one page table");
+            REGISTERS.store(page, Relaxed);
+        }
+        base.write(value);
+    }
+    write(SPURIOUS_VECTOR, SOFTWARE_ENABLE | u32::from(trap::SPURIOUS));
+    write(TIMER_DIVIDE, DIVIDE_BY_16);
+    write(TIMER_ENTRY, u32::from(trap::TIMER));
+}
+
+/// Tells the local APIC that the interrupt in service has been handled.
+pub fn end_of_interrupt() {
+    write(END_OF_INTERRUPT, 0);
+}
+
+/// Lets the timer interrupt once, `nanoseconds` from now at the earliest (sooner only when the time
+/// is more than the counter holds: over a minute).
+pub fn arm_timer(nanoseconds: u64) {
+    init();
+    let ticks = u128::from(nanoseconds) * u128::from(clock::apic_bus_frequency()) / (1_000_000_000 * u128::from(DIVISOR));
+    write(TIMER_INITIAL, u32::try_from(ticks + 1).unwrap_or(u32::MAX));
+}
+
+/// The timer as a clock to measure others with: counts up, wraps after `u32::MAX`. The timer's
+/// interrupt is masked until [`stop_counting`].
+pub fn start_counting() {
+    init();
+    write(TIMER_ENTRY, u32::from(trap::TIMER) | MASKED);
+    write(TIMER_INITIAL, u32::MAX);
+}
+
+/// Ticks since [`start_counting`].
+pub fn counted() -> u32 {
+    u32::MAX - read(TIMER_CURRENT)
+}
+
+/// Ends what [`start_counting`] began. The timer interrupts at once, so that the scheduler arms it
+/// anew for what it had been armed for.
+pub fn stop_counting() {
+    write(TIMER_ENTRY, u32::from(trap::TIMER));
+    write(TIMER_INITIAL, 1);
+}
+
+/// Routes a line of the I/O APIC to an interrupt vector of this processor: edge-triggered, active
+/// high, as ISA devices want it. `false` when there is no I/O APIC with that line.
+pub fn route(line: u32, vector: u8) -> bool {
+    init();
+    let Some(page) = paging::map_device(IO_APIC) else {
+        return false;
+    };
+    let select = (page + IO_APIC_SELECT) as *mut u32;
+    let window = (page + IO_APIC_WINDOW) as *mut u32;
+    // SAFETY: the registers of the I/O APIC, mapped as device memory; interrupts are off, and there
+    // is one processor, so that select and window belong together.
+    unsafe {
+        select.write_volatile(IO_APIC_VERSION);
+        let version = window.read_volatile();
+        if version == 0 || version == u32::MAX || line > version >> 16 & 0xff {
+            return false;
+        }
+        let mut destination = read(ID);
+        if REGISTERS.load(Relaxed) == 0 {
+            destination <<= 24;
+        }
+        select.write_volatile(IO_APIC_REDIRECTION + 2 * line + 1);
+        window.write_volatile(destination & 0xff00_0000);
+        select.write_volatile(IO_APIC_REDIRECTION + 2 * line);
+        window.write_volatile(u32::from(vector));
+    }
+    true
+}

@@ -1,0 +1,191 @@
+//! How fast the time-stamp counter and the local APIC's timer run.
+//!
+//! Nothing here happens before a program first asks for the time.
+
+use core::cell::UnsafeCell;
+use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+use raw_cpuid::{CpuId, CpuIdReaderNative, Hypervisor};
+use x86_64::instructions::port::Port;
+use x86_64::registers::model_specific::Msr;
+
+use super::{apic, cpu, paging};
+
+/// Bus cycles a second that QEMU and KVM give every local APIC timer.
+const VIRTUAL_BUS: u64 = 1_000_000_000;
+
+/// How long a reference clock is watched: a part in 10,000 at a microsecond's uncertainty.
+const WATCH: core::time::Duration = core::time::Duration::from_millis(5);
+/// After so many cycles a reference clock that has not got that far is none.
+const GIVE_UP: u64 = 1 << 29;
+
+static BUS: AtomicU64 = AtomicU64::new(0);
+
+fn hypervisor(cpuid: &CpuId<CpuIdReaderNative>) -> Option<Hypervisor> {
+    cpuid.get_hypervisor_info().map(|info| info.identify())
+}
+
+/// Cycles of the time-stamp counter in a second, from the first source that knows: the processor's
+/// own leaves, the hypervisor's leaf, KVM's paravirtual clock, the HPET, the PIT, and under QEMU the
+/// local APIC's timer.
+#[must_use]
+pub fn timestamp_frequency() -> Option<u64> {
+    let cpuid = CpuId::new();
+    let from_leaf = cpuid.get_tsc_info().and_then(|info| info.tsc_frequency());
+    let from_hypervisor = || cpuid.get_hypervisor_info()?.tsc_frequency().filter(|khz| *khz != 0);
+    from_leaf
+        .or_else(|| from_hypervisor().map(|khz| u64::from(khz) * 1000))
+        .or_else(|| paravirtual(&cpuid))
+        .or_else(against_hpet)
+        .or_else(against_pit)
+        .or_else(|| against_apic(&cpuid))
+}
+
+/// Bus cycles a second of the local APIC's timer.
+pub fn apic_bus_frequency() -> u64 {
+    let known = BUS.load(Relaxed);
+    if known != 0 {
+        return known;
+    }
+    let cpuid = CpuId::new();
+    let frequency = match hypervisor(&cpuid) {
+        Some(_) => VIRTUAL_BUS,
+        None => cpuid.get_tsc_info().map_or(0, |info| u64::from(info.nominal_frequency())),
+    };
+    let frequency = if frequency == 0 { measure_bus() } else { frequency };
+    BUS.store(frequency, Relaxed);
+    frequency
+}
+
+/// Measures the timer's bus against the PIT, on a machine that says nothing about itself.
+fn measure_bus() -> u64 {
+    apic::start_counting();
+    let start = cpu::timestamp();
+    let pit = against_pit();
+    let (ticks, cycles) = (u64::from(apic::counted()), cpu::timestamp() - start);
+    apic::stop_counting();
+    match pit {
+        Some(hertz) if cycles > 0 => (u128::from(ticks * apic::DIVISOR) * u128::from(hertz) / u128::from(cycles)) as u64,
+        _ => VIRTUAL_BUS,
+    }
+}
+
+/// The counter's frequency by a clock of known frequency that counts up from any value.
+fn measure(hertz: u64, read: impl Fn() -> u64) -> Option<u64> {
+    // Of several readings, the one that the two time stamps enclose most tightly.
+    let sample = || {
+        (0..5)
+            .map(|_| {
+                let before = cpu::timestamp();
+                let value = read();
+                let after = cpu::timestamp();
+                (after - before, before + (after - before) / 2, value)
+            })
+            .min_by_key(|sample| sample.0)
+            .expect("five samples")
+    };
+    let (_, start, first) = sample();
+    let wanted = hertz * WATCH.as_millis() as u64 / 1000;
+    loop {
+        let elapsed = read().wrapping_sub(first);
+        if elapsed >= wanted && elapsed < 1 << 40 {
+            break;
+        }
+        if cpu::timestamp() - start > GIVE_UP {
+            return None;
+        }
+    }
+    let (_, end, last) = sample();
+    Some((u128::from(end - start) * u128::from(hertz) / u128::from(last - first)) as u64)
+}
+
+/// KVM's clock page (Linux, Documentation/virt/kvm/x86/msr.rst): it tells the scale of the counter.
+#[repr(C, align(64))]
+struct ClockPage(UnsafeCell<[u32; 8]>);
+
+// SAFETY: written by the hypervisor, read with volatile accesses.
+unsafe impl Sync for ClockPage {}
+
+fn paravirtual(cpuid: &CpuId<CpuIdReaderNative>) -> Option<u64> {
+    static PAGE: ClockPage = ClockPage(UnsafeCell::new([0; 8]));
+    const SYSTEM_TIME_NEW: u32 = 0x4b56_4d01;
+    const CLOCK_SOURCE_2: u32 = 1 << 3;
+
+    if hypervisor(cpuid)? != Hypervisor::KVM {
+        return None;
+    }
+    if core::arch::x86_64::__cpuid(0x4000_0001).eax & CLOCK_SOURCE_2 == 0 {
+        return None;
+    }
+    let physical = paging::translate(PAGE.0.get() as usize)?;
+    // SAFETY: KVM writes 32 bytes of time information to the static page, until the register is
+    // cleared again.
+    let fields = unsafe {
+        let mut register = Msr::new(SYSTEM_TIME_NEW);
+        register.write(physical as u64 | 1);
+        let fields = PAGE.0.get().read_volatile();
+        register.write(0);
+        fields
+    };
+    let (multiplier, shift) = (u64::from(fields[6]), fields[7] as i8);
+    if multiplier == 0 {
+        return None;
+    }
+    // nanoseconds = (cycles << shift) * multiplier >> 32, so a second takes:
+    let cycles = (1_000_000_000u128 << 32) / u128::from(multiplier);
+    Some(if shift >= 0 { cycles >> shift } else { cycles << -shift } as u64)
+}
+
+/// The high precision event timer (IA-PC HPET specification 1.0a), where every PC has it.
+fn against_hpet() -> Option<u64> {
+    const HPET: usize = 0xfed0_0000;
+    let page = paging::map_device(HPET)?;
+    let register = |offset: usize| (page + offset) as *mut u64;
+    // SAFETY: device registers; where there is no HPET, reads give all zeros or all ones.
+    let capabilities = unsafe { register(0).read_volatile() };
+    let femtoseconds = capabilities >> 32;
+    if femtoseconds == 0 || femtoseconds > 100_000_000 || capabilities & 0xff == 0 {
+        return None;
+    }
+    // SAFETY: as above; bit 0 of the configuration lets the main counter run.
+    unsafe {
+        let configuration = register(0x10);
+        configuration.write_volatile(configuration.read_volatile() | 1);
+    }
+    measure(1_000_000_000_000_000 / femtoseconds, || {
+        // SAFETY: as above. The lower half is enough for a few milliseconds.
+        u64::from(unsafe { register(0xf0).cast::<u32>().read_volatile() })
+    })
+}
+
+/// Channel 2 of the programmable interval timer (Intel 8254), which interrupts nobody.
+fn against_pit() -> Option<u64> {
+    const HERTZ: u64 = 1_193_182;
+    // SAFETY: the timer's ports, and the gate of channel 2 in port 0x61 with the speaker off.
+    unsafe {
+        let mut gate = Port::<u8>::new(0x61);
+        let value = gate.read();
+        gate.write(value & !2 | 1);
+        Port::<u8>::new(0x43).write(0b1011_0000);
+        Port::<u8>::new(0x42).write(0xff);
+        Port::<u8>::new(0x42).write(0xff);
+    }
+    measure(HERTZ, || {
+        // SAFETY: latches and reads the count, low byte first.
+        let count = unsafe {
+            Port::<u8>::new(0x43).write(0b1000_0000);
+            let low = Port::<u8>::new(0x42).read();
+            u16::from_le_bytes([low, Port::<u8>::new(0x42).read()])
+        };
+        u64::from(u16::MAX - count)
+    })
+}
+
+/// QEMU gives the timer of the local APIC a frequency that is known.
+fn against_apic(cpuid: &CpuId<CpuIdReaderNative>) -> Option<u64> {
+    hypervisor(cpuid)?;
+    apic::start_counting();
+    let frequency = measure(VIRTUAL_BUS / apic::DIVISOR, || u64::from(apic::counted()));
+    apic::stop_counting();
+    frequency
+}

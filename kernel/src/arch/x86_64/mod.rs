@@ -1,0 +1,58 @@
+//! x86-64: every privileged instruction of the kernel is in this room.
+
+pub mod apic;
+pub mod clock;
+pub mod context;
+pub mod cpu;
+pub mod entropy;
+pub mod gdt;
+pub mod irq;
+pub mod paging;
+pub mod power;
+pub mod rtc;
+pub mod serial;
+pub mod trap;
+
+/// The name of this machine, as `/proc` and log lines give it.
+pub const NAME: &str = "x86_64";
+
+/// Where physical memory is mapped as a whole: page-map level 4, entry 128.
+///
+/// It lies in the lower half of the address space, so that a pointer into the heap is a small
+/// positive number: programs that tag pointers count on 47 bits.
+pub const DIRECT_MAP: usize = 0x4000_0000_0000;
+
+/// Where device registers are mapped, uncached: page-map level 4, entry 129.
+pub const DEVICE_MAP: usize = 0x4080_0000_0000;
+
+/// Where areas (stacks, large allocations) live: page-map level 4, entries 64 to 127.
+pub const AREA_MAP: usize = 0x2000_0000_0000;
+
+/// The address in the direct map of a physical address.
+#[inline]
+#[must_use]
+pub const fn direct(physical: usize) -> usize {
+    DIRECT_MAP + physical
+}
+
+/// Brings the boot processor into the state that the kernel relies on: descriptor tables, traps,
+/// vector registers, protections. Page tables must be the kernel's own by now.
+pub fn init() {
+    gdt::init();
+    trap::init();
+    cpu::init();
+    apic::mask_legacy_controllers();
+}
+
+/// Touches the stack a page further down, so that a page fault for it happens now.
+#[inline]
+pub fn touch_stack() {
+    // SAFETY: reads a byte of the running stack, or of its guard, which ends the program as it should.
+    unsafe { core::arch::asm!("test byte ptr [rsp - 4096], 0", options(nostack, readonly)) };
+}
+
+/// A turn in the wait for a spin lock. With one processor the holder cannot go on while we spin.
+#[cold]
+pub fn spin(_held: &core::sync::atomic::AtomicBool) {
+    panic!("a lock is taken that this processor holds already");
+}

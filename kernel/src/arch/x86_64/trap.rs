@@ -1,0 +1,306 @@
+//! Exceptions and interrupts: the way in, and what a fault prints.
+
+use core::arch::{asm, naked_asm};
+use core::cell::UnsafeCell;
+use core::sync::atomic::{AtomicBool, Ordering::Relaxed};
+
+use super::gdt::{EXCEPTION_STACK, INTERRUPT_STACK, LAST_RESORT_STACK};
+use super::{apic, paging, power};
+use crate::boot::status;
+use crate::debug::Line;
+use crate::{mm, sched};
+
+/// The registers of the code that was interrupted, as they lie on the handler's stack.
+#[derive(Clone, Copy, Debug, Default)]
+#[repr(C)]
+#[expect(missing_docs, reason = "registers by their own names")]
+pub struct Frame {
+    pub r15: u64,
+    pub r14: u64,
+    pub r13: u64,
+    pub r12: u64,
+    pub r11: u64,
+    pub r10: u64,
+    pub r9: u64,
+    pub r8: u64,
+    pub rdi: u64,
+    pub rsi: u64,
+    pub rbp: u64,
+    pub rdx: u64,
+    pub rcx: u64,
+    pub rbx: u64,
+    pub rax: u64,
+    pub vector: u64,
+    pub error: u64,
+    pub rip: u64,
+    pub cs: u64,
+    pub rflags: u64,
+    pub rsp: u64,
+    pub ss: u64,
+}
+
+/// Number of vectors that have an entry: the processor's 32, then the kernel's interrupts.
+const VECTORS: usize = 48;
+/// The first interrupt vector.
+pub const FIRST_INTERRUPT: u8 = 32;
+/// The timer of the local APIC.
+pub const TIMER: u8 = FIRST_INTERRUPT;
+/// COM1.
+pub const SERIAL: u8 = FIRST_INTERRUPT + 4;
+/// The local APIC's spurious interrupt; its lowest four bits are set, as old models ask for.
+pub const SPURIOUS: u8 = 47;
+
+const PAGE_FAULT: u64 = 14;
+const DOUBLE_FAULT: u64 = 8;
+
+/// Exceptions for which the processor pushes an error code.
+const WITH_ERROR: u32 = 1 << 8 | 0x7c00 | 1 << 17 | 1 << 21 | 3 << 29;
+
+/// Bytes of code for each vector in [`ENTRIES`].
+const ENTRY_SIZE: usize = 16;
+
+core::arch::global_asm!(
+    ".pushsection .text.skete_trap_entries, \"ax\", @progbits",
+    ".balign 16",
+    "skete_trap_entries:",
+    ".set vector, 0",
+    ".rept {vectors}",
+    ".balign {size}",
+    ".if (vector >= 32) || (({with_error} >> (vector & 31)) & 1) == 0",
+    "push 0",
+    ".endif",
+    "push vector",
+    "jmp {common}",
+    ".set vector, vector + 1",
+    ".endr",
+    ".popsection",
+    vectors = const VECTORS,
+    size = const ENTRY_SIZE,
+    with_error = const WITH_ERROR,
+    common = sym common,
+);
+
+unsafe extern "C" {
+    #[link_name = "skete_trap_entries"]
+    static ENTRIES: [[u8; ENTRY_SIZE]; VECTORS];
+}
+
+/// Saves the registers of what was interrupted, handles, continues it.
+#[unsafe(naked)]
+unsafe extern "C" fn common() {
+    naked_asm!(
+        "push rax",
+        "push rbx",
+        "push rcx",
+        "push rdx",
+        "push rbp",
+        "push rsi",
+        "push rdi",
+        "push r8",
+        "push r9",
+        "push r10",
+        "push r11",
+        "push r12",
+        "push r13",
+        "push r14",
+        "push r15",
+        "cld",
+        "mov rdi, rsp",
+        "xor ebp, ebp",
+        "call {handle}",
+        "jmp {leave}",
+        handle = sym handle,
+        leave = sym leave,
+    )
+}
+
+/// Continues what was interrupted; the stack pointer is at its [`Frame`].
+#[unsafe(naked)]
+pub unsafe extern "C" fn leave() {
+    naked_asm!(
+        "pop r15", "pop r14", "pop r13", "pop r12", "pop r11", "pop r10", "pop r9", "pop r8",
+        "pop rdi", "pop rsi", "pop rbp", "pop rdx", "pop rcx", "pop rbx", "pop rax",
+        "add rsp, 16",
+        "iretq",
+    )
+}
+
+struct Table(UnsafeCell<[[u64; 2]; VECTORS]>);
+
+// SAFETY: written once, by `init`, before interrupts are on or a second processor runs.
+unsafe impl Sync for Table {}
+
+static TABLE: Table = Table(UnsafeCell::new([[0; 2]; VECTORS]));
+
+#[repr(C, packed)]
+struct TablePointer {
+    limit: u16,
+    base: u64,
+}
+
+/// Fills and loads the interrupt descriptor table.
+pub fn init() {
+    let selector: u16;
+    // SAFETY: reads a register.
+    unsafe { asm!("mov {:x}, cs", out(reg) selector, options(nomem, nostack)) };
+    // SAFETY: called once, with interrupts off; the table is static and each entry points to code
+    // that saves and restores every register.
+    unsafe {
+        let table = &mut *TABLE.0.get();
+        for (vector, gate) in table.iter_mut().enumerate() {
+            let entry = &raw const ENTRIES[vector] as u64;
+            let stack = match vector {
+                2 | 8 | 18 => LAST_RESORT_STACK,
+                0..32 => EXCEPTION_STACK,
+                _ => INTERRUPT_STACK,
+            };
+            // SDM volume 3, figure 6-8: a present 64-bit interrupt gate.
+            gate[0] = entry & 0xffff
+                | u64::from(selector) << 16
+                | u64::from(stack) << 32
+                | 0x8e << 40
+                | (entry >> 16 & 0xffff) << 48;
+            gate[1] = entry >> 32;
+        }
+        let pointer = TablePointer { limit: size_of_val(table) as u16 - 1, base: table.as_ptr() as u64 };
+        asm!("lidt [{}]", in(reg) &raw const pointer, options(readonly, nostack));
+    }
+}
+
+extern "C" fn handle(frame: &mut Frame) {
+    match frame.vector {
+        PAGE_FAULT => {
+            let address = x86_64::registers::control::Cr2::read_raw() as usize;
+            // A page that is not there yet: bit 0 of the error code is clear.
+            if frame.error & 1 == 0 && mm::area::populate(address) {
+                return;
+            }
+            page_fault(frame, address)
+        }
+        0..32 => fault(frame, exception_name(frame), None),
+        vector => interrupt(vector as u8, frame),
+    }
+}
+
+fn interrupt(vector: u8, frame: &Frame) {
+    if vector == SPURIOUS {
+        return;
+    }
+    apic::end_of_interrupt();
+    match vector {
+        TIMER => sched::timer_interrupt(),
+        SERIAL => crate::console::interrupt(),
+        _ => {}
+    }
+    sched::preempt(frame);
+}
+
+fn exception_name(frame: &Frame) -> &'static str {
+    match frame.vector {
+        0 => "divide error",
+        1 => "debug exception",
+        2 => "non-maskable interrupt",
+        3 => "breakpoint",
+        4 => "overflow",
+        5 => "bound range exceeded",
+        6 => "invalid opcode",
+        7 => "device not available",
+        8 => "double fault",
+        10 => "invalid task state segment",
+        11 => "segment not present",
+        12 => "stack segment fault",
+        13 => "general protection fault (a non-canonical address or a privileged operation)",
+        16 => "x87 floating-point error",
+        17 => "alignment check",
+        18 => "machine check",
+        19 => "SIMD floating-point error",
+        _ => "unexpected exception",
+    }
+}
+
+fn page_fault(frame: &Frame, address: usize) -> ! {
+    let write = frame.error & 2 != 0;
+    let execute = frame.error & 16 != 0;
+    let present = frame.error & 1 != 0;
+    let cause = match mm::area::describe(address) {
+        mm::area::Place::StackGuard => "stack overflow",
+        mm::area::Place::OutOfMemory => "out of memory: no page is left for",
+        _ if address < 0x10_0000 => match (execute, write) {
+            (true, _) => "null pointer: call of",
+            (_, true) => "null pointer: write to",
+            _ => "null pointer: read of",
+        },
+        _ if execute && present => "execute non-executable memory at",
+        _ if execute => "execute unmapped memory at",
+        _ if write && present => "write to read-only memory at",
+        _ if write => "write to unmapped memory at",
+        _ => "read of unmapped memory at",
+    };
+    fault(frame, cause, Some(address))
+}
+
+/// Tells what happened, where and in which thread, and ends the machine.
+fn fault(frame: &Frame, cause: &str, address: Option<usize>) -> ! {
+    static FAULTED: AtomicBool = AtomicBool::new(false);
+    if FAULTED.swap(true, Relaxed) {
+        Line::new().text("skete: a second fault while the first was being told, at ").hex(frame.rip).end();
+        power::end(status::KERNEL_BUG);
+    }
+    let mut line = Line::new();
+    line.text("skete: ").text(cause);
+    if let Some(address) = address {
+        line.text(if cause == "stack overflow" { ": access to " } else { " " }).hex(address as u64);
+    }
+    if frame.vector == DOUBLE_FAULT || frame.error != 0 && address.is_none() {
+        line.text(" (error code ").hex(frame.error).text(")");
+    }
+    line.text(" at ").hex(frame.rip).text(" in thread ").number(u64::from(sched::current_id())).end();
+
+    let registers = [
+        ("rax", frame.rax), ("rbx", frame.rbx), ("rcx", frame.rcx), ("rdx", frame.rdx),
+        ("rsi", frame.rsi), ("rdi", frame.rdi), ("rbp", frame.rbp), ("rsp", frame.rsp),
+        ("r8 ", frame.r8), ("r9 ", frame.r9), ("r10", frame.r10), ("r11", frame.r11),
+        ("r12", frame.r12), ("r13", frame.r13), ("r14", frame.r14), ("r15", frame.r15),
+        ("rip", frame.rip), ("flags", frame.rflags),
+    ];
+    for row in registers.chunks(4) {
+        let mut line = Line::new();
+        for (name, value) in row {
+            line.text("  ").text(name).text(" ").hex16(*value);
+        }
+        line.end();
+    }
+    print_stack(frame.rip, frame.rbp);
+    power::end(status::FAULT)
+}
+
+/// Prints the addresses of the calls that led to `rip`, by the chain of frame pointers.
+pub fn print_stack(rip: u64, mut rbp: u64) {
+    Line::new().text("stack:").end();
+    Line::new().text("  ").hex16(rip).end();
+    for _ in 0..64 {
+        let frame = rbp as usize;
+        if frame == 0 || !frame.is_multiple_of(8) || !paging::is_mapped(frame) || !paging::is_mapped(frame + 8) {
+            return;
+        }
+        // SAFETY: mapped memory, as was just checked; a wrong frame pointer gives a wrong line.
+        let [next, return_address] = unsafe { *(frame as *const [u64; 2]) };
+        if return_address == 0 {
+            return;
+        }
+        Line::new().text("  ").hex16(return_address).end();
+        if next <= rbp {
+            return;
+        }
+        rbp = next;
+    }
+}
+
+/// Prints the stack of the caller.
+pub fn print_own_stack() {
+    let rbp: u64;
+    let rip: u64;
+    // SAFETY: reads registers.
+    unsafe { asm!("mov {}, rbp", "lea {}, [rip]", out(reg) rbp, out(reg) rip, options(nomem, nostack)) };
+    print_stack(rip, rbp);
+}

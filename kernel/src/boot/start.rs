@@ -1,0 +1,221 @@
+//! The boot path. It names no subsystem: what the program does not use does not come up.
+
+use alloc::string::String;
+use alloc::vec::Vec;
+use core::cell::OnceCell;
+
+use hermit_entry::boot_info::{BootInfo, PlatformInfo, RawBootInfo};
+
+use super::command_line::{Words, port};
+use super::memory_map::Regions;
+use super::{image, status};
+use crate::arch::{self, paging, power};
+use crate::console::input::Discipline;
+use crate::debug::{Level, Line};
+use crate::mm::blocks::Blocks;
+use crate::mm::frames::{self, FRAME};
+use crate::mm::Region;
+use crate::sync::Lock;
+use crate::{console, sched};
+
+hermit_entry::define_entry_version!();
+
+/// Memory that the loader has mapped as a whole.
+const LOADER_MAPPED: usize = 1 << 30;
+/// The multiboot specification's type of free memory.
+const AVAILABLE: u32 = 1;
+/// The type that our loader gives to its own memory (docs/boot-protocol.md).
+const LOADER: u32 = 0x534b;
+
+/// What the program is started with.
+#[derive(Debug, Default)]
+pub struct Program {
+    /// `argv[0]` and the arguments.
+    pub arguments: Vec<String>,
+    /// The environment: `KEY=VALUE`.
+    pub environment: Vec<String>,
+}
+
+static PROGRAM: Lock<OnceCell<Program>> = Lock::new(OnceCell::new());
+
+/// Takes what the program is to be started with. Empty when it was taken before.
+#[must_use]
+pub fn program() -> Program {
+    PROGRAM.lock().take().unwrap_or_default()
+}
+
+/// Ends the machine before the program has started.
+fn refuse(line: &mut Line) -> ! {
+    line.end();
+    power::end(status::REFUSED)
+}
+
+/// Takes over from the loader; runs `main` as the first thread.
+///
+/// # Safety
+///
+/// Called once, by the image's entry point, in the state that `hermit_entry::Entry` promises, on a
+/// stack inside the image.
+pub unsafe fn start(raw: &'static RawBootInfo, main: extern "C" fn(usize) -> !) -> ! {
+    // SAFETY: the first thing that happens, under the loader's tables.
+    unsafe { paging::adopt_loader_tables() };
+    let info = BootInfo::from(*raw);
+    let (line, map) = match info.platform_info {
+        PlatformInfo::Multiboot { command_line, multiboot_info_addr } => {
+            // SAFETY: the structure was made, or passed on, by the loader, below 1 GiB.
+            (command_line, unsafe { multiboot_map(multiboot_info_addr.get() as usize) })
+        }
+        _ => refuse(Line::new().text("skete: this loader's platform is not known: use Skete's or Hermit's multiboot loader")),
+    };
+    let line = line.map_or("", reach);
+    early_options(line);
+    arch::init();
+    if let Some(template) = info.load_info.tls_info {
+        sched::tls::init(template);
+    }
+    let range = info.load_info.kernel_image_addr_range;
+    // SAFETY: the map is the machine's, and nobody else uses what it calls free.
+    if unsafe { take_memory(&map, range.start as usize..range.end as usize) }.is_none() {
+        let available: usize = map.free.as_slice().iter().map(|region| region.end - region.start).sum();
+        refuse(Line::new().text("skete: out of memory while starting: ").number(available as u64 >> 10).text(" KiB are too little; give the machine more (-m, --memory)"));
+    }
+    let program = options(line);
+    // The line was the last thing that lay in the loader's memory.
+    for region in map.loader.as_slice() {
+        // SAFETY: the loader's tables, stack and information are not used any more.
+        unsafe { frames::add(*region) };
+    }
+    Line::log(Level::Info, |line| {
+        line.text("memory: ").number(frames::total() as u64 * 4).text(" KiB, free: ").number(frames::available() as u64 * 4).text(" KiB");
+    });
+    let _ = PROGRAM.lock().set(program);
+    match sched::start(main, 0) {
+        Ok(never) => match never {},
+        Err(_) => refuse(Line::new().text("skete: out of memory while starting the program; give the machine more (-m, --memory)")),
+    }
+}
+
+/// The direct map's view of something that the loader left in low memory.
+fn reach(text: &'static str) -> &'static str {
+    // SAFETY: the same bytes, by an address that stays valid.
+    unsafe {
+        let bytes = core::slice::from_raw_parts(arch::direct(text.as_ptr() as usize) as *const u8, text.len());
+        core::str::from_utf8_unchecked(bytes)
+    }
+}
+
+struct Map {
+    free: Regions,
+    loader: Regions,
+}
+
+/// Reads a multiboot information structure (Multiboot 0.6.96, 3.3).
+///
+/// # Safety
+///
+/// `address` is one, below 1 GiB, as is its memory map.
+unsafe fn multiboot_map(address: usize) -> Map {
+    const MAP_LENGTH: usize = 44;
+    const MAP_ADDRESS: usize = 48;
+    let mut map = Map { free: Regions::new(), loader: Regions::new() };
+    // SAFETY: vouched for by the caller; entries need not be aligned.
+    unsafe {
+        let info = arch::direct(address) as *const u8;
+        let length = info.add(MAP_LENGTH).cast::<u32>().read_unaligned() as usize;
+        let entries = arch::direct(info.add(MAP_ADDRESS).cast::<u32>().read_unaligned() as usize) as *const u8;
+        let mut offset = 0;
+        while offset + 24 <= length {
+            let entry = entries.add(offset);
+            let size = entry.cast::<u32>().read_unaligned() as usize;
+            let start = entry.add(4).cast::<u64>().read_unaligned() as usize;
+            let bytes = entry.add(12).cast::<u64>().read_unaligned() as usize;
+            let region = Region { start, end: start.saturating_add(bytes) };
+            match entry.add(20).cast::<u32>().read_unaligned() {
+                AVAILABLE => map.free.push(region),
+                LOADER => map.loader.push(region),
+                _ => {}
+            }
+            offset += size + 4;
+        }
+    }
+    map
+}
+
+/// Takes the free memory over, and moves to page tables of our own. `None` when it does not suffice.
+///
+/// # Safety
+///
+/// `map` tells the truth. Called once.
+unsafe fn take_memory(map: &Map, image: core::ops::Range<usize>) -> Option<()> {
+    let mut own = Regions::new();
+    for page in (image.start & !(FRAME - 1)..image.end).step_by(FRAME) {
+        let frame = paging::translate(page)?;
+        own.push(Region { start: frame, end: frame + FRAME });
+    }
+    let mut free = map.free.without(Region { start: 0, end: FRAME });
+    for part in own.as_slice() {
+        free = free.without(*part);
+    }
+    let size = Blocks::bytes_for(free.end().max(map.loader.end()));
+    let start = free.longest_below(LOADER_MAPPED)?.start;
+    let books = Region { start, end: (start + size).next_multiple_of(FRAME) };
+    free = free.without(books);
+
+    let mut memory = map.free;
+    map.loader.as_slice().iter().for_each(|region| memory.push(*region));
+    // SAFETY: free memory by the loader's map, not the image's, not the books'.
+    unsafe {
+        frames::init(free.as_slice().iter().copied(), books);
+        paging::switch_to_own(image::segments(), memory.as_slice(), own.as_slice())
+    }
+}
+
+/// Options that are needed before there is a heap: where to say what goes wrong.
+fn early_options(line: &str) {
+    for word in Words::new(line).take_while(|word| word != "--") {
+        match word.split_once('=') {
+            Some(("status", number)) => _ = port(number).map(power::set_status_port),
+            Some(("stderr", number)) => _ = port(number).map(console::set_error_port),
+            Some(("log", level)) => _ = Level::parse(level).map(crate::debug::set_level),
+            _ => {}
+        }
+    }
+}
+
+fn options(line: &str) -> Program {
+    let mut program = Program::default();
+    let mut name = String::from("skete");
+    let mut words = Words::new(line);
+    for word in words.by_ref().take_while(|word| word != "--") {
+        let known = match word.split_once('=') {
+            Some(("name", value)) => {
+                name = value.into();
+                true
+            }
+            Some(("env", variable)) if variable.contains('=') => {
+                program.environment.push(variable.into());
+                true
+            }
+            Some(("stdin", kind)) => match kind {
+                "tty" => true,
+                "framed" => choose(Discipline::Framed),
+                "none" => choose(Discipline::None),
+                _ => false,
+            },
+            Some(("status" | "stderr", number)) => port(number).is_some(),
+            Some(("log", level)) => Level::parse(level).is_some(),
+            _ => false,
+        };
+        if !known {
+            refuse(Line::new().text("skete: unknown kernel option `").text(&word).text("`: known are name=, env=KEY=VALUE, log=LEVEL, stdin=tty|framed|none, stderr=PORT, status=PORT; the program's arguments go behind --"));
+        }
+    }
+    program.arguments.push(name);
+    program.arguments.extend(words.map(alloc::borrow::Cow::into_owned));
+    program
+}
+
+fn choose(discipline: Discipline) -> bool {
+    console::set_discipline(discipline);
+    true
+}

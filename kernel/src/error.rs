@@ -1,0 +1,57 @@
+//! Why a call of the kernel failed.
+
+/// The reasons that the kernel's calls give. `std-shim` turns them into the numbers of errno.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Error {
+    /// The path, or a part of it, does not exist.
+    NotFound,
+    /// The name is taken.
+    AlreadyExists,
+    /// A directory was asked for, or stands in the middle of the path, and it is none.
+    NotADirectory,
+    /// The operation is not for directories.
+    IsADirectory,
+    /// The directory still holds names.
+    DirectoryNotEmpty,
+    /// A name is longer than 255 bytes, or a path longer than 4095.
+    NameTooLong,
+    /// Symbolic links lead in a circle, or there are more than 40.
+    TooManyLinks,
+    /// The descriptor is not open, or not open for this.
+    BadDescriptor,
+    /// All descriptors are in use.
+    TooManyOpen,
+    /// An argument has no meaning.
+    InvalidArgument,
+    /// Memory is short.
+    OutOfMemory,
+    /// The file system is full.
+    NoSpace,
+    /// A file may not become that large.
+    FileTooLarge,
+    /// No seeking in a stream.
+    NotSeekable,
+    /// The operation would have to wait.
+    WouldBlock,
+    /// The time is over.
+    TimedOut,
+    /// The value was not as expected; the caller looks again.
+    Changed,
+    /// No thread has this identity.
+    NoSuchThread,
+    /// The file, or what it is used for, forbids it.
+    PermissionDenied,
+    /// The file system does not change.
+    ReadOnly,
+    /// A rename across file systems.
+    CrossDevice,
+    /// In use.
+    Busy,
+    /// There is no such device in this machine.
+    NoDevice,
+    /// This kernel does not do it.
+    Unsupported,
+}
+
+/// A result with the kernel's error.
+pub type Result<T, E = Error> = core::result::Result<T, E>;

@@ -1,0 +1,252 @@
+//! Descriptors: small numbers for open files and other objects.
+//!
+//! Descriptors 0, 1 and 2 are the console until they are closed; that needs no table, so that a
+//! program that only prints has none.
+
+pub mod eventfd;
+pub mod poll;
+
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+use core::sync::atomic::{AtomicU8, Ordering::Relaxed};
+
+use crate::sync::Mutex;
+use crate::{Error, Result, console, fs};
+use poll::Events;
+
+/// The most descriptors that may be open at once.
+pub const LIMIT: usize = 65536;
+
+/// Where a position is counted from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Seek {
+    /// The start.
+    Start(u64),
+    /// Where the descriptor is.
+    Current(i64),
+    /// The end.
+    End(i64),
+}
+
+/// What a descriptor stands for.
+pub trait Object: Send + Sync {
+    /// Reads bytes; 0 is the end.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::BadDescriptor`] when it cannot be read.
+    fn read(&self, _buffer: &mut [u8]) -> Result<usize> {
+        Err(Error::BadDescriptor)
+    }
+
+    /// Writes bytes; tells how many.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::BadDescriptor`] when it cannot be written.
+    fn write(&self, _bytes: &[u8]) -> Result<usize> {
+        Err(Error::BadDescriptor)
+    }
+
+    /// Moves the position; gives the new one.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NotSeekable`].
+    fn seek(&self, _to: Seek) -> Result<u64> {
+        Err(Error::NotSeekable)
+    }
+
+    /// What there is to know about it.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Unsupported`] when that is nothing.
+    fn metadata(&self) -> Result<fs::Metadata> {
+        Err(Error::Unsupported)
+    }
+
+    /// Makes it longer, with zeros, or shorter.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::InvalidArgument`] when it has no length.
+    fn set_length(&self, _length: u64) -> Result<()> {
+        Err(Error::InvalidArgument)
+    }
+
+    /// Brings what was written to where it lasts.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::InvalidArgument`] when nothing of it could last.
+    fn sync(&self) -> Result<()> {
+        Err(Error::InvalidArgument)
+    }
+
+    /// Gives the next names of a directory to `take`, until it returns `false`: that name is given again
+    /// the next time.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NotADirectory`].
+    fn entries(&self, _take: &mut dyn FnMut(&fs::Entry<'_>) -> bool) -> Result<()> {
+        Err(Error::NotADirectory)
+    }
+
+    /// What can be done at once.
+    fn ready(&self) -> Events {
+        Events::READABLE | Events::WRITABLE
+    }
+
+    /// Chooses whether calls may wait.
+    fn set_nonblocking(&self, _nonblocking: bool) {}
+
+    /// True when calls do not wait.
+    fn is_nonblocking(&self) -> bool {
+        false
+    }
+}
+
+/// An open descriptor's object.
+#[derive(Clone)]
+pub enum Handle {
+    /// Standard input.
+    Input,
+    /// Standard output.
+    Output,
+    /// Standard error.
+    Error,
+    /// Anything else.
+    Object(Arc<dyn Object>),
+}
+
+/// Bit n is set while descriptor n is the console.
+static STANDARD: AtomicU8 = AtomicU8::new(0b111);
+static TABLE: Mutex<Vec<Option<Handle>>> = Mutex::new(Vec::new());
+
+fn standard(descriptor: usize) -> Option<Handle> {
+    if descriptor > 2 || STANDARD.load(Relaxed) & 1 << descriptor == 0 {
+        return None;
+    }
+    Some(match descriptor {
+        0 => Handle::Input,
+        1 => Handle::Output,
+        _ => Handle::Error,
+    })
+}
+
+/// The object of a descriptor.
+///
+/// # Errors
+///
+/// [`Error::BadDescriptor`] when it is not open.
+pub fn get(descriptor: i32) -> Result<Handle> {
+    let descriptor = usize::try_from(descriptor).map_err(|_| Error::BadDescriptor)?;
+    if let Some(handle) = standard(descriptor) {
+        return Ok(handle);
+    }
+    TABLE.lock().get(descriptor).cloned().flatten().ok_or(Error::BadDescriptor)
+}
+
+/// Opens the lowest free descriptor for an object.
+///
+/// # Errors
+///
+/// [`Error::TooManyOpen`]; [`Error::OutOfMemory`].
+pub fn open(handle: Handle) -> Result<i32> {
+    let mut table = TABLE.lock();
+    let free = table.iter().enumerate().position(|(number, slot)| slot.is_none() && standard(number).is_none());
+    let number = match free {
+        Some(number) => number,
+        None => {
+            let number = (table.len()..).find(|number| standard(*number).is_none()).unwrap_or(LIMIT);
+            if number >= LIMIT {
+                return Err(Error::TooManyOpen);
+            }
+            let missing = number + 1 - table.len();
+            table.try_reserve(missing).map_err(|_| Error::OutOfMemory)?;
+            table.resize_with(number + 1, || None);
+            number
+        }
+    };
+    table[number] = Some(handle);
+    Ok(number as i32)
+}
+
+/// Closes a descriptor.
+///
+/// # Errors
+///
+/// [`Error::BadDescriptor`] when it is not open.
+pub fn close(descriptor: i32) -> Result<()> {
+    let number = usize::try_from(descriptor).map_err(|_| Error::BadDescriptor)?;
+    if standard(number).is_some() {
+        STANDARD.fetch_and(!(1 << number), Relaxed);
+        return Ok(());
+    }
+    // The object is dropped after the table's lock.
+    let handle = TABLE.lock().get_mut(number).and_then(Option::take);
+    handle.map(drop).ok_or(Error::BadDescriptor)
+}
+
+/// Opens another descriptor for the same object.
+///
+/// # Errors
+///
+/// As for [`get`] and [`open`].
+pub fn duplicate(descriptor: i32) -> Result<i32> {
+    open(get(descriptor)?)
+}
+
+impl Handle {
+    /// Reads; see [`Object::read`].
+    ///
+    /// # Errors
+    ///
+    /// The object's.
+    pub fn read(&self, buffer: &mut [u8]) -> Result<usize> {
+        match self {
+            Handle::Input => console::read(buffer),
+            Handle::Output | Handle::Error => Err(Error::BadDescriptor),
+            Handle::Object(object) => object.read(buffer),
+        }
+    }
+
+    /// Writes; see [`Object::write`].
+    ///
+    /// # Errors
+    ///
+    /// The object's.
+    pub fn write(&self, bytes: &[u8]) -> Result<usize> {
+        match self {
+            Handle::Input => return Err(Error::BadDescriptor),
+            Handle::Output => console::write_output(bytes),
+            Handle::Error => console::write_error(bytes),
+            Handle::Object(object) => return object.write(bytes),
+        }
+        Ok(bytes.len())
+    }
+
+    /// The object, unless it is the console.
+    ///
+    /// # Errors
+    ///
+    /// `console`, if it is.
+    pub fn object(&self, console: Error) -> Result<&Arc<dyn Object>> {
+        match self {
+            Handle::Object(object) => Ok(object),
+            _ => Err(console),
+        }
+    }
+
+    /// What can be done at once.
+    #[must_use]
+    pub fn ready(&self) -> Events {
+        match self {
+            Handle::Input => console::ready(),
+            Handle::Output | Handle::Error => Events::WRITABLE,
+            Handle::Object(object) => object.ready(),
+        }
+    }
+}

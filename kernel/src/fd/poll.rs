@@ -1,0 +1,80 @@
+//! Waiting for any of several descriptors.
+
+use core::ops::{BitAnd, BitOr};
+use core::sync::atomic::{AtomicU32, Ordering::SeqCst};
+
+use crate::{Error, Result, sched};
+
+/// What can be done with a descriptor without waiting.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Events(u8);
+
+impl Events {
+    /// Nothing.
+    pub const NONE: Events = Events(0);
+    /// There is something to read, or the end is reached.
+    pub const READABLE: Events = Events(1);
+    /// Something can be written.
+    pub const WRITABLE: Events = Events(2);
+
+    /// True when this is nothing.
+    #[must_use]
+    pub const fn is_empty(self) -> bool {
+        self.0 == 0
+    }
+}
+
+impl BitOr for Events {
+    type Output = Events;
+    fn bitor(self, other: Events) -> Events {
+        Events(self.0 | other.0)
+    }
+}
+
+impl BitAnd for Events {
+    type Output = Events;
+    fn bitand(self, other: Events) -> Events {
+        Events(self.0 & other.0)
+    }
+}
+
+/// Counts changes of what any object is ready for.
+static CHANGES: AtomicU32 = AtomicU32::new(0);
+/// Threads inside [`wait`]: without any, a change costs one addition.
+static WAITERS: AtomicU32 = AtomicU32::new(0);
+
+/// Tells everybody who polls that an object has become ready for something.
+pub fn changed() {
+    CHANGES.fetch_add(1, SeqCst);
+    if WAITERS.load(SeqCst) > 0 {
+        sched::futex::wake(&CHANGES, usize::MAX);
+    }
+}
+
+/// As [`changed`], for an interrupt handler.
+pub fn changed_from_interrupt() {
+    CHANGES.fetch_add(1, SeqCst);
+    sched::wake_from_interrupt(&CHANGES);
+}
+
+/// Calls `look` until it finds something, whenever an object may have become ready, until `deadline`
+/// on the monotonic clock.
+///
+/// # Errors
+///
+/// [`Error::TimedOut`].
+pub fn wait<T>(deadline: Option<u64>, mut look: impl FnMut() -> Option<T>) -> Result<T> {
+    WAITERS.fetch_add(1, SeqCst);
+    let result = loop {
+        let before = CHANGES.load(SeqCst);
+        if let Some(found) = look() {
+            break Ok(found);
+        }
+        match sched::wait_for_device(&CHANGES, before, deadline) {
+            Err(Error::TimedOut) => break look().ok_or(Error::TimedOut),
+            _ => continue,
+        }
+    };
+    WAITERS.fetch_sub(1, SeqCst);
+    result
+}

@@ -1,0 +1,275 @@
+//! Files and directories of the memory file system, and what it means to have one open.
+
+use alloc::collections::BTreeMap;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+use super::{Options, reserve};
+use crate::fd::{Object, Seek};
+use crate::sync::Mutex;
+use crate::{Error, Result, time};
+
+/// What a name stands for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// Bytes.
+    File,
+    /// Names.
+    Directory,
+}
+
+/// What there is to know about a file. Times are nanoseconds since 1970.
+#[derive(Clone, Copy, Debug)]
+pub struct Metadata {
+    /// File or directory.
+    pub kind: Kind,
+    /// The file's number, which no other file has while this one exists.
+    pub number: u64,
+    /// How many names it has.
+    pub links: u64,
+    /// Permission bits.
+    pub mode: u32,
+    /// Bytes in a file.
+    pub length: u64,
+    /// When it was last read.
+    pub accessed: i64,
+    /// When its content last changed.
+    pub modified: i64,
+    /// When it, or what is known about it, last changed.
+    pub changed: i64,
+}
+
+/// A name in a directory.
+#[derive(Clone, Copy, Debug)]
+pub struct Entry<'a> {
+    /// The name.
+    pub name: &'a [u8],
+    /// The file's number.
+    pub number: u64,
+    /// What it stands for.
+    pub kind: Kind,
+    /// Where the entry after this one is.
+    pub next: u64,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Times {
+    accessed: i64,
+    modified: i64,
+    changed: i64,
+}
+
+pub(super) type Names = BTreeMap<Vec<u8>, Arc<Node>>;
+
+#[derive(Debug)]
+enum Content {
+    File(Mutex<Vec<u8>>),
+    Directory(Mutex<Names>),
+}
+
+/// A file or a directory.
+#[derive(Debug)]
+pub struct Node {
+    number: u64,
+    mode: u32,
+    links: AtomicU64,
+    times: Mutex<Times>,
+    content: Content,
+}
+
+impl Node {
+    fn new(content: Content, mode: u32) -> Arc<Node> {
+        static NUMBERS: AtomicU64 = AtomicU64::new(1);
+        let now = time::wall();
+        Arc::new(Node {
+            number: NUMBERS.fetch_add(1, Relaxed),
+            mode: mode & 0o7777,
+            links: AtomicU64::new(1),
+            times: Mutex::new(Times { accessed: now, modified: now, changed: now }),
+            content,
+        })
+    }
+
+    pub(super) fn file(mode: u32) -> Arc<Node> {
+        Self::new(Content::File(Mutex::new(Vec::new())), mode)
+    }
+
+    pub(super) fn directory(mode: u32) -> Arc<Node> {
+        Self::new(Content::Directory(Mutex::new(BTreeMap::new())), mode)
+    }
+
+    pub(super) fn kind(&self) -> Kind {
+        match self.content {
+            Content::File(_) => Kind::File,
+            Content::Directory(_) => Kind::Directory,
+        }
+    }
+
+    /// The names of a directory.
+    pub(super) fn names(&self) -> Result<&Mutex<Names>> {
+        match &self.content {
+            Content::Directory(names) => Ok(names),
+            Content::File(_) => Err(Error::NotADirectory),
+        }
+    }
+
+    fn bytes(&self) -> Result<&Mutex<Vec<u8>>> {
+        match &self.content {
+            Content::File(bytes) => Ok(bytes),
+            Content::Directory(_) => Err(Error::IsADirectory),
+        }
+    }
+
+    /// The node has lost a name.
+    pub(super) fn unlinked(&self) {
+        self.links.fetch_sub(1, Relaxed);
+        self.times.lock().changed = time::wall();
+    }
+
+    pub(super) fn content_changed(&self) {
+        let now = time::wall();
+        let mut times = self.times.lock();
+        (times.modified, times.changed) = (now, now);
+    }
+
+    /// What there is to know about it.
+    pub fn metadata(&self) -> Metadata {
+        let Times { accessed, modified, changed } = *self.times.lock();
+        let (length, children) = match &self.content {
+            Content::File(bytes) => (bytes.lock().len() as u64, 0),
+            Content::Directory(names) => {
+                let names = names.lock();
+                (0, 1 + names.values().filter(|node| node.kind() == Kind::Directory).count() as u64)
+            }
+        };
+        Metadata {
+            kind: self.kind(),
+            number: self.number,
+            links: self.links.load(Relaxed) + children,
+            mode: self.mode,
+            length,
+            accessed,
+            modified,
+            changed,
+        }
+    }
+
+    /// Changes a file's length.
+    pub(super) fn set_length(&self, length: u64) -> Result<()> {
+        let mut bytes = self.bytes()?.lock();
+        let length = usize::try_from(length).ok().filter(|length| isize::try_from(*length).is_ok());
+        let length = length.ok_or(Error::FileTooLarge)?;
+        let missing = length.saturating_sub(bytes.len());
+        reserve(&mut bytes, missing)?;
+        bytes.resize(length, 0);
+        if bytes.capacity() / 4 > length {
+            bytes.shrink_to_fit();
+        }
+        drop(bytes);
+        self.content_changed();
+        Ok(())
+    }
+}
+
+/// An open file: a node and a position in it.
+#[derive(Debug)]
+pub struct OpenFile {
+    node: Arc<Node>,
+    options: Options,
+    position: Mutex<u64>,
+}
+
+impl OpenFile {
+    pub(super) const fn new(node: Arc<Node>, options: Options) -> OpenFile {
+        OpenFile { node, options, position: Mutex::new(0) }
+    }
+}
+
+impl Object for OpenFile {
+    fn read(&self, buffer: &mut [u8]) -> Result<usize> {
+        if !self.options.read {
+            return Err(Error::BadDescriptor);
+        }
+        let mut position = self.position.lock();
+        let bytes = self.node.bytes()?.lock();
+        let start = usize::try_from(*position).unwrap_or(usize::MAX).min(bytes.len());
+        let length = buffer.len().min(bytes.len() - start);
+        buffer[..length].copy_from_slice(&bytes[start..start + length]);
+        *position += length as u64;
+        Ok(length)
+    }
+
+    fn write(&self, new: &[u8]) -> Result<usize> {
+        if !self.options.write {
+            return Err(Error::BadDescriptor);
+        }
+        let mut position = self.position.lock();
+        let mut bytes = self.node.bytes()?.lock();
+        if self.options.append {
+            *position = bytes.len() as u64;
+        }
+        if new.is_empty() {
+            return Ok(0);
+        }
+        let start = usize::try_from(*position).map_err(|_| Error::FileTooLarge)?;
+        let end = start.checked_add(new.len()).filter(|end| isize::try_from(*end).is_ok()).ok_or(Error::FileTooLarge)?;
+        if end > bytes.len() {
+            let missing = end - bytes.len();
+            reserve(&mut bytes, missing)?;
+            bytes.resize(end, 0);
+        }
+        bytes[start..end].copy_from_slice(new);
+        *position = end as u64;
+        drop(bytes);
+        self.node.content_changed();
+        Ok(new.len())
+    }
+
+    fn seek(&self, to: Seek) -> Result<u64> {
+        let mut position = self.position.lock();
+        let target = match to {
+            Seek::Start(target) => i64::try_from(target).ok(),
+            Seek::Current(offset) => (*position as i64).checked_add(offset),
+            Seek::End(offset) => (self.node.metadata().length as i64).checked_add(offset),
+        };
+        let target = target.and_then(|target| u64::try_from(target).ok()).ok_or(Error::InvalidArgument)?;
+        *position = target;
+        Ok(target)
+    }
+
+    fn metadata(&self) -> Result<Metadata> {
+        Ok(self.node.metadata())
+    }
+
+    fn set_length(&self, length: u64) -> Result<()> {
+        if !self.options.write {
+            return Err(Error::InvalidArgument);
+        }
+        self.node.set_length(length)
+    }
+
+    fn sync(&self) -> Result<()> {
+        // Memory is as far as it goes.
+        Ok(())
+    }
+
+    fn entries(&self, take: &mut dyn FnMut(&Entry<'_>) -> bool) -> Result<()> {
+        let names = self.node.names()?.lock();
+        let mut position = self.position.lock();
+        // Positions are the numbers of nodes: unlike places in the list, they survive that other names
+        // come and go between two calls.
+        let mut entries: Vec<_> = Vec::new();
+        reserve(&mut entries, names.len())?;
+        entries.extend(names.iter().filter(|(_, node)| node.number >= *position));
+        entries.sort_unstable_by_key(|(_, node)| node.number);
+        for (name, node) in entries {
+            let next = node.number + 1;
+            if !take(&Entry { name, number: node.number, kind: node.kind(), next }) {
+                break;
+            }
+            *position = next;
+        }
+        Ok(())
+    }
+}

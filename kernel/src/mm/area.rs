@@ -1,0 +1,371 @@
+//! Areas: stacks and large allocations, in address space of their own, filled with pages as they are
+//! touched.
+//!
+//! The region is cut into one terabyte for each power of two, and that into slots of this size. An
+//! area takes one slot: a guard page that is never mapped, then its pages; what is left of the slot
+//! costs nothing. The books are kept in the page-table entry of the guard page, which has room for
+//! them as long as it maps nothing: for an area in use its kind and length, for a free slot the next
+//! free one.
+
+use super::frames::{self, FRAME};
+use crate::arch::paging::{self, Access, Slot};
+use crate::arch::{self, AREA_MAP, DIRECT_MAP};
+use crate::sync::{Lock, LockGuard};
+use crate::{Error, Result};
+
+/// The smallest slot is 8 KiB: a guard and one page.
+const SMALLEST: u32 = 13;
+/// The largest slot is half a terabyte.
+const CLASSES: usize = 27;
+const CLASS_SHIFT: u32 = 40;
+
+/// What an area is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// Memory that was promised: touching it never fails.
+    Heap,
+    /// A thread's stack: promised only page by page.
+    Stack,
+}
+
+/// What an address that faulted belongs to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// Below the end of a stack.
+    StackGuard,
+    /// Part of an area, but no frame was left for it.
+    OutOfMemory,
+    /// No area in use.
+    Elsewhere,
+}
+
+#[derive(Clone, Copy)]
+struct Class {
+    /// Slots from this one on were never used.
+    fresh: u64,
+    /// A free slot's number plus one; 0 for none.
+    free: u64,
+}
+
+struct Areas {
+    classes: [Class; CLASSES],
+}
+
+static AREAS: Lock<Areas> = Lock::new(Areas { classes: [Class { fresh: 0, free: 0 }; CLASSES] });
+
+fn lock() -> LockGuard<'static, Areas> {
+    // A page fault on the stack needs this lock: let it happen before.
+    arch::touch_stack();
+    AREAS.lock()
+}
+
+/// The books of an area, as its guard page's note.
+#[derive(Clone, Copy)]
+struct Books {
+    kind: Kind,
+    /// Where the pages start, in bytes from the start of the slot; a power of two.
+    offset: usize,
+    pages: usize,
+    /// Of a stack, pages that are still promised.
+    promised: usize,
+}
+
+/// Pages of a stack that are promised, so that a thread that could start can also run.
+const STACK_PROMISE: usize = 4;
+
+impl Books {
+    fn encode(self) -> u64 {
+        1 | u64::from(self.kind == Kind::Stack) << 1
+            | u64::from(self.offset.trailing_zeros()) << 2
+            | (self.promised as u64) << 8
+            | (self.pages as u64) << 16
+    }
+
+    fn decode(note: u64) -> Option<Books> {
+        (note & 1 != 0).then_some(Books {
+            kind: if note & 2 != 0 { Kind::Stack } else { Kind::Heap },
+            offset: 1 << (note >> 2 & 63),
+            promised: (note >> 8 & 0xff) as usize,
+            pages: (note >> 16) as usize,
+        })
+    }
+
+    /// Frames that are promised for the pages and, for a heap area, their tables.
+    fn promise(self) -> usize {
+        match self.kind {
+            Kind::Heap => self.pages + tables(self.pages),
+            Kind::Stack => self.promised,
+        }
+    }
+}
+
+/// Page tables that so many pages may need: one for each 512, and those at both ends.
+fn tables(pages: usize) -> usize {
+    pages / 512 + 2
+}
+
+/// The slot that an address of the region lies in: its class and its own address.
+fn slot_of(address: usize) -> Option<(usize, usize)> {
+    if !(AREA_MAP..DIRECT_MAP).contains(&address) {
+        return None;
+    }
+    let class = (address - AREA_MAP) >> CLASS_SHIFT;
+    (class < CLASSES).then(|| (class, address & !((1 << (SMALLEST + class as u32)) - 1)))
+}
+
+fn books_of(slot: usize) -> Option<Books> {
+    Books::decode(Slot::of(slot, false)?.note())
+}
+
+/// True when an address lies in the region of areas, so that it is no other allocator's.
+#[inline]
+#[must_use]
+pub fn contains(address: usize) -> bool {
+    (AREA_MAP..DIRECT_MAP).contains(&address)
+}
+
+/// Makes an area of at least `size` bytes, all zero, its start a multiple of `align`.
+///
+/// # Errors
+///
+/// [`Error::OutOfMemory`] when memory, or address space, does not suffice.
+pub fn allocate(size: usize, align: usize, kind: Kind) -> Result<usize> {
+    let pages = size.div_ceil(FRAME).max(1);
+    let offset = align.max(FRAME);
+    let books = Books { kind, offset, pages, promised: if kind == Kind::Stack { STACK_PROMISE.min(pages) } else { 0 } };
+    let bytes = pages.checked_mul(FRAME).and_then(|bytes| bytes.checked_add(offset)).ok_or(Error::OutOfMemory)?;
+    let class = (bytes.checked_next_power_of_two().ok_or(Error::OutOfMemory)?.ilog2().max(SMALLEST) - SMALLEST) as usize;
+    if class >= CLASSES || !frames::promise(books.promise()) {
+        return Err(Error::OutOfMemory);
+    }
+    let slot = lock().take_slot(class, books);
+    let slot = slot.inspect_err(|_| frames::unpromise(books.promise()))?;
+    Ok(slot + offset)
+}
+
+impl Areas {
+    fn take_slot(&mut self, class: usize, books: Books) -> Result<usize> {
+        let shift = SMALLEST + class as u32;
+        let base = AREA_MAP + (class << CLASS_SHIFT);
+        let entry = &mut self.classes[class];
+        let number = if entry.free != 0 { entry.free - 1 } else { entry.fresh };
+        if number >> (CLASS_SHIFT - shift) != 0 {
+            return Err(Error::OutOfMemory);
+        }
+        let slot = base + ((number as usize) << shift);
+        let guard = Slot::of(slot, true).ok_or(Error::OutOfMemory)?;
+        if entry.free != 0 {
+            entry.free = guard.note() >> 1;
+        } else {
+            entry.fresh += 1;
+        }
+        guard.set_note(books.encode());
+        Ok(slot)
+    }
+
+    fn give_slot(&mut self, class: usize, slot: usize) {
+        let shift = SMALLEST + class as u32;
+        let number = (slot - AREA_MAP - (class << CLASS_SHIFT)) >> shift;
+        let entry = &mut self.classes[class];
+        if let Some(guard) = Slot::of(slot, false) {
+            guard.set_note(entry.free << 1);
+            entry.free = number as u64 + 1;
+        }
+    }
+}
+
+/// Calls `visit` with the entries of `pages` pages from `start`, leaving out those without a table.
+fn for_each_page(start: usize, pages: usize, mut visit: impl FnMut(usize, Slot)) {
+    let end = start + pages * FRAME;
+    let mut page = start;
+    while page < end {
+        match Slot::of(page, false) {
+            Some(slot) => {
+                visit(page, slot);
+                page += FRAME;
+            }
+            None => page = (page + 1).next_multiple_of(512 * FRAME),
+        }
+    }
+}
+
+/// The note of a page that was made inaccessible is its frame's address and this.
+const INACCESSIBLE: u64 = 1;
+
+/// The frame of a page, accessible or not.
+fn held(page: Slot) -> Option<usize> {
+    page.frame().or_else(|| (page.note() & INACCESSIBLE != 0).then(|| (page.note() & !INACCESSIBLE) as usize))
+}
+
+/// Unmaps pages and frees their frames; tells how many there were.
+fn drop_pages(start: usize, pages: usize) -> usize {
+    let mut dropped = 0;
+    for_each_page(start, pages, |_, slot| {
+        if let Some(frame) = held(slot) {
+            slot.set_note(0);
+            frames::free(frame, 1);
+            dropped += 1;
+        }
+    });
+    if dropped > 0 {
+        paging::flush(start, pages);
+    }
+    dropped
+}
+
+/// Gives an area back. `start` is what [`allocate`] gave.
+///
+/// # Errors
+///
+/// [`Error::InvalidArgument`] when no area starts there.
+pub fn free(start: usize) -> Result<()> {
+    let mut areas = lock();
+    let (class, slot, books) = area_at(start)?;
+    let dropped = drop_pages(start, books.pages);
+    areas.give_slot(class, slot);
+    drop(areas);
+    frames::unpromise(match books.kind {
+        Kind::Heap => books.promise() - dropped,
+        Kind::Stack => books.promised,
+    });
+    Ok(())
+}
+
+fn area_at(start: usize) -> Result<(usize, usize, Books)> {
+    let (class, slot) = slot_of(start).ok_or(Error::InvalidArgument)?;
+    let books = books_of(slot).filter(|books| slot + books.offset == start).ok_or(Error::InvalidArgument)?;
+    Ok((class, slot, books))
+}
+
+/// Bytes in the area that starts at `start`.
+///
+/// # Errors
+///
+/// [`Error::InvalidArgument`] when no area starts there.
+pub fn size(start: usize) -> Result<usize> {
+    Ok(area_at(start)?.2.pages * FRAME)
+}
+
+/// Makes a heap area longer or shorter; its content stays, without being copied. Gives its new start.
+///
+/// # Errors
+///
+/// [`Error::OutOfMemory`]: the area is as it was.
+pub fn resize(start: usize, new_size: usize, align: usize) -> Result<usize> {
+    let (class, slot, books) = area_at(start)?;
+    let pages = new_size.div_ceil(FRAME).max(1);
+    let resized = Books { pages, ..books };
+    if pages * FRAME + books.offset <= 1 << (SMALLEST + class as u32) {
+        let (old, new) = (books.promise(), resized.promise());
+        if new > old && !frames::promise(new - old) {
+            return Err(Error::OutOfMemory);
+        }
+        let areas = lock();
+        let dropped = match books.pages.checked_sub(pages) {
+            Some(less) => drop_pages(start + pages * FRAME, less),
+            None => 0,
+        };
+        Slot::of(slot, false).ok_or(Error::InvalidArgument)?.set_note(resized.encode());
+        drop(areas);
+        if old > new {
+            frames::unpromise(old - new - dropped);
+        }
+        return Ok(start);
+    }
+    let moved = allocate(new_size, align, books.kind)?;
+    let mut areas = lock();
+    for_each_page(start, books.pages, |page, from| {
+        if let Some(frame) = held(from) {
+            from.set_note(0);
+            let to = Slot::of(moved + (page - start), true).expect("the new area's tables were promised");
+            to.map(frame, Access::ReadWrite);
+        }
+    });
+    paging::flush(start, books.pages);
+    areas.give_slot(class, slot);
+    drop(areas);
+    // What is left of the old promise, and of the new one as much as the frames that came along.
+    frames::unpromise(books.promise());
+    Ok(moved)
+}
+
+/// Fills the page of an address, if it belongs to an area in use. `false`: the access was wrong, or
+/// there is no memory (see [`describe`]).
+pub fn populate(address: usize) -> bool {
+    let Some((_, slot)) = slot_of(address) else {
+        return false;
+    };
+    let _areas = AREAS.lock();
+    let Some(books) = books_of(slot).filter(|books| books.contains(slot, address)) else {
+        return false;
+    };
+    let Some(page) = Slot::of(address, true) else {
+        return false;
+    };
+    if page.frame().is_some() || page.note() != 0 {
+        // Another processor was first; or the page was made inaccessible.
+        return page.frame().is_some();
+    }
+    let frame = match books {
+        Books { kind: Kind::Stack, promised: 0, .. } => frames::allocate_for_stack(),
+        Books { kind: Kind::Stack, promised, .. } => {
+            let Some(guard) = Slot::of(slot, false) else { return false };
+            guard.set_note(Books { promised: promised - 1, ..books }.encode());
+            frames::allocate_promised()
+        }
+        _ => frames::allocate_promised(),
+    };
+    let Some(frame) = frame else { return false };
+    page.map(frame, Access::ReadWrite);
+    true
+}
+
+impl Books {
+    fn contains(&self, slot: usize, address: usize) -> bool {
+        let start = slot + self.offset;
+        (start..start + self.pages * FRAME).contains(&address)
+    }
+}
+
+/// What an address that [`populate`] did not take belongs to.
+#[must_use]
+pub fn describe(address: usize) -> Place {
+    let Some((_, slot)) = slot_of(address) else {
+        return Place::Elsewhere;
+    };
+    match books_of(slot) {
+        Some(books) if books.contains(slot, address) && Slot::of(address, false).is_none_or(|page| page.note() == 0 && page.frame().is_none()) => {
+            Place::OutOfMemory
+        }
+        Some(books) if books.kind == Kind::Stack && address < slot + books.offset => Place::StackGuard,
+        _ => Place::Elsewhere,
+    }
+}
+
+/// Changes what the pages of `size` bytes from `start`, a part of one area, may be used for. Pages that
+/// were never touched are filled first.
+///
+/// # Errors
+///
+/// [`Error::InvalidArgument`] when the range is not a part of one heap area, at page boundaries.
+pub fn protect(start: usize, size: usize, access: Access) -> Result<()> {
+    let (_, slot) = slot_of(start).ok_or(Error::InvalidArgument)?;
+    let books = books_of(slot).ok_or(Error::InvalidArgument)?;
+    let inside = size > 0 && books.contains(slot, start) && books.contains(slot, start.saturating_add(size - 1));
+    if !inside || books.kind != Kind::Heap || !start.is_multiple_of(FRAME) {
+        return Err(Error::InvalidArgument);
+    }
+    for page in (start..start + size).step_by(FRAME) {
+        let entry = Slot::of(page, true).ok_or(Error::OutOfMemory)?;
+        if held(entry).is_none() {
+            populate(page);
+        }
+        let frame = held(entry).ok_or(Error::OutOfMemory)?;
+        match access {
+            Access::None => entry.set_note(frame as u64 | INACCESSIBLE),
+            access => entry.map(frame, access),
+        }
+    }
+    paging::flush(start, size.div_ceil(FRAME));
+    Ok(())
+}

@@ -1,0 +1,127 @@
+//! Frames of physical memory.
+
+use core::mem::MaybeUninit;
+use core::ptr;
+
+use super::Region;
+pub use super::blocks::{BLOCK, FRAME, LONGEST_RUN};
+use super::blocks::{Block, Blocks};
+use crate::arch;
+use crate::sync::{Lock, LockGuard};
+
+struct Frames {
+    blocks: Blocks<'static>,
+    /// Free frames that were promised to areas whose pages are not there yet.
+    promised: usize,
+    total: usize,
+}
+
+static FRAMES: Lock<Frames> = Lock::new(Frames { blocks: Blocks::new(&mut []), promised: 0, total: 0 });
+
+fn lock() -> LockGuard<'static, Frames> {
+    // A page fault on the stack needs this lock: let it happen before.
+    arch::touch_stack();
+    FRAMES.lock()
+}
+
+/// Takes over free memory. `books` is where the books go: memory that is in none of the regions.
+///
+/// # Safety
+///
+/// The regions, and the books, are mapped in the direct map and used by nobody.
+pub unsafe fn init(regions: impl Iterator<Item = Region>, books: Region) {
+    let pointer = arch::direct(books.start) as *mut MaybeUninit<Block>;
+    let count = (books.end - books.start) / size_of::<Block>();
+    // SAFETY: the caller gives the memory away; uninitialised books are what `Blocks` takes.
+    let books = unsafe { core::slice::from_raw_parts_mut(pointer, count) };
+    let mut frames = FRAMES.lock();
+    frames.blocks = Blocks::new(books);
+    regions.for_each(|region| frames.blocks.add(region));
+    frames.total = frames.blocks.free_frames();
+}
+
+/// Adds memory that the loader has no use for any more.
+///
+/// # Safety
+///
+/// As for [`init`].
+pub unsafe fn add(region: Region) {
+    let mut frames = lock();
+    frames.blocks.add(region);
+    frames.total = frames.total.max(frames.blocks.free_frames());
+}
+
+/// Frames that are neither in use nor promised.
+#[must_use]
+pub fn available() -> usize {
+    let frames = lock();
+    frames.blocks.free_frames() - frames.promised
+}
+
+/// All frames that the kernel has had to give since boot.
+#[must_use]
+pub fn total() -> usize {
+    lock().total
+}
+
+/// Takes a run of up to [`LONGEST_RUN`] frames, or a [`BLOCK`]; gives its physical address, a multiple
+/// of the run's next power of two.
+pub fn allocate(count: usize) -> Option<usize> {
+    let mut frames = lock();
+    if frames.blocks.free_frames() < frames.promised + count {
+        return None;
+    }
+    frames.blocks.allocate(count)
+}
+
+/// Takes a frame for a page table. It may come out of what was promised: promises count their tables.
+pub fn allocate_zeroed() -> Option<usize> {
+    let frame = lock().blocks.allocate(1)?;
+    zero(frame);
+    Some(frame)
+}
+
+/// Makes good one promise: a zeroed frame.
+pub fn allocate_promised() -> Option<usize> {
+    let frame = {
+        let mut frames = lock();
+        let frame = frames.blocks.allocate(1)?;
+        frames.promised -= 1;
+        frame
+    };
+    zero(frame);
+    Some(frame)
+}
+
+/// A zeroed frame for the next page of a stack.
+pub fn allocate_for_stack() -> Option<usize> {
+    let frame = allocate(1)?;
+    zero(frame);
+    Some(frame)
+}
+
+/// Promises `count` frames; `false` when there are not so many.
+#[must_use]
+pub fn promise(count: usize) -> bool {
+    let mut frames = lock();
+    let enough = frames.promised.checked_add(count).is_some_and(|sum| sum <= frames.blocks.free_frames());
+    if enough {
+        frames.promised += count;
+    }
+    enough
+}
+
+/// Takes a promise back that was not made use of.
+pub fn unpromise(count: usize) {
+    lock().promised -= count;
+}
+
+/// Gives frames back.
+pub fn free(address: usize, count: usize) {
+    lock().blocks.free(address, count);
+}
+
+fn zero(frame: usize) {
+    // SAFETY: the frame is free memory that was just taken, in the direct map.
+    unsafe { ptr::write_bytes(arch::direct(frame) as *mut u64, 0, FRAME / 8) };
+}

@@ -1,0 +1,21 @@
+//! Memory: frames, areas of the address space, the heap.
+
+#[cfg(any(target_os = "none", skete_lint_arch))]
+pub mod area;
+pub mod blocks;
+#[cfg(any(target_os = "none", skete_lint_arch))]
+pub mod frames;
+#[cfg(not(any(target_os = "none", skete_lint_arch)))]
+#[path = "hosted.rs"]
+pub mod frames;
+pub mod heap;
+pub mod spans;
+
+/// A range of physical addresses.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Region {
+    /// First address.
+    pub start: usize,
+    /// End (exclusive).
+    pub end: usize,
+}

@@ -1,0 +1,25 @@
+//! Waiting for a word of memory to change (Drepper, "Futexes Are Tricky").
+
+use core::sync::atomic::{AtomicU32, Ordering::SeqCst};
+
+use super::{SCHED, block};
+use crate::{Error, Result};
+
+/// Sleeps until [`wake`] is called for `word`, if it still holds `expected`. `deadline` is in
+/// nanoseconds of the monotonic clock.
+///
+/// # Errors
+///
+/// [`Error::Changed`] when the word held something else; [`Error::TimedOut`].
+pub fn wait(word: &AtomicU32, expected: u32, deadline: Option<u64>) -> Result<()> {
+    let scheduler = SCHED.lock();
+    if word.load(SeqCst) != expected {
+        return Err(Error::Changed);
+    }
+    block(scheduler, &raw const *word as usize, deadline)
+}
+
+/// Wakes up to `count` threads that wait for `word`, longest first; tells how many.
+pub fn wake(word: &AtomicU32, count: usize) -> usize {
+    super::wake_key(&raw const *word as usize, count)
+}

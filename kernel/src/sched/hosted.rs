@@ -1,0 +1,44 @@
+//! Threads are the host's; waiting is looking again.
+
+use core::sync::atomic::AtomicU32;
+
+use super::ThreadId;
+use crate::{Error, Result};
+
+/// Futexes that nobody sleeps on.
+pub mod futex {
+    use super::{AtomicU32, Error, Result};
+
+    /// Gives other threads a turn.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Changed`], always: the caller looks again.
+    pub fn wait(_word: &AtomicU32, _expected: u32, _deadline: Option<u64>) -> Result<()> {
+        core::hint::spin_loop();
+        Err(Error::Changed)
+    }
+
+    /// Nobody sleeps here.
+    pub const fn wake(_word: &AtomicU32, _count: usize) -> usize {
+        0
+    }
+}
+
+/// Gives other threads a turn.
+///
+/// # Errors
+///
+/// [`Error::Changed`], always: the caller looks again.
+pub fn wait_for_device(word: &AtomicU32, expected: u32, deadline: Option<u64>) -> Result<()> {
+    futex::wait(word, expected, deadline)
+}
+
+/// Nobody sleeps here.
+pub const fn wake_from_interrupt(_word: &AtomicU32) {}
+
+/// All threads look like the first.
+#[must_use]
+pub const fn current_id() -> ThreadId {
+    1
+}

@@ -1,0 +1,162 @@
+//! Locks of the kernel.
+
+use core::cell::UnsafeCell;
+use core::ops::{Deref, DerefMut};
+use core::sync::atomic::{AtomicBool, AtomicU32, Ordering::Acquire, Ordering::Relaxed, Ordering::Release};
+
+use crate::{arch, sched};
+
+/// A lock for a few hundred instructions: interrupts stay off while it is held.
+#[derive(Debug)]
+pub struct Lock<T> {
+    held: AtomicBool,
+    value: UnsafeCell<T>,
+}
+
+// SAFETY: the lock hands out one exclusive reference at a time.
+unsafe impl<T: Send> Sync for Lock<T> {}
+
+/// The right to use what a [`Lock`] guards.
+#[derive(Debug)]
+pub struct LockGuard<'a, T> {
+    lock: &'a Lock<T>,
+    interrupts: bool,
+}
+
+impl<T> Lock<T> {
+    /// A lock around `value`.
+    pub const fn new(value: T) -> Lock<T> {
+        Lock { held: AtomicBool::new(false), value: UnsafeCell::new(value) }
+    }
+
+    /// Waits, spinning, until the lock is free.
+    #[inline]
+    pub fn lock(&self) -> LockGuard<'_, T> {
+        let interrupts = arch::irq::off();
+        while self.held.swap(true, Acquire) {
+            arch::spin(&self.held);
+        }
+        LockGuard { lock: self, interrupts }
+    }
+
+    /// The lock, if it is free.
+    #[inline]
+    pub fn try_lock(&self) -> Option<LockGuard<'_, T>> {
+        let interrupts = arch::irq::off();
+        if self.held.swap(true, Acquire) {
+            arch::irq::restore(interrupts);
+            return None;
+        }
+        Some(LockGuard { lock: self, interrupts })
+    }
+}
+
+impl<T> LockGuard<'_, T> {
+    /// Gives the lock back but leaves interrupts off; tells whether they were on before, which the
+    /// caller has to restore.
+    #[inline]
+    #[must_use]
+    pub fn release_keep_interrupts_off(self) -> bool {
+        let interrupts = self.interrupts;
+        self.lock.held.store(false, Release);
+        core::mem::forget(self);
+        interrupts
+    }
+}
+
+impl<T> Drop for LockGuard<'_, T> {
+    #[inline]
+    fn drop(&mut self) {
+        self.lock.held.store(false, Release);
+        arch::irq::restore(self.interrupts);
+    }
+}
+
+impl<T> Deref for LockGuard<'_, T> {
+    type Target = T;
+    #[inline]
+    fn deref(&self) -> &T {
+        // SAFETY: the guard is the proof that nobody else has it.
+        unsafe { &*self.lock.value.get() }
+    }
+}
+
+impl<T> DerefMut for LockGuard<'_, T> {
+    #[inline]
+    fn deref_mut(&mut self) -> &mut T {
+        // SAFETY: as in `deref`.
+        unsafe { &mut *self.lock.value.get() }
+    }
+}
+
+const FREE: u32 = 0;
+const HELD: u32 = 1;
+const CONTENDED: u32 = 2;
+
+/// A lock whose waiters sleep, for work that may take long: copying a file's data, walking a path.
+///
+/// The algorithm is the third mutex of Drepper, "Futexes Are Tricky".
+#[derive(Debug)]
+pub struct Mutex<T> {
+    state: AtomicU32,
+    value: UnsafeCell<T>,
+}
+
+// SAFETY: the mutex hands out one exclusive reference at a time.
+unsafe impl<T: Send> Sync for Mutex<T> {}
+// SAFETY: moving the mutex moves the value.
+unsafe impl<T: Send> Send for Mutex<T> {}
+
+/// The right to use what a [`Mutex`] guards.
+#[derive(Debug)]
+pub struct MutexGuard<'a, T> {
+    mutex: &'a Mutex<T>,
+}
+
+impl<T> Mutex<T> {
+    /// A mutex around `value`.
+    pub const fn new(value: T) -> Mutex<T> {
+        Mutex { state: AtomicU32::new(FREE), value: UnsafeCell::new(value) }
+    }
+
+    /// Sleeps until the mutex is free.
+    #[inline]
+    pub fn lock(&self) -> MutexGuard<'_, T> {
+        if self.state.compare_exchange(FREE, HELD, Acquire, Relaxed).is_err() {
+            self.lock_contended();
+        }
+        MutexGuard { mutex: self }
+    }
+
+    #[cold]
+    fn lock_contended(&self) {
+        while self.state.swap(CONTENDED, Acquire) != FREE {
+            // Whatever ends the wait, the state is looked at again.
+            let _ = sched::futex::wait(&self.state, CONTENDED, None);
+        }
+    }
+}
+
+impl<T> Drop for MutexGuard<'_, T> {
+    #[inline]
+    fn drop(&mut self) {
+        if self.mutex.state.swap(FREE, Release) == CONTENDED {
+            sched::futex::wake(&self.mutex.state, 1);
+        }
+    }
+}
+
+impl<T> Deref for MutexGuard<'_, T> {
+    type Target = T;
+    fn deref(&self) -> &T {
+        // SAFETY: the guard is the proof that nobody else has it.
+        unsafe { &*self.mutex.value.get() }
+    }
+}
+
+impl<T> DerefMut for MutexGuard<'_, T> {
+    fn deref_mut(&mut self) -> &mut T {
+        // SAFETY: as in `deref`.
+        unsafe { &mut *self.mutex.value.get() }
+    }
+}

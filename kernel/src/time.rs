@@ -1,0 +1,63 @@
+//! The monotonic clock and the wall clock. Neither is looked at before a program asks.
+
+use core::sync::atomic::{AtomicI64, AtomicU64, Ordering::Relaxed};
+
+use crate::arch::{self, clock, cpu, irq, rtc};
+use crate::boot::status;
+use crate::debug::Line;
+
+/// Nanoseconds for a cycle of the time-stamp counter, times 2^32; 0 before the first question.
+static SCALE: AtomicU64 = AtomicU64::new(0);
+/// Nanoseconds from the epoch to the monotonic clock's zero; `i64::MIN` before the first question.
+static EPOCH: AtomicI64 = AtomicI64::new(i64::MIN);
+
+/// Nanoseconds since the machine started.
+#[inline]
+#[must_use]
+pub fn monotonic() -> u64 {
+    let scale = match SCALE.load(Relaxed) {
+        0 => calibrate(),
+        scale => scale,
+    };
+    (u128::from(cpu::timestamp()) * u128::from(scale) >> 32) as u64
+}
+
+#[cold]
+fn calibrate() -> u64 {
+    let interrupts = irq::off();
+    let frequency = clock::timestamp_frequency();
+    irq::restore(interrupts);
+    let Some(hertz) = frequency.filter(|hertz| *hertz > 1_000_000) else {
+        Line::new()
+            .text("skete: no clock: neither the processor, the hypervisor, HPET, PIT nor the local APIC tells how fast the time-stamp counter runs; use QEMU or KVM, or a machine with a PIT")
+            .end();
+        arch::power::end(status::KERNEL_BUG);
+    };
+    let scale = ((1_000_000_000u128 << 32) / u128::from(hertz)) as u64;
+    SCALE.store(scale, Relaxed);
+    Line::log(crate::debug::Level::Info, |line| {
+        line.text("time-stamp counter: ").number(hertz).text(" Hz");
+    });
+    scale
+}
+
+/// Nanoseconds since 1970-01-01 00:00 UTC, not counting leap seconds. A machine without a real-time
+/// clock starts at that date, and says so in the log.
+#[must_use]
+pub fn wall() -> i64 {
+    let epoch = match EPOCH.load(Relaxed) {
+        i64::MIN => {
+            let seconds = rtc::unix_time().unwrap_or_else(|| {
+                Line::log(crate::debug::Level::Warn, |line| {
+                    line.text("no real-time clock: the wall clock starts at 1970-01-01");
+                });
+                0
+            });
+            let epoch = seconds * 1_000_000_000 - monotonic() as i64;
+            EPOCH.store(epoch, Relaxed);
+            epoch
+        }
+        epoch => epoch,
+    };
+    epoch + monotonic() as i64
+}
