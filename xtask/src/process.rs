@@ -1,10 +1,13 @@
 //! Starting other programs.
 
 use std::ffi::OsStr;
+use std::io::{BufRead, BufReader, Read, Seek};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
 use anyhow::{Context, Result, bail};
+
+use crate::progress::Step;
 
 /// Where `PATH` finds a program.
 pub fn which(name: impl AsRef<Path>) -> Option<PathBuf> {
@@ -34,6 +37,29 @@ pub fn run(command: &mut Command) -> Result<()> {
         bail!("`{}` failed ({status})", show(command));
     }
     Ok(())
+}
+
+/// Runs a command to its end, shows the last line of its standard error as the step's state, and
+/// gives its standard output. When it fails, all of its standard error is printed.
+pub fn watched(command: &mut Command, step: &Step) -> Result<String> {
+    let mut stdout = tempfile::tempfile().context("cannot make a temporary file")?;
+    let writer = stdout.try_clone().context("cannot share a temporary file")?;
+    command.stdin(Stdio::null()).stdout(writer).stderr(Stdio::piped());
+    let mut child = command.spawn().with_context(|| format!("cannot start `{}`", show(command)))?;
+    let mut said = Vec::new();
+    for line in child.stderr.take().into_iter().flat_map(|stderr| BufReader::new(stderr).lines()) {
+        let line = line.with_context(|| format!("cannot read what `{}` says", show(command)))?;
+        step.at(line.trim());
+        said.push(line);
+    }
+    let status = child.wait().with_context(|| format!("cannot wait for `{}`", show(command)))?;
+    if !status.success() {
+        bail!("`{}` failed ({status}):\n{}", show(command), said.join("\n"));
+    }
+    let mut text = String::new();
+    stdout.rewind()?;
+    stdout.read_to_string(&mut text)?;
+    Ok(text)
 }
 
 /// A command as one would type it.

@@ -19,6 +19,8 @@ use rustix::process::{PidfdFlags, Signal};
 const DLE: u8 = 0x10;
 /// End of file.
 const EOT: u8 = 0x04;
+/// What the guest writes to the status channel when it is ready for input.
+const ENQ: u8 = 0x05;
 
 /// A command whose pipes are made, ready to be spawned.
 pub struct Start {
@@ -204,9 +206,7 @@ pub fn run(start: Start, input: Option<Input>, limit: Option<Duration>, output: 
     let child = command.spawn().with_context(|| format!("cannot start {}", command.get_program().to_string_lossy()))?;
     drop(inherited);
     let mut child = Guarded(child);
-    if let (Some(input), Some(stdin)) = (input, child.0.stdin.take()) {
-        thread::Builder::new().name("stdin".into()).spawn(move || input.pump(stdin))?;
-    }
+    let mut waiting = input.zip(child.0.stdin.take());
     let pid = rustix::process::Pid::from_child(&child.0);
     let pidfd = rustix::process::pidfd_open(pid, PidfdFlags::empty()).context("cannot watch QEMU")?;
 
@@ -239,6 +239,11 @@ pub fn run(start: Start, input: Option<Input>, limit: Option<Duration>, output: 
                 1 | 2 => output.stderr(bytes),
                 _ => {
                     written.extend_from_slice(bytes);
+                    if written[0] == ENQ
+                        && let Some((input, stdin)) = waiting.take()
+                    {
+                        thread::Builder::new().name("stdin".into()).spawn(move || input.pump(stdin))?;
+                    }
                     Ok(())
                 }
             };
@@ -347,8 +352,16 @@ mod tests {
         let mut framed = Vec::new();
         frame(&data, &mut framed);
         framed.push(EOT);
-        run(start("cat")?, Some(Input::bytes(data)), None, &mut output)?;
+        run(start("printf '\\005' >$2; cat")?, Some(Input::bytes(data)), None, &mut output)?;
         assert!(output.stdout == framed);
+        Ok(())
+    }
+
+    #[test]
+    fn input_waits_until_the_guest_asks() -> Result<()> {
+        let mut output = Collect::default();
+        let run = run(start("printf '\\007\\000\\000\\000' >$2")?, Some(Input::bytes(b"x".to_vec())), None, &mut output)?;
+        assert_eq!(run.status, Some(7));
         Ok(())
     }
 

@@ -6,7 +6,6 @@
 use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
-use std::process::Stdio;
 
 use anyhow::{Context, Result, bail};
 use serde_json::Value;
@@ -20,7 +19,7 @@ use crate::{overlay, paths, process};
 
 /// What std is compiled with: bitcode for programs that use LTO, and the marks that keep unstable
 /// interfaces unstable.
-const FLAGS: &str = "-Zunstable-options -Zforce-unstable-if-unmarked -Cembed-bitcode=yes --cap-lints=allow";
+const FLAGS: &str = "-Zunstable-options -Zforce-unstable-if-unmarked -Cembed-bitcode=yes --cap-lints=warn";
 
 /// Makes the sysroot in `root`; gives the key of the library in it.
 pub fn make(keys: &mut Keys, root: &Path, toolchain: &Toolchain, linker: &Path) -> Result<String> {
@@ -119,20 +118,15 @@ fn prebuild(root: &Path, toolchain: &Toolchain, source: &Path, specification: &P
         .env("CARGO_PROFILE_RELEASE_DEBUG", "1")
         .env("CARGO_PROFILE_RELEASE_CODEGEN_UNITS", "1")
         .env("__CARGO_DEFAULT_LIB_METADATA", "skete")
-        .current_dir(source)
-        .stderr(Stdio::inherit());
+        .current_dir(source);
     if vendor.is_dir() {
         let directory = toml_edit::Value::from(vendor.to_string_lossy().into_owned());
         cargo.args(["--config", "source.crates-io.replace-with=\"vendored\""]);
         cargo.args(["--config", &format!("source.vendored.directory={directory}")]);
-        cargo.arg("--offline");
+        cargo.args(["--offline", "-Zavoid-dev-deps"]);
     }
-    cargo.arg("--quiet");
-    let messages = cargo.output().context("cannot start cargo")?;
-    if !messages.status.success() {
-        bail!("the standard library does not build: `{}` failed ({})", process::show(&cargo), messages.status);
-    }
-    let libraries = libraries(&String::from_utf8_lossy(&messages.stdout));
+    let messages = process::watched(&mut cargo, &step).context("the standard library does not build")?;
+    let libraries = libraries(&messages);
     if !libraries.iter().any(|path| path.to_string_lossy().contains("libstd-")) {
         bail!("cargo built the standard library, but names no libstd among its results");
     }

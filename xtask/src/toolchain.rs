@@ -238,7 +238,9 @@ impl Evidence {
     }
 
     fn read(&mut self, text: &str) {
-        for since in text.split("since = \"").skip(1).filter_map(|piece| piece.split('"').next()) {
+        // Other attributes name releases of the future.
+        let attributes = text.split("stable(feature = ").skip(1).filter_map(|piece| piece.split(')').next());
+        for since in attributes.filter_map(|attribute| attribute.split("since = \"").nth(1)?.split('"').next()) {
             self.nightly |= since == "CURRENT_RUSTC_VERSION";
             self.since = self.since.max(since.parse().ok());
         }
@@ -299,7 +301,8 @@ mod tests {
     #[test]
     fn the_highest_stable_feature_tells_the_release() {
         let mut evidence = Evidence::default();
-        evidence.read(r#"#[stable(feature = "a", since = "1.9.0")] #[stable(feature = "b", since = "1.96.0")]"#);
+        evidence.read(r#"#[stable(feature = "a", since = "1.9.0")] #[stable(feature = "b", since = "1.96.0")]
+            #[deprecated(since = "1.99.0", note = "soon")] #[unstable(feature = "c", issue = "1")]"#);
         assert_eq!((evidence.since, evidence.nightly), (Some(release(96)), false));
         evidence.read(r#"#[stable(feature = "c", since = "CURRENT_RUSTC_VERSION")]"#);
         assert_eq!((evidence.since, evidence.nightly), (Some(release(96)), true));
