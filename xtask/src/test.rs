@@ -1,12 +1,123 @@
-//! `cargo xtask test`.
+//! `cargo xtask test`: everything that can be checked, in one command.
+//!
+//! Three stages: formatting and lints; tests on the host; programs booted in QEMU, tools and broken
+//! images. Each is a list of [`Case`]s; the last one's cases run beside each other.
 
+mod case;
+mod cases;
+mod host;
+mod leftovers;
+mod pool;
+mod report;
+
+use std::thread;
+
+use anyhow::{Result, bail};
 use clap::Args;
+
+use self::case::{Bench, Case};
+use self::report::Report;
+use crate::qemu::Machine;
+use crate::{lint, sdk};
 
 /// Options of `cargo xtask test`.
 #[derive(Args, Debug)]
-pub struct TestArgs {}
+#[command(after_help = "\
+Examples:
+  cargo xtask test                            # everything
+  cargo xtask test fault                      # what has `fault` in its name
+  cargo xtask test guest/hello --machine pc
+  cargo xtask test --host                     # nothing that needs QEMU
+  cargo xtask test --list")]
+pub struct TestArgs {
+    /// Run only what has this in its name
+    #[arg(default_value = "", hide_default_value = true)]
+    filter: String,
+
+    /// Print the names and run nothing
+    #[arg(long)]
+    list: bool,
+
+    /// Only formatting, lints and host tests
+    #[arg(long)]
+    host: bool,
+
+    /// Only what boots virtual machines
+    #[arg(long, conflicts_with = "host")]
+    guest: bool,
+
+    /// Boot only on this kind of machine
+    #[arg(long, value_enum)]
+    machine: Option<Machine>,
+
+    /// How many cases run beside each other; when absent, one for each processor
+    #[arg(long, short, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=64))]
+    jobs: Option<u16>,
+}
+
+impl TestArgs {
+    fn wants(&self, name: &str, machine: Option<Machine>) -> bool {
+        name.contains(&self.filter)
+            && (machine.is_none() || self.machine.is_none_or(|wanted| machine == Some(wanted)))
+    }
+}
 
 /// Runs `cargo xtask test`.
-pub fn run(_args: TestArgs) -> anyhow::Result<()> {
-    anyhow::bail!("`test` is not there yet")
+pub fn run(args: TestArgs) -> Result<()> {
+    let lints = lint::checks()
+        .into_iter()
+        .map(|check| (format!("lint/{}", check.name.replace(' ', "-")), check));
+    let lints = lints
+        .filter(|(name, _)| !args.guest && args.wants(name, None))
+        .collect::<Vec<_>>();
+    let hosts = host::all()
+        .into_iter()
+        .filter(|test| !args.guest && args.wants(&test.name, None))
+        .collect::<Vec<_>>();
+    let guests = cases::all().into_iter();
+    let guests = guests
+        .filter(|case| !args.host && args.wants(&case.name, case.machine()))
+        .collect::<Vec<_>>();
+    let names = lints
+        .iter()
+        .map(|(name, _)| name)
+        .chain(hosts.iter().map(|test| &test.name));
+    let names = names
+        .chain(guests.iter().map(|case| &case.name))
+        .collect::<Vec<_>>();
+    if args.list {
+        names.iter().for_each(|name| println!("{name}"));
+        return Ok(());
+    }
+    if names.is_empty() {
+        bail!(
+            "no test has `{}` in its name; `cargo xtask test --list` prints all names",
+            args.filter
+        );
+    }
+
+    let mut report = Report::new(names.len());
+    for (name, check) in lints {
+        report.begin(&name);
+        report.lint(&name, &check);
+    }
+    for test in hosts {
+        report.begin(&test.name);
+        host::run(&test, &mut report);
+    }
+    if !guests.is_empty() {
+        guest_stage(guests, &args, &mut report)?;
+    }
+    report.finish()
+}
+
+/// Builds what the cases boot, then runs them.
+fn guest_stage(guests: Vec<Case>, args: &TestArgs, report: &mut Report) -> Result<()> {
+    report.begin("building the programs");
+    let bench = Bench::new(sdk::ensure()?)?;
+    let jobs = match args.jobs {
+        Some(jobs) => usize::from(jobs),
+        None => thread::available_parallelism().map_or(1, usize::from),
+    };
+    pool::run(&bench, guests, jobs, report)
 }

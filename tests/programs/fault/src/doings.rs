@@ -148,6 +148,12 @@ pub const ALL: &[Doing] = &[
             ExitCode::SUCCESS
         },
     ),
+    ("spin", "never end", |_| {
+        println!("spinning");
+        loop {
+            std::hint::spin_loop();
+        }
+    }),
     ("abort", "abort the process", |_| process::abort()),
     ("deadlock", "lock a mutex twice", |_| {
         let lock = Mutex::new(1);

@@ -1,0 +1,474 @@
+//! A case: something that is run, and what must come of it.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+
+use super::cases::tools::Tool;
+use crate::image::{self, BuildOptions};
+use crate::paths;
+use crate::qemu::{Bytes, Machine, Vm};
+use crate::sdk::Sdk;
+
+/// How long a case may take when it says nothing else. Generous: the host may be busy.
+const TIMEOUT: Duration = Duration::from_secs(120);
+
+/// What the cases share: the SDK and the images that are built from the repository's programs.
+pub struct Bench {
+    /// The SDK.
+    pub sdk: Sdk,
+    images: BTreeMap<String, PathBuf>,
+}
+
+impl Bench {
+    /// Builds all examples and test programs.
+    pub fn new(sdk: Sdk) -> Result<Bench> {
+        let options = BuildOptions {
+            quiet: true,
+            ..BuildOptions::default()
+        };
+        let mut images = BTreeMap::new();
+        for room in ["examples", "tests/programs"] {
+            for path in image::build_all(&sdk, &paths::root().join(room), &options)? {
+                let name = path
+                    .file_stem()
+                    .unwrap_or_default()
+                    .to_string_lossy()
+                    .into_owned();
+                images.insert(name, path);
+            }
+        }
+        Ok(Bench { sdk, images })
+    }
+
+    /// The image of a program of the repository.
+    pub fn image(&self, program: &str) -> Result<&Path> {
+        self.images
+            .get(program)
+            .map(PathBuf::as_path)
+            .with_context(|| format!("no program is called {program}"))
+    }
+}
+
+/// Something that is run, and what must come of it.
+pub struct Case {
+    /// Its name, a path.
+    pub name: String,
+    /// What is run.
+    pub doing: Doing,
+}
+
+/// What a case runs.
+pub enum Doing {
+    /// Boots an image.
+    Guest(Box<Guest>, Expect),
+    /// Runs this very program, or cargo, as a user would.
+    Tool(Tool, Expect),
+    /// Anything else. The mark must be in the name of each virtual machine that it starts.
+    Steps(fn(&Bench, mark: &str) -> Result<()>),
+}
+
+impl Case {
+    /// The kind of machine that it boots, if it is bound to one.
+    pub fn machine(&self) -> Option<Machine> {
+        match &self.doing {
+            Doing::Guest(guest, _) => Some(guest.machine),
+            _ => None,
+        }
+    }
+
+    /// Runs the case. The error is what a person needs to see. `mark` is unique to this run of it.
+    pub fn run(&self, bench: &Bench, mark: &str) -> Result<()> {
+        match &self.doing {
+            Doing::Guest(guest, expect) => expect.judge(&guest.run(bench, mark)?),
+            Doing::Tool(tool, expect) => expect.judge(&tool.run(bench, mark)?),
+            Doing::Steps(steps) => steps(bench, mark),
+        }
+    }
+}
+
+/// A program to boot.
+#[derive(Clone)]
+pub struct Guest {
+    /// The program's name, or the maker of another file.
+    pub image: Image,
+    /// Its arguments.
+    pub args: Vec<String>,
+    /// Its environment.
+    pub env: Vec<(String, String)>,
+    /// Its standard input; none: end of file at once.
+    pub stdin: Option<Vec<u8>>,
+    /// The machine's memory in bytes.
+    pub memory: u64,
+    /// The kind of machine.
+    pub machine: Machine,
+    /// When to end it.
+    pub timeout: Duration,
+    /// The kernel's log level.
+    pub log: Option<String>,
+    /// More arguments for QEMU.
+    pub qemu: Vec<String>,
+}
+
+/// Where a guest's image comes from.
+#[derive(Clone, Copy)]
+pub enum Image {
+    /// A program of the repository.
+    Program(&'static str),
+    /// A file made from the image of `hello`.
+    Made(fn(hello: &[u8]) -> Result<Vec<u8>>),
+}
+
+impl Guest {
+    /// A program in a machine with the default settings.
+    pub fn new(program: &'static str) -> Guest {
+        Guest {
+            image: Image::Program(program),
+            args: Vec::new(),
+            env: Vec::new(),
+            stdin: None,
+            memory: 64 << 20,
+            machine: Machine::Microvm,
+            timeout: TIMEOUT,
+            log: None,
+            qemu: Vec::new(),
+        }
+    }
+
+    /// Another image than a program's.
+    pub fn made(make: fn(&[u8]) -> Result<Vec<u8>>) -> Guest {
+        Guest {
+            image: Image::Made(make),
+            ..Guest::new("hello")
+        }
+    }
+
+    /// With these arguments.
+    pub fn args(mut self, args: &[&str]) -> Guest {
+        self.args = args.iter().map(|&word| word.to_owned()).collect();
+        self
+    }
+
+    /// With this much memory.
+    pub fn memory(mut self, bytes: u64) -> Guest {
+        self.memory = bytes;
+        self
+    }
+
+    /// With this standard input.
+    pub fn stdin(mut self, bytes: impl Into<Vec<u8>>) -> Guest {
+        self.stdin = Some(bytes.into());
+        self
+    }
+
+    /// On this kind of machine.
+    pub fn on(mut self, machine: Machine) -> Guest {
+        self.machine = machine;
+        self
+    }
+
+    /// The machine that boots `image`.
+    pub fn vm(&self, sdk: &Sdk, image: &Path, mark: &str) -> Vm {
+        let mut vm = Vm::new(sdk, image);
+        vm.machine = self.machine;
+        vm.memory = Bytes(self.memory);
+        vm.timeout = Some(self.timeout);
+        vm.args.clone_from(&self.args);
+        vm.env.clone_from(&self.env);
+        vm.log.clone_from(&self.log);
+        vm.qemu_args = ["-name", mark].into_iter().map(Into::into).collect();
+        vm.qemu_args.extend(self.qemu.iter().map(Into::into));
+        vm
+    }
+
+    /// Boots it and collects what comes of it.
+    pub fn run(&self, bench: &Bench, mark: &str) -> Result<Got> {
+        match self.image {
+            Image::Program(name) => self.boot(&bench.sdk, bench.image(name)?, mark),
+            Image::Made(make) => {
+                let bytes = make(&fs::read(bench.image("hello")?)?)?;
+                let file =
+                    tempfile::NamedTempFile::new().context("cannot make a file for the image")?;
+                fs::write(file.path(), bytes)?;
+                self.boot(&bench.sdk, file.path(), mark)
+            }
+        }
+    }
+
+    /// Boots `image` with these settings.
+    pub fn boot(&self, sdk: &Sdk, image: &Path, mark: &str) -> Result<Got> {
+        let outcome = self.vm(sdk, image, mark).capture(self.stdin.as_deref())?;
+        Ok(Got {
+            command: self.command(image),
+            status: outcome.status,
+            stdout: outcome.stdout,
+            stderr: outcome.stderr,
+            timed_out: outcome.timed_out,
+        })
+    }
+
+    /// A command that does the same by hand.
+    fn command(&self, image: &Path) -> String {
+        let what = match self.image {
+            Image::Program(name) => name.to_owned(),
+            Image::Made(_) => image.display().to_string(),
+        };
+        let machine = format!("{:?}", self.machine).to_lowercase();
+        let mut command = format!(
+            "cargo xtask run {what} --machine {machine} --memory {}K",
+            self.memory >> 10
+        );
+        for word in &self.qemu {
+            let _ = write!(command, " --qemu={word}");
+        }
+        for (key, value) in &self.env {
+            let _ = write!(command, " --env {:?}", format!("{key}={value}"));
+        }
+        if !self.args.is_empty() {
+            command.push_str(" --");
+            for word in &self.args {
+                let _ = if word.contains(char::is_whitespace) {
+                    write!(command, " {word:?}")
+                } else {
+                    write!(command, " {word}")
+                };
+            }
+        }
+        if let Some(stdin) = &self.stdin {
+            let _ = write!(command, " < {} bytes", stdin.len());
+        }
+        command
+    }
+}
+
+/// What came of it.
+#[derive(Clone, Debug)]
+pub struct Got {
+    /// A command that does the same by hand.
+    pub command: String,
+    /// The exit status.
+    pub status: Option<i32>,
+    /// Standard output.
+    pub stdout: Vec<u8>,
+    /// Standard error.
+    pub stderr: Vec<u8>,
+    /// Whether the time was over.
+    pub timed_out: bool,
+}
+
+/// What must come of it.
+#[derive(Clone, Debug, Default)]
+pub struct Expect {
+    status: i32,
+    stdout: Vec<Pattern>,
+    stderr: Vec<Pattern>,
+}
+
+/// What must be in a stream.
+#[derive(Clone, Debug)]
+pub enum Pattern {
+    /// Exactly these bytes and nothing else.
+    Is(Vec<u8>),
+    /// This text somewhere.
+    Has(String),
+    /// This text nowhere.
+    HasNot(String),
+    /// As many lines.
+    Lines(usize),
+}
+
+impl Expect {
+    /// This exit status.
+    pub fn status(status: i32) -> Expect {
+        Expect {
+            status,
+            ..Expect::default()
+        }
+    }
+
+    /// Exactly this on standard output.
+    pub fn stdout(mut self, bytes: impl Into<Vec<u8>>) -> Expect {
+        self.stdout.push(Pattern::Is(bytes.into()));
+        self
+    }
+
+    /// This somewhere in standard output.
+    pub fn out(mut self, text: &str) -> Expect {
+        self.stdout.push(Pattern::Has(text.to_owned()));
+        self
+    }
+
+    /// This nowhere in standard output.
+    pub fn out_not(mut self, text: &str) -> Expect {
+        self.stdout.push(Pattern::HasNot(text.to_owned()));
+        self
+    }
+
+    /// Exactly this on standard error.
+    pub fn stderr(mut self, bytes: impl Into<Vec<u8>>) -> Expect {
+        self.stderr.push(Pattern::Is(bytes.into()));
+        self
+    }
+
+    /// This somewhere in standard error.
+    pub fn err(mut self, text: &str) -> Expect {
+        self.stderr.push(Pattern::Has(text.to_owned()));
+        self
+    }
+
+    /// One line on standard error, with this in it.
+    pub fn err_line(mut self, text: &str) -> Expect {
+        self.stderr.push(Pattern::Lines(1));
+        self.err(text)
+    }
+
+    /// Fails with everything a person needs to see when `got` is not what must come.
+    pub fn judge(&self, got: &Got) -> Result<()> {
+        let mut wrong = Vec::new();
+        if got.timed_out {
+            wrong.push("it was ended when its time was over".to_owned());
+        } else if got.status != Some(self.status) {
+            let found = got
+                .status
+                .map_or_else(|| "none".to_owned(), |status| status.to_string());
+            wrong.push(format!("the exit status is {found}, not {}", self.status));
+        }
+        for (name, patterns, bytes) in [
+            ("standard output", &self.stdout, &got.stdout),
+            ("standard error", &self.stderr, &got.stderr),
+        ] {
+            wrong.extend(
+                patterns
+                    .iter()
+                    .filter_map(|pattern| pattern.complaint(name, bytes)),
+            );
+        }
+        if wrong.is_empty() {
+            return Ok(());
+        }
+        let mut text = format!("{}\n", got.command);
+        for complaint in wrong {
+            let _ = writeln!(text, "  {complaint}");
+        }
+        for (name, bytes) in [
+            ("standard output", &got.stdout),
+            ("standard error", &got.stderr),
+        ] {
+            let _ = write!(text, "  --- {name}\n{}", excerpt(bytes));
+        }
+        Err(anyhow::Error::msg(text))
+    }
+}
+
+impl Pattern {
+    fn complaint(&self, name: &str, bytes: &[u8]) -> Option<String> {
+        let text = String::from_utf8_lossy(bytes);
+        match self {
+            Pattern::Is(wanted) if wanted != bytes => {
+                let same = wanted.iter().zip(bytes).take_while(|(a, b)| a == b).count();
+                Some(format!(
+                    "{name} has {} bytes instead of {} and differs from byte {same} on; expected:\n{}",
+                    bytes.len(),
+                    wanted.len(),
+                    excerpt(wanted).trim_end()
+                ))
+            }
+            Pattern::Has(wanted) if !text.contains(wanted) => {
+                Some(format!("{name} lacks {wanted:?}"))
+            }
+            Pattern::HasNot(unwanted) if text.contains(unwanted) => {
+                Some(format!("{name} has {unwanted:?}"))
+            }
+            Pattern::Lines(wanted) if text.lines().count() != *wanted => Some(format!(
+                "{name} has {} lines, not {wanted}",
+                text.lines().count()
+            )),
+            _ => None,
+        }
+    }
+}
+
+/// The beginning and the end of what may be long, indented.
+fn excerpt(bytes: &[u8]) -> String {
+    const LINES: usize = 30;
+    const WIDTH: usize = 200;
+    let text = String::from_utf8_lossy(bytes);
+    let lines = text.lines().collect::<Vec<_>>();
+    let left_out = lines.len().saturating_sub(2 * LINES);
+    let mut out = String::new();
+    for (i, line) in lines.iter().enumerate() {
+        if left_out > 0 && i == LINES {
+            let _ = writeln!(out, "    … {left_out} lines left out …");
+        }
+        if left_out == 0 || i < LINES || i >= LINES + left_out {
+            let shown = line
+                .chars()
+                .take(WIDTH)
+                .map(|c| if c.is_control() { '·' } else { c });
+            let _ = writeln!(out, "    {}", shown.collect::<String>());
+        }
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn got(status: i32, stdout: &str, stderr: &str) -> Got {
+        Got {
+            command: "command".into(),
+            status: Some(status),
+            stdout: stdout.into(),
+            stderr: stderr.into(),
+            timed_out: false,
+        }
+    }
+
+    #[test]
+    fn every_difference_is_seen_and_named() {
+        let expect = Expect::status(1).stdout("out").err_line("error");
+        assert!(expect.judge(&got(1, "out", "an error\n")).is_ok());
+        for (wrong, complaint) in [
+            (got(0, "out", "error"), "exit status is 0, not 1"),
+            (got(1, "outer", "error"), "5 bytes instead of 3"),
+            (got(1, "out", "fine"), "lacks \"error\""),
+            (got(1, "out", "error\nerror"), "2 lines, not 1"),
+            (
+                Got {
+                    timed_out: true,
+                    ..got(1, "out", "error")
+                },
+                "time was over",
+            ),
+            (
+                Got {
+                    status: None,
+                    ..got(1, "out", "error")
+                },
+                "exit status is none",
+            ),
+        ] {
+            let said = format!("{:#}", expect.judge(&wrong).unwrap_err());
+            assert!(
+                said.contains(complaint) && said.contains("command"),
+                "{said}"
+            );
+        }
+    }
+
+    #[test]
+    fn long_output_is_cut_in_the_middle() {
+        let text = (0..1000).map(|i| format!("line {i}\n")).collect::<String>();
+        let short = excerpt(text.as_bytes());
+        assert!(
+            short.contains("line 0\n")
+                && short.contains("line 999\n")
+                && short.contains("940 lines left out")
+        );
+    }
+}

@@ -1,0 +1,67 @@
+//! All cases, by what they are about.
+
+mod exits;
+mod faults;
+mod images;
+mod init;
+mod programs;
+mod streams;
+pub mod tools;
+mod variants;
+
+use super::case::{Case, Doing, Expect, Guest};
+use crate::qemu::Machine;
+
+/// Every kind of machine.
+const MACHINES: [Machine; 3] = [Machine::Microvm, Machine::Pc, Machine::Q35];
+
+/// All cases. Those that take longest come first, so that none is left alone at the end.
+pub fn all() -> Vec<Case> {
+    [
+        init::all(),
+        variants::all(),
+        programs::all(),
+        streams::all(),
+        faults::all(),
+        exits::all(),
+        images::all(),
+        tools::all(),
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
+}
+
+/// A case that boots a program on one machine, microvm.
+fn guest(name: &str, guest: Guest, expect: Expect) -> Case {
+    Case {
+        name: name.to_owned(),
+        doing: Doing::Guest(Box::new(guest), expect),
+    }
+}
+
+/// The same case on every kind of machine.
+fn everywhere(name: &str, what: &Guest, expect: &Expect) -> Vec<Case> {
+    let on = |machine| {
+        let name = format!("{name}/{}", machine_name(machine));
+        guest(&name, what.clone().on(machine), expect.clone())
+    };
+    MACHINES.map(on).into()
+}
+
+fn machine_name(machine: Machine) -> String {
+    format!("{machine:?}").to_lowercase()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeSet;
+
+    #[test]
+    fn every_name_is_used_once() {
+        let names = all().into_iter().map(|case| case.name).collect::<Vec<_>>();
+        let unique = names.iter().collect::<BTreeSet<_>>();
+        assert_eq!(unique.len(), names.len());
+    }
+}

@@ -1,0 +1,227 @@
+//! `cargo xtask init` in a crate that knows nothing of Skete, then plain cargo there.
+
+use std::fs;
+use std::path::Path;
+
+use anyhow::{Context, Result, ensure};
+
+use super::super::case::{Bench, Case, Doing, Expect};
+use super::tools::Tool;
+use crate::paths;
+
+pub fn all() -> Vec<Case> {
+    let cases: [(&str, fn(&Bench, &str) -> Result<()>); 4] = [
+        ("init/plain-cargo", plain_cargo),
+        ("init/crates-and-tests", crates_and_tests),
+        ("init/merges", merges),
+        ("init/refuses", refuses),
+    ];
+    cases
+        .map(|(name, steps)| Case {
+            name: name.to_owned(),
+            doing: Doing::Steps(steps),
+        })
+        .into()
+}
+
+/// A crate with a program, a failing and a passing test.
+fn write_crate(directory: &Path) -> Result<()> {
+    fs::create_dir_all(directory.join("src"))?;
+    fs::write(
+        directory.join("Cargo.toml"),
+        "[package]\nname = \"stranger\"\nversion = \"0.1.0\"\nedition = \"2024\"\n\n[workspace]\n",
+    )?;
+    fs::write(
+        directory.join("src/main.rs"),
+        r#"fn main() {
+    let words = std::env::args().skip(1).collect::<Vec<_>>();
+    println!("{} on {}: {words:?}", std::env::consts::ARCH, if cfg!(target_env = "skete") { "skete" } else { "the host" });
+    if words.len() == 1 {
+        std::process::exit(7);
+    }
+}
+
+#[test]
+fn passes() {
+    assert!(cfg!(target_env = "skete"));
+}
+
+#[test]
+#[ignore = "is to fail"]
+fn fails() {
+    assert_eq!(1 + 1, 3);
+}
+"#,
+    )?;
+    Ok(())
+}
+
+fn init(bench: &Bench, mark: &str, directory: &Path, more: &[&str], expect: Expect) -> Result<()> {
+    let path = directory.to_str().context("a path that is not text")?;
+    let mut args = vec!["init", path];
+    args.extend(more);
+    expect.judge(&Tool::xtask(&args).run(bench, mark)?)
+}
+
+fn cargo(bench: &Bench, mark: &str, directory: &Path, args: &[&str], expect: Expect) -> Result<()> {
+    expect.judge(&Tool::cargo(args).within(directory).run(bench, mark)?)
+}
+
+fn plain_cargo(bench: &Bench, mark: &str) -> Result<()> {
+    let directory = tempfile::tempdir()?;
+    let directory = directory.path();
+    write_crate(directory)?;
+    let before = fs::read(directory.join("Cargo.toml"))?;
+    init(bench, mark, directory, &[], Expect::status(0))?;
+    cargo(bench, mark, directory, &["build"], Expect::status(0))?;
+    let said = Expect::status(0).stdout("x86_64 on skete: [\"two words\", \"--flag\"]\n");
+    cargo(
+        bench,
+        mark,
+        directory,
+        &["run", "--quiet", "--", "two words", "--flag"],
+        said,
+    )?;
+    cargo(
+        bench,
+        mark,
+        directory,
+        &["run", "--release", "--quiet", "--", "x"],
+        Expect::status(7).out("on skete"),
+    )?;
+    cargo(
+        bench,
+        mark,
+        directory,
+        &["test"],
+        Expect::status(0).out("1 passed; 0 failed; 1 ignored"),
+    )?;
+    let failure = Expect::status(101)
+        .out("test fails ... FAILED")
+        .out("test result: FAILED");
+    // Without unwinding the first failing test ends the program.
+    let failure = if unwinds(bench, mark, directory)? {
+        failure
+    } else {
+        Expect::status(101)
+    };
+    cargo(
+        bench,
+        mark,
+        directory,
+        &["test", "--", "--include-ignored"],
+        failure,
+    )?;
+
+    // Once more changes nothing; `--undo` takes everything back.
+    init(bench, mark, directory, &[], Expect::status(0))?;
+    init(bench, mark, directory, &["--undo"], Expect::status(0))?;
+    ensure!(
+        !directory.join(".cargo").exists(),
+        "`init --undo` has left .cargo behind"
+    );
+    ensure!(
+        fs::read(directory.join("Cargo.toml"))? == before,
+        "Cargo.toml was changed"
+    );
+    cargo(
+        bench,
+        mark,
+        directory,
+        &["run", "--quiet"],
+        Expect::status(0).stdout("x86_64 on the host: []\n"),
+    )
+}
+
+/// Whether panics unwind on the target.
+fn unwinds(bench: &Bench, mark: &str, directory: &Path) -> Result<bool> {
+    let got = Tool::cargo(&["rustc", "--quiet", "--", "--print", "cfg"])
+        .within(directory)
+        .run(bench, mark)?;
+    Ok(String::from_utf8_lossy(&got.stdout).contains("panic=\"unwind\""))
+}
+
+/// An example with dependencies, copied to a place of its own: its tests run in a virtual machine.
+fn crates_and_tests(bench: &Bench, mark: &str) -> Result<()> {
+    let directory = tempfile::tempdir()?;
+    let directory = directory.path();
+    let examples = paths::root().join("examples");
+    for entry in walkdir::WalkDir::new(&examples)
+        .into_iter()
+        .filter_entry(|entry| entry.file_name() != "target")
+    {
+        let entry = entry?;
+        let to = directory.join(entry.path().strip_prefix(&examples)?);
+        if entry.file_type().is_dir() {
+            fs::create_dir_all(to)?;
+        } else {
+            fs::copy(entry.path(), to)?;
+        }
+    }
+    init(bench, mark, directory, &[], Expect::status(0))?;
+    let all_pass = Expect::status(0)
+        .out("test tests::numbers_keep_their_digits ... ok")
+        .out("test primes::tests::segment_borders_lose_nothing ... ok")
+        .out("test report::tests::every_end_is_counted_once ... ok")
+        .out_not("FAILED");
+    cargo(
+        bench,
+        mark,
+        directory,
+        &["test", "--release", "--workspace"],
+        all_pass,
+    )
+}
+
+/// Settings that are there already stay.
+fn merges(bench: &Bench, mark: &str) -> Result<()> {
+    let directory = tempfile::tempdir()?;
+    let directory = directory.path();
+    write_crate(directory)?;
+    fs::create_dir(directory.join(".cargo"))?;
+    let config = directory.join(".cargo/config.toml");
+    let before = "# of mine\n[alias]\nb = \"build\"\n\n[net]\nretry = 3\n";
+    fs::write(&config, before)?;
+    init(bench, mark, directory, &[], Expect::status(0))?;
+    let merged = fs::read_to_string(&config)?;
+    ensure!(
+        merged.contains("# of mine") && merged.contains("retry = 3"),
+        "something was lost:\n{merged}"
+    );
+    cargo(bench, mark, directory, &["b", "--quiet"], Expect::status(0))?;
+    init(bench, mark, directory, &["--undo"], Expect::status(0))?;
+    let after = fs::read_to_string(&config)?;
+    ensure!(after == before, "`init --undo` has left this:\n{after}");
+    Ok(())
+}
+
+/// Settings that contradict are left alone and named.
+fn refuses(bench: &Bench, mark: &str) -> Result<()> {
+    let directory = tempfile::tempdir()?;
+    let directory = directory.path();
+    init(
+        bench,
+        mark,
+        &directory.join("none"),
+        &[],
+        Expect::status(1).stdout("").err("none"),
+    )?;
+    init(
+        bench,
+        mark,
+        directory,
+        &[],
+        Expect::status(1).stdout("").err("Cargo.toml"),
+    )?;
+    write_crate(directory)?;
+    fs::create_dir(directory.join(".cargo"))?;
+    let config = directory.join(".cargo/config.toml");
+    let before = "[build]\ntarget = \"wasm32-wasip1\"\n";
+    fs::write(&config, before)?;
+    init(bench, mark, directory, &[], Expect::status(1).err("target"))?;
+    ensure!(
+        fs::read_to_string(&config)? == before,
+        "the configuration was changed"
+    );
+    Ok(())
+}

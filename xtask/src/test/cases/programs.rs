@@ -1,0 +1,156 @@
+//! Programs that do what they would do on the host.
+
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use anyhow::Result;
+
+use super::super::case::{Bench, Case, Doing, Expect, Guest};
+use super::{everywhere, guest};
+use crate::qemu::Machine;
+
+const MIB: u64 = 1 << 20;
+
+pub fn all() -> Vec<Case> {
+    let walk = Expect::status(0).out(" 0 failed").stderr("");
+    let mut cases = Vec::new();
+    cases.extend(everywhere("guest/memory", &Guest::new("memory"), &walk));
+    cases.extend(everywhere("guest/threads", &Guest::new("threads"), &walk));
+    cases.extend(everywhere(
+        "guest/files",
+        &Guest::new("files").memory(96 * MIB),
+        &walk,
+    ));
+    cases.extend(clock());
+    cases.extend(everywhere(
+        "guest/tour",
+        &Guest::new("tour").args(&["--stdin"]).stdin("some input"),
+        &Expect::status(0)
+            .out(" 0 failed")
+            .out("ok (10 bytes)")
+            .err("a line on standard error"),
+    ));
+    cases.extend(everywhere(
+        "guest/sieve",
+        &Guest::new("sieve").args(&["2000000", "--threads", "3"]),
+        &Expect::status(0)
+            .out("148933 primes below 2000000\n3 threads, ")
+            .stderr(""),
+    ));
+    cases.extend(hello());
+    cases.extend(json());
+    cases
+}
+
+fn hello() -> Vec<Case> {
+    let greeting = Expect::status(0).stdout("Hello, world!\n").stderr("");
+    let mut cases = everywhere("guest/hello", &Guest::new("hello"), &greeting);
+    for (name, size, machine) in [
+        ("4M/microvm", 4 * MIB, Machine::Microvm),
+        ("4M/pc", 4 * MIB, Machine::Pc),
+        ("odd/microvm", 7 * MIB + 4096 * 3, Machine::Microvm),
+        ("2G/q35", 2048 * MIB, Machine::Q35),
+        ("3G/microvm", 3 * 1024 * MIB, Machine::Microvm),
+        // Above the hole below 4 GiB.
+        ("6G/pc", 6 * 1024 * MIB, Machine::Pc),
+        ("16G/microvm", 16 * 1024 * MIB, Machine::Microvm),
+    ] {
+        let what = Guest::new("hello").memory(size).on(machine);
+        cases.push(guest(
+            &format!("guest/hello-in-{name}"),
+            what,
+            greeting.clone(),
+        ));
+    }
+    cases.push(guest(
+        "guest/hello-with-log",
+        Guest {
+            log: Some("debug".to_owned()),
+            ..Guest::new("hello")
+        },
+        Expect::status(0).stdout("Hello, world!\n").err("skete"),
+    ));
+    cases.push(guest(
+        "guest/hello-with-default-devices",
+        Guest {
+            qemu: vec!["-device".to_owned(), "VGA".to_owned()],
+            ..Guest::new("hello").on(Machine::Pc)
+        },
+        greeting,
+    ));
+    cases
+}
+
+fn json() -> Vec<Case> {
+    let run = |name: &str, stdin: &str, expect: Expect| {
+        guest(
+            &format!("guest/json-{name}"),
+            Guest::new("json").stdin(stdin),
+            expect,
+        )
+    };
+    vec![
+        run(
+            "sorts",
+            r#"{"b": [1.10, "é"], "a": {"d": null, "c": 12345678901234567890123}}"#,
+            Expect::status(0)
+                .stdout(
+                    "{\n  \"a\": {\n    \"c\": 12345678901234567890123,\n    \"d\": null\n  },\n  \
+                     \"b\": [\n    1.10,\n    \"é\"\n  ]\n}\n",
+                )
+                .stderr(""),
+        ),
+        run(
+            "broken",
+            "{\"a\": }",
+            Expect::status(1).stdout("").err_line("line 1 column 7"),
+        ),
+        run(
+            "empty",
+            "",
+            Expect::status(1)
+                .stdout("")
+                .err_line("standard input is empty"),
+        ),
+        guest(
+            "guest/json-wrong-option",
+            Guest::new("json").args(&["--sideways"]),
+            Expect::status(2).stdout("").err("--sideways"),
+        ),
+        guest(
+            "guest/json-help",
+            Guest::new("json").args(&["--help"]),
+            Expect::status(0).out("Usage: json"),
+        ),
+    ]
+}
+
+/// The wall clock has to be the host's, so these cases are made when they run.
+fn clock() -> Vec<Case> {
+    fn on(machine: Machine, bench: &Bench, mark: &str) -> Result<()> {
+        let now = SystemTime::now()
+            .duration_since(UNIX_EPOCH)?
+            .as_secs()
+            .to_string();
+        let guest = Guest::new("clock").args(&[&now]).on(machine);
+        Expect::status(0)
+            .out("agrees with the host's")
+            .out(" 0 failed")
+            .stderr("")
+            .judge(&guest.run(bench, mark)?)
+    }
+    let steps: [(&str, fn(&Bench, &str) -> Result<()>); 3] = [
+        ("guest/clock/microvm", |bench, mark| {
+            on(Machine::Microvm, bench, mark)
+        }),
+        ("guest/clock/pc", |bench, mark| on(Machine::Pc, bench, mark)),
+        ("guest/clock/q35", |bench, mark| {
+            on(Machine::Q35, bench, mark)
+        }),
+    ];
+    steps
+        .map(|(name, steps)| Case {
+            name: name.to_owned(),
+            doing: Doing::Steps(steps),
+        })
+        .into()
+}

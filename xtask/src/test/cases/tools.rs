@@ -1,0 +1,348 @@
+//! `cargo xtask` as a user meets it.
+
+use std::ffi::OsString;
+use std::fs;
+use std::io::{Read, Seek, SeekFrom, Write};
+use std::os::unix::process::ExitStatusExt;
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail, ensure};
+
+use super::super::case::{Bench, Case, Doing, Expect, Got};
+use super::super::leftovers;
+use crate::{paths, process};
+
+/// A program to run as a user would.
+#[derive(Clone, Debug)]
+pub struct Tool {
+    program: Program,
+    args: Vec<String>,
+    directory: PathBuf,
+    stdin: Vec<u8>,
+    timeout: Duration,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Program {
+    /// This very program.
+    Xtask,
+    /// cargo.
+    Cargo,
+    /// A shell's script, in which `"$@"` is this very program with the arguments.
+    Shell(&'static str),
+}
+
+impl Tool {
+    fn new(program: Program, args: &[&str]) -> Tool {
+        Tool {
+            program,
+            args: args.iter().map(|&word| word.to_owned()).collect(),
+            directory: paths::root().to_owned(),
+            stdin: Vec::new(),
+            timeout: Duration::from_secs(300),
+        }
+    }
+
+    /// This very program.
+    pub fn xtask(args: &[&str]) -> Tool {
+        Tool::new(Program::Xtask, args)
+    }
+
+    /// cargo.
+    pub fn cargo(args: &[&str]) -> Tool {
+        Tool::new(Program::Cargo, args)
+    }
+
+    /// In this directory instead of the repository's.
+    pub fn within(mut self, directory: impl Into<PathBuf>) -> Tool {
+        self.directory = directory.into();
+        self
+    }
+
+    /// With this on its standard input.
+    pub fn stdin(mut self, bytes: impl Into<Vec<u8>>) -> Tool {
+        self.stdin = bytes.into();
+        self
+    }
+
+    /// The command, with `mark` in the environment of all that it starts.
+    fn command(&self, mark: &str) -> Result<Command> {
+        let own = std::env::current_exe().context("cannot find this program's own file")?;
+        let mut command = match self.program {
+            Program::Xtask => Command::new(own),
+            Program::Cargo => process::cargo(),
+            Program::Shell(script) => {
+                let mut shell = Command::new("sh");
+                shell.arg("-c").arg(script).arg("sh").arg(own);
+                shell
+            }
+        };
+        command
+            .args(self.args.iter().map(OsString::from))
+            .current_dir(&self.directory);
+        command.env(leftovers::VARIABLE, mark);
+        Ok(command)
+    }
+
+    fn show(&self) -> String {
+        let words = self
+            .args
+            .iter()
+            .map(|word| match word.contains(char::is_whitespace) {
+                true => format!("{word:?}"),
+                false => word.clone(),
+            });
+        let words = words.collect::<Vec<_>>().join(" ");
+        match self.program {
+            Program::Xtask => format!("cargo xtask {words}"),
+            Program::Cargo => format!("(cd {} && cargo {words})", self.directory.display()),
+            Program::Shell(script) => format!("sh -c '{script}' sh cargo xtask {words}"),
+        }
+    }
+
+    /// Runs it to its end.
+    pub fn run(&self, _bench: &Bench, mark: &str) -> Result<Got> {
+        let mut stdin = tempfile::tempfile()?;
+        stdin.write_all(&self.stdin)?;
+        stdin.seek(SeekFrom::Start(0))?;
+        let (mut stdout, mut stderr) = (tempfile::tempfile()?, tempfile::tempfile()?);
+        let mut command = self.command(mark)?;
+        command
+            .stdin(stdin)
+            .stdout(stdout.try_clone()?)
+            .stderr(stderr.try_clone()?);
+        let mut child = command
+            .spawn()
+            .with_context(|| format!("cannot start `{}`", self.show()))?;
+        let status = wait(&mut child, self.timeout)?;
+        let read = |file: &mut fs::File| -> Result<Vec<u8>> {
+            let mut bytes = Vec::new();
+            file.seek(SeekFrom::Start(0))?;
+            file.read_to_end(&mut bytes)?;
+            Ok(bytes)
+        };
+        Ok(Got {
+            command: self.show(),
+            status,
+            stdout: read(&mut stdout)?,
+            stderr: read(&mut stderr)?,
+            timed_out: status.is_none(),
+        })
+    }
+}
+
+/// Waits for a child's end and gives its exit status as a shell does; `None` after `timeout`, when
+/// the child is killed.
+fn wait(child: &mut Child, timeout: Duration) -> Result<Option<i32>> {
+    let start = Instant::now();
+    loop {
+        if let Some(status) = child.try_wait()? {
+            return Ok(status
+                .code()
+                .or_else(|| status.signal().map(|signal| 128 + signal)));
+        }
+        if start.elapsed() > timeout {
+            child.kill()?;
+            child.wait()?;
+            return Ok(None);
+        }
+        thread::sleep(Duration::from_millis(20));
+    }
+}
+
+fn tool(name: &str, tool: Tool, expect: Expect) -> Case {
+    Case {
+        name: format!("tool/{name}"),
+        doing: Doing::Tool(tool, expect),
+    }
+}
+
+pub fn all() -> Vec<Case> {
+    let xtask = |name: &str, args: &[&str], expect: Expect| tool(name, Tool::xtask(args), expect);
+    let mut cases = Vec::new();
+    for verb in [
+        "setup", "build", "run", "test", "bench", "size", "init", "lint", "clean",
+    ] {
+        cases.push(xtask(
+            &format!("help-{verb}"),
+            &[verb, "--help"],
+            Expect::status(0)
+                .out(&format!("Usage: cargo xtask {verb}"))
+                .stderr(""),
+        ));
+    }
+    let wrong = |what: &str| Expect::status(2).stdout("").err(what);
+    cases.extend([
+        xtask("no-verb", &[], wrong("Usage: cargo xtask")),
+        xtask(
+            "unknown-verb",
+            &["fly"],
+            wrong("unrecognized subcommand 'fly'"),
+        ),
+        xtask(
+            "unknown-option",
+            &["run", "hello", "--sideways"],
+            wrong("--sideways"),
+        ),
+        xtask(
+            "wrong-memory",
+            &["run", "hello", "--memory", "lots"],
+            wrong("`lots` is not an amount of memory"),
+        ),
+        xtask(
+            "wrong-machine",
+            &["run", "hello", "--machine", "toaster"],
+            wrong("toaster"),
+        ),
+        xtask(
+            "wrong-timeout",
+            &["run", "hello", "--timeout", "-1"],
+            wrong("--timeout"),
+        ),
+        xtask(
+            "no-processor",
+            &["run", "hello", "--smp", "0"],
+            wrong("0 is not in 1..=255"),
+        ),
+        xtask(
+            "unknown-example",
+            &["run", "no-such-example"],
+            Expect::status(1)
+                .stdout("")
+                .err_line("error: there is no example `no-such-example`; there are: hello"),
+        ),
+        xtask(
+            "missing-image",
+            &["run", "no/such/image"],
+            Expect::status(1)
+                .stdout("")
+                .err_line("error: there is nothing at no/such/image"),
+        ),
+        xtask(
+            "directory-without-crate",
+            &["run", "./docs"],
+            Expect::status(1)
+                .stdout("")
+                .err_line("is a directory without a Cargo.toml"),
+        ),
+        xtask(
+            "not-an-image",
+            &["run", "README.md"],
+            Expect::status(1)
+                .stdout("")
+                .err_line("the image is not an ELF file"),
+        ),
+        xtask(
+            "run",
+            &["run", "hello"],
+            Expect::status(0).stdout("Hello, world!\n").stderr(""),
+        ),
+        xtask(
+            "build",
+            &["build", "hello"],
+            Expect::status(0).out("/hello\n"),
+        ),
+        xtask(
+            "size",
+            &["size", "hello"],
+            Expect::status(0).out("std").stderr(""),
+        ),
+        xtask(
+            "setup-again",
+            &["setup"],
+            Expect::status(0).out("target/skete/sdk\n").stderr(""),
+        ),
+        tool(
+            "standard-input",
+            Tool::xtask(&["run", "json"]).stdin("{\"b\":1,\"a\":2}"),
+            Expect::status(0)
+                .stdout("{\n  \"a\": 2,\n  \"b\": 1\n}\n")
+                .stderr(""),
+        ),
+        tool(
+            "closed-standard-input",
+            Tool::new(
+                Program::Shell("exec \"$@\" <&-"),
+                &["run", "stdio", "--", "cat"],
+            ),
+            Expect::status(0).stdout("").stderr("0 bytes\n"),
+        ),
+        tool(
+            "reader-goes-away",
+            Tool::new(
+                Program::Shell("\"$@\" | head -n 1"),
+                &["run", "stdio", "--", "numbers", "1000000000"],
+            ),
+            Expect::status(0).stdout("0\n"),
+        ),
+        xtask(
+            "timeout",
+            &["run", "fault", "--timeout", "2", "--", "spin"],
+            Expect::status(124)
+                .stdout("")
+                .err_line("ran longer than 2 s"),
+        ),
+        Case {
+            name: "tool/interrupt".to_owned(),
+            doing: Doing::Steps(interrupt),
+        },
+    ]);
+    let quiet = |status: i32| Expect::status(status).stdout("").stderr("");
+    for (status, expect) in [
+        ("0", quiet(0)),
+        ("1", quiet(1)),
+        ("128", quiet(128)),
+        ("255", quiet(255)),
+        ("300", quiet(300 - 256)),
+        ("-1", quiet(255)),
+        // Success would be a lie.
+        (
+            "256",
+            Expect::status(1).stdout("").err_line("status is 256"),
+        ),
+    ] {
+        let args = ["run", "fault", "--", "exit", status];
+        cases.push(xtask(&format!("exit-{status}"), &args, expect));
+    }
+    cases
+}
+
+/// Ctrl-C ends the tool by that signal, and QEMU with it (the pool looks for what is left).
+fn interrupt(bench: &Bench, mark: &str) -> Result<()> {
+    let image = bench.image("fault")?;
+    let mut command =
+        Tool::xtask(&["run", &image.to_string_lossy(), "--", "spin"]).command(mark)?;
+    let mut child = command
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()?;
+    // The program says when it has begun.
+    let mut word = [0; 8];
+    let begun = child
+        .stdout
+        .take()
+        .context("no standard output")?
+        .read_exact(&mut word);
+    let qemu = leftovers::count(mark);
+    rustix::process::kill_process(
+        rustix::process::Pid::from_child(&child),
+        rustix::process::Signal::INT,
+    )?;
+    let status = wait(&mut child, Duration::from_secs(20))?;
+    begun.context("the program did not begin")?;
+    ensure!(
+        &word == b"spinning",
+        "the program says {:?}",
+        String::from_utf8_lossy(&word)
+    );
+    ensure!(qemu >= 2, "only {qemu} processes were running");
+    match status {
+        Some(130) => Ok(()),
+        Some(status) => bail!("the exit status is {status}, not 130 (ended by SIGINT)"),
+        None => bail!("it did not end within 20 s"),
+    }
+}
