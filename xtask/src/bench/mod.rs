@@ -1,0 +1,235 @@
+//! `cargo xtask bench`: measures what SPECIFICATION.md promises.
+//!
+//! To add a row: write a function that gives a [`Measurement`], call it in [`measure`], and add a
+//! line of the same name with its promise to the table in SPECIFICATION.md.
+
+mod instructions;
+mod memory;
+mod profile;
+mod size;
+mod specification;
+mod wall;
+
+use std::fmt;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use clap::Args;
+use serde_json::json;
+
+use crate::image::{self, BuildOptions};
+use crate::progress::Step;
+use crate::qemu::Vm;
+use crate::sdk::{self, Sdk};
+use specification::{Row, Specification};
+
+/// Measures instructions, bytes and memory against the promises in SPECIFICATION.md
+///
+/// Without an option, the measured numbers are written into SPECIFICATION.md.
+#[derive(Args, Debug)]
+#[command(after_help = "\
+Examples:
+  cargo xtask bench
+  cargo xtask bench --check      # fails when a promise is broken, changes nothing
+  cargo xtask bench --profile    # where hello's instructions go")]
+pub struct BenchArgs {
+    /// Fail when a promise is broken; leave SPECIFICATION.md as it is
+    #[arg(long)]
+    check: bool,
+
+    /// Print the numbers as JSON
+    #[arg(long)]
+    json: bool,
+
+    /// Show in which room of the image the instructions are executed, and measure nothing else
+    #[arg(long, conflicts_with_all = ["check", "json"])]
+    profile: bool,
+}
+
+/// The most that one run may take: a machine that does not end has failed.
+const LIMIT: Duration = Duration::from_secs(20);
+
+/// What one measurement is about.
+pub struct Subject {
+    sdk: Sdk,
+    /// The image with its symbols.
+    image: PathBuf,
+    /// The image that is booted.
+    stripped: PathBuf,
+}
+
+impl Subject {
+    fn build(what: &str) -> Result<Self> {
+        let sdk = sdk::ensure()?;
+        let options = BuildOptions { quiet: true, ..BuildOptions::default() };
+        let image = image::build_with(&sdk, what, &options)?;
+        let stripped = image::strip(&image)?;
+        Ok(Self { sdk, image, stripped })
+    }
+
+    /// A machine that boots the image, with default settings.
+    fn vm(&self) -> Vm {
+        Vm { timeout: Some(LIMIT), ..Vm::new(&self.sdk, &self.stripped) }
+    }
+
+    /// What the program writes when all is well.
+    fn expected_output(&self) -> Result<Vec<u8>> {
+        let outcome = self.vm().capture(None)?;
+        if outcome.status != Some(0) || outcome.stdout.is_empty() {
+            let said = String::from_utf8_lossy(&outcome.stderr);
+            bail!("the program does not run, so there is nothing to measure: {}", said.trim());
+        }
+        Ok(outcome.stdout)
+    }
+}
+
+/// One measured number.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Measurement {
+    /// Its row in SPECIFICATION.md.
+    pub name: &'static str,
+    /// The number; less is better.
+    pub value: f64,
+    /// What it counts.
+    pub unit: Unit,
+}
+
+/// What a number counts, and how it is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Unit {
+    /// Bytes of a file.
+    Bytes,
+    /// Guest instructions.
+    Instructions,
+    /// Memory, in mebibytes.
+    Mebibytes,
+    /// A multiple of something else.
+    Times,
+}
+
+impl fmt::Display for Unit {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str(match self {
+            Self::Bytes => "bytes",
+            Self::Instructions => "instructions",
+            Self::Mebibytes => "MiB",
+            Self::Times => "×",
+        })
+    }
+}
+
+impl fmt::Display for Measurement {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.unit {
+            // Counts are whole numbers far below 2^53.
+            Unit::Bytes | Unit::Instructions => out.write_str(&thousands(self.value as u64))?,
+            Unit::Mebibytes | Unit::Times => write!(out, "{:.2}", self.value)?,
+        }
+        write!(out, " {}", self.unit)
+    }
+}
+
+/// Writes a number with a comma at every third digit.
+pub fn thousands(number: u64) -> String {
+    let digits = number.to_string();
+    let mut text = String::new();
+    for (index, digit) in digits.chars().enumerate() {
+        if index > 0 && (digits.len() - index).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+/// Every number that SPECIFICATION.md has a row for.
+fn measure(step: &Step) -> Result<Vec<Measurement>> {
+    step.at("building hello");
+    let hello = Subject::build("hello")?;
+    let expected = hello.expected_output()?;
+    let mut measurements = size::measure(&hello)?;
+    step.at("counting instructions");
+    measurements.extend(instructions::measure(&hello)?);
+    step.at("looking for the least memory");
+    measurements.extend(memory::measure(&hello, &expected)?);
+    step.at("comparing with an empty image");
+    measurements.push(wall::measure(&hello)?);
+    Ok(measurements)
+}
+
+/// Runs `cargo xtask bench`.
+pub fn run(args: BenchArgs) -> Result<()> {
+    if args.profile {
+        return profile::show(&Subject::build("hello")?);
+    }
+    let mut specification = Specification::read()?;
+    let step = Step::new("measuring");
+    let measurements = measure(&step)?;
+    step.done();
+    let rows = measurements
+        .iter()
+        .map(|measurement| Ok((measurement, specification.row(measurement.name)?)))
+        .collect::<Result<Vec<(&Measurement, Row)>>>()?;
+    let broken: Vec<_> = rows.iter().filter(|(measured, row)| measured.value > row.promise).collect();
+    if args.json {
+        println!("{}", report(&rows)?);
+    } else {
+        show(&rows);
+    }
+    if args.check {
+        if let Some((measured, row)) = broken.first() {
+            bail!(
+                "{} of {} promises broken; the first: {} is {measured}, promised are {}",
+                broken.len(),
+                rows.len(),
+                measured.name,
+                row.promise_text
+            );
+        }
+        return Ok(());
+    }
+    specification.write(&measurements)
+}
+
+fn show(rows: &[(&Measurement, Row)]) {
+    let width = rows.iter().map(|(measured, _)| measured.name.chars().count()).max().unwrap_or(0);
+    println!("{:width$}  {:>20}  {:>20}  {:>20}", "", "promised", "measured", "nearest relative");
+    for (measured, row) in rows {
+        let mark = if measured.value > row.promise { "  broken" } else { "" };
+        let (name, promise, relative) = (measured.name, &row.promise_text, &row.relative);
+        println!("{name:width$}  {promise:>20}  {:>20}  {relative:>20}{mark}", measured.to_string());
+    }
+}
+
+fn report(rows: &[(&Measurement, Row)]) -> Result<String> {
+    let rows: Vec<_> = rows
+        .iter()
+        .map(|(measured, row)| {
+            json!({
+                "name": measured.name,
+                "value": measured.value,
+                "unit": measured.unit.to_string(),
+                "promise": row.promise,
+                "kept": measured.value <= row.promise,
+                "relative": row.relative,
+            })
+        })
+        .collect();
+    serde_json::to_string_pretty(&rows).context("cannot write JSON")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_are_written_for_people() {
+        let written = |value, unit| Measurement { name: "", value, unit }.to_string();
+        assert_eq!(written(7.0, Unit::Bytes), "7 bytes");
+        assert_eq!(written(534_688.0, Unit::Bytes), "534,688 bytes");
+        assert_eq!(written(1_000.0, Unit::Instructions), "1,000 instructions");
+        assert_eq!(written(2.0625, Unit::Mebibytes), "2.06 MiB");
+        assert_eq!(written(1.5, Unit::Times), "1.50 ×");
+    }
+}

@@ -1,0 +1,73 @@
+//! Wall time, relative to an image that does nothing: absolute times depend on the host.
+
+use std::fs;
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+
+use super::{Measurement, Subject, Unit};
+use crate::qemu::Vm;
+
+/// How many runs of each there are; odd, so that one of them is the median.
+const RUNS: usize = 21;
+
+/// The median time of the image in a microvm by that of an empty one; the runs alternate, so that
+/// what else the host does meets both alike.
+pub fn measure(subject: &Subject) -> Result<Measurement> {
+    let directory = tempfile::tempdir().context("cannot make a temporary directory")?;
+    let path = directory.path().join("empty");
+    fs::write(&path, empty()).with_context(|| format!("cannot write {}", path.display()))?;
+    let machines = [subject.vm(), Vm { loader: path, ..subject.vm() }];
+    let mut times = [Vec::new(), Vec::new()];
+    for run in 0..=RUNS {
+        for (vm, times) in machines.iter().zip(&mut times) {
+            let outcome = vm.capture(None)?;
+            if outcome.status != Some(0) {
+                let said = String::from_utf8_lossy(&outcome.stderr);
+                bail!("a run for time has failed: {}", said.trim());
+            }
+            // The first run fills the host's caches.
+            if run > 0 {
+                times.push(outcome.wall);
+            }
+        }
+    }
+    let [image, empty] = times.map(median);
+    Ok(Measurement {
+        name: "hello: wall time in a microvm, by that of an empty image",
+        value: image.as_secs_f64() / empty.as_secs_f64(),
+        unit: Unit::Times,
+    })
+}
+
+fn median(mut times: Vec<Duration>) -> Duration {
+    times.sort();
+    times.get(times.len() / 2).copied().unwrap_or_default()
+}
+
+/// The smallest program that QEMU boots: a multiboot header (Multiboot Specification 0.6.96,
+/// section 3.1) and code that gives status 0 as `docs/boot-protocol.md` says.
+fn empty() -> Vec<u8> {
+    const BASE: u32 = 0x10_0000;
+    const MAGIC: u32 = 0x1bad_b002;
+    const ADDRESSES: u32 = 1 << 16;
+    #[rustfmt::skip]
+    let code = [
+        0x31, 0xc0,                   // xor eax, eax
+        0xe6, 0xea, 0xe6, 0xea,       // out 0xea, al; out 0xea, al
+        0xe6, 0xea, 0xe6, 0xea,       // out 0xea, al; out 0xea, al
+        0xe6, 0xf4,                   // out 0xf4, al
+        0xfa,                         // cli
+        0xf4,                         // hlt
+        0xeb, 0xfd,                   // jmp to the hlt
+    ];
+    let header_size = 32;
+    let end = BASE + header_size + u32::try_from(code.len()).unwrap_or_default();
+    let checksum = 0u32.wrapping_sub(MAGIC).wrapping_sub(ADDRESSES);
+    let header = [MAGIC, ADDRESSES, checksum, BASE, BASE, end, end, BASE + header_size];
+    let mut image: Vec<u8> = header.iter().flat_map(|word| word.to_le_bytes()).collect();
+    image.extend(code);
+    // QEMU looks for the header in the first 8 KiB and wants them all.
+    image.resize(8192, 0);
+    image
+}
