@@ -200,7 +200,8 @@ impl Vm {
         qemu.args(["-nodefaults", "-no-user-config", "-no-reboot", "-display", "none"]);
         match self.accel()? {
             Accel::Kvm => qemu.args(["-accel", "kvm"]),
-            _ => qemu.args(["-accel", "tcg,thread=multi"]),
+            // One thread a processor, or one for all where `-icount` is asked for.
+            _ => qemu.args(["-accel", "tcg"]),
         };
         qemu.args(["-cpu", "max"]);
         qemu.args(["-smp", &self.smp.to_string()]);
