@@ -17,8 +17,10 @@ pub const INTERRUPT_STACK: u8 = 3;
 
 const STACK: usize = 8 * 1024;
 
+/// A stack in the image itself.
+#[derive(Debug)]
 #[repr(C, align(16))]
-struct Stack(UnsafeCell<[u8; STACK]>);
+pub struct Stack(UnsafeCell<[u8; STACK]>);
 
 // SAFETY: only the processor writes to it, and the handlers that it starts there.
 unsafe impl Sync for Stack {}
@@ -31,7 +33,16 @@ struct Tables {
 // SAFETY: written once, by `init`, before a second thread of control exists.
 unsafe impl Sync for Tables {}
 
-static STACKS: [Stack; 3] = [const { Stack(UnsafeCell::new([0; STACK])) }; 3];
+#[expect(clippy::declare_interior_mutable_const, reason = "a template for statics")]
+const EMPTY: Stack = Stack(UnsafeCell::new([0; STACK]));
+static EXCEPTIONS: Stack = EMPTY;
+static LAST_RESORT: Stack = EMPTY;
+
+/// The stack on which the kernel starts. Interrupts have it after that: they are off until the first thread
+/// runs.
+pub static BOOT_STACK: Stack = EMPTY;
+/// Bytes in [`BOOT_STACK`].
+pub const BOOT_STACK_SIZE: usize = STACK;
 static TABLES: Tables = Tables {
     gdt: UnsafeCell::new(GlobalDescriptorTable::empty()),
     tss: UnsafeCell::new(TaskStateSegment::new()),
@@ -42,7 +53,7 @@ pub fn init() {
     // SAFETY: called once, on the boot processor, with interrupts off; the tables are static.
     unsafe {
         let tss = &mut *TABLES.tss.get();
-        for (entry, stack) in STACKS.iter().enumerate() {
+        for (entry, stack) in [&EXCEPTIONS, &LAST_RESORT, &BOOT_STACK].into_iter().enumerate() {
             let top = stack.0.get() as u64 + STACK as u64;
             tss.interrupt_stack_table[entry] = VirtAddr::new(top);
         }

@@ -1,0 +1,70 @@
+//! The kernel's errors as numbers of errno.
+
+use hermit_abi::errno::*;
+use skete_kernel::{Error, Result, sched::tls};
+
+/// The number that stands for an error.
+pub const fn number(error: Error) -> i32 {
+    match error {
+        Error::NotFound => ENOENT,
+        Error::AlreadyExists => EEXIST,
+        Error::NotADirectory => ENOTDIR,
+        Error::IsADirectory => EISDIR,
+        Error::DirectoryNotEmpty => ENOTEMPTY,
+        Error::NameTooLong => ENAMETOOLONG,
+        Error::TooManyLinks => ELOOP,
+        Error::BadDescriptor => EBADF,
+        Error::TooManyOpen => EMFILE,
+        Error::InvalidArgument => EINVAL,
+        Error::OutOfMemory => ENOMEM,
+        Error::NoSpace => ENOSPC,
+        Error::FileTooLarge => EFBIG,
+        Error::NotSeekable => ESPIPE,
+        Error::WouldBlock | Error::Changed => EAGAIN,
+        Error::TimedOut => ETIMEDOUT,
+        Error::NoSuchThread => ESRCH,
+        Error::PermissionDenied => EACCES,
+        Error::ReadOnly => EROFS,
+        Error::CrossDevice => EXDEV,
+        Error::Busy => EBUSY,
+        Error::NoDevice => ENODEV,
+        Error::Unsupported => ENOSYS,
+    }
+}
+
+/// Notes an error for `sys_get_errno`; gives it negated.
+pub fn fail(number: i32) -> i32 {
+    tls::set_word(number);
+    -number
+}
+
+/// What a function returns: nothing but success or an error.
+pub fn status(result: Result<()>) -> i32 {
+    match result {
+        Ok(()) => 0,
+        Err(error) => fail(number(error)),
+    }
+}
+
+/// What a function returns: a small number or an error.
+pub fn value(result: Result<i32>) -> i32 {
+    result.unwrap_or_else(|error| fail(number(error)))
+}
+
+/// What a function returns: a count of bytes, or an error.
+pub fn count(result: Result<usize>) -> isize {
+    match result {
+        Ok(count) => count as isize,
+        Err(error) => fail(number(error)) as isize,
+    }
+}
+
+#[unsafe(no_mangle)]
+extern "C" fn sys_get_errno() -> i32 {
+    tls::word()
+}
+
+#[unsafe(no_mangle)]
+extern "C" fn sys_errno() -> i32 {
+    tls::word()
+}

@@ -1,0 +1,341 @@
+//! Descriptors and files.
+
+use alloc::sync::Arc;
+use core::ffi::{c_char, c_void};
+use core::mem::offset_of;
+
+use hermit_abi::errno::*;
+use hermit_abi::{
+    DT_DIR, DT_REG, EFD_CLOEXEC, EFD_NONBLOCK, EFD_SEMAPHORE, F_DUPFD, F_GETFD, F_GETFL, F_SETFD, F_SETFL, FD_CLOEXEC, FIONBIO, IOV_MAX,
+    O_APPEND, O_CREAT, O_DIRECTORY, O_EXCL, O_NONBLOCK, O_RDONLY, O_RDWR, O_TRUNC, O_WRONLY, POLLIN, POLLNVAL, POLLOUT, S_IFCHR, S_IFDIR,
+    S_IFREG, SEEK_CUR, SEEK_END, SEEK_SET, dirent64, iovec, nfds_t, pollfd, stat,
+};
+use skete_kernel::fd::eventfd::EventFd;
+use skete_kernel::fd::poll::{self, Events};
+use skete_kernel::fd::{self, Handle, Seek};
+use skete_kernel::fs::{self, Kind, Metadata, Options};
+use skete_kernel::{Error, Result, time as clock};
+
+use crate::errno::{count, fail, number, status, value};
+use crate::{pointers, time};
+
+#[unsafe(no_mangle)]
+unsafe extern "C" fn sys_read(descriptor: i32, buffer: *mut u8, length: usize) -> isize {
+    // SAFETY: the caller passes a buffer.
+    count(unsafe { pointers::buffer(buffer, length) }.and_then(|buffer| fd::get(descriptor)?.read(buffer)))
+}
+
+#[unsafe(no_mangle)]
+unsafe extern "C" fn sys_write(descriptor: i32, bytes: *const u8, length: usize) -> isize {
+    // SAFETY: the caller passes a buffer.
+    count(unsafe { pointers::bytes(bytes, length) }.and_then(|bytes| fd::get(descriptor)?.write(bytes)))
+}
+
+/// Reads or writes the parts of a vector in turn, until one is not done as a whole. What was done before an
+/// error counts.
+unsafe fn vectored(vectors: *const iovec, number: usize, mut each: impl FnMut(iovec) -> Result<usize>) -> Result<usize> {
+    if number > IOV_MAX || vectors.is_null() && number > 0 {
+        return Err(Error::InvalidArgument);
+    }
+    let mut total = 0;
+    for index in 0..number {
+        // SAFETY: the caller vouches for so many vectors.
+        let vector = unsafe { *vectors.add(index) };
+        match each(vector) {
+            Ok(done) => {
+                total += done;
+                if done < vector.iov_len {
+                    break;
+                }
+            }
+            Err(error) if total == 0 => return Err(error),
+            Err(_) => break,
+        }
+    }
+    Ok(total)
+}
+
+#[unsafe(no_mangle)]
+unsafe extern "C" fn sys_readv(descriptor: i32, vectors: *const iovec, number: usize) -> isize {
+    count(fd::get(descriptor).and_then(|handle| {
+        // SAFETY: the caller passes vectors of buffers.
+        unsafe {
+            vectored(vectors, number, |vector| {
+                if vector.iov_len == 0 {
+                    return Ok(0);
+                }
+                handle.read(pointers::buffer(vector.iov_base.cast(), vector.iov_len)?)
+            })
+        }
+    }))
+}
+
+#[unsafe(no_mangle)]
+unsafe extern "C" fn sys_writev(descriptor: i32, vectors: *const iovec, number: usize) -> isize {
+    count(fd::get(descriptor).and_then(|handle| {
+        // SAFETY: the caller passes vectors of buffers.
+        unsafe { vectored(vectors, number, |vector| handle.write(pointers::bytes(vector.iov_base.cast(), vector.iov_len)?)) }
+    }))
+}
+
+#[unsafe(no_mangle)]
+extern "C" fn sys_lseek(descriptor: i32, offset: isize, whence: i32) -> isize {
+    let offset = offset as i64;
+    let seek = || {
+        let to = match whence {
+            SEEK_SET => Seek::Start(u64::try_from(offset).map_err(|_| Error::InvalidArgument)?),
+            SEEK_CUR => Seek::Current(offset),
+            SEEK_END => Seek::End(offset),
+            _ => return Err(Error::InvalidArgument),
+        };
+        fd::get(descriptor)?.object(Error::NotSeekable)?.seek(to)
+    };
+    count(seek().map(|position| position as usize))
+}
+
+#[unsafe(no_mangle)]
+extern "C" fn sys_close(descriptor: i32) -> i32 {
+    status(fd::close(descriptor))
+}
+
+#[unsafe(no_mangle)]
+extern "C" fn sys_dup(descriptor: i32) -> i32 {
+    value(fd::duplicate(descriptor))
+}
+
+#[unsafe(no_mangle)]
+extern "C" fn sys_fsync(descriptor: i32) -> i32 {
+    status(fd::get(descriptor).and_then(|handle| handle.object(Error::InvalidArgument)?.sync()))
+}
+
+#[unsafe(no_mangle)]
+extern "C" fn sys_ftruncate(descriptor: i32, length: u64) -> i32 {
+    status(fd::get(descriptor).and_then(|handle| handle.object(Error::InvalidArgument)?.set_length(length)))
+}
+
+#[unsafe(no_mangle)]
+unsafe extern "C" fn sys_open(path: *const c_char, flags: i32, mode: i32) -> i32 {
+    let access = flags & (O_RDONLY | O_WRONLY | O_RDWR);
+    let options = Options {
+        read: access != O_WRONLY,
+        write: access != O_RDONLY,
+        append: flags & O_APPEND != 0,
+        create: flags & O_CREAT != 0,
+        exclusive: flags & O_EXCL != 0,
+        truncate: flags & O_TRUNC != 0,
+        directory: flags & O_DIRECTORY != 0,
+        mode: mode as u32,
+    };
+    // SAFETY: the caller passes a C string.
+    value(unsafe { pointers::text(path) }.and_then(|path| fd::open(Handle::Object(fs::open(path, options)?))))
+}
+
+#[unsafe(no_mangle)]
+unsafe extern "C" fn sys_opendir(path: *const c_char) -> i32 {
+    // SAFETY: the caller passes a C string.
+    unsafe { sys_open(path, O_RDONLY | O_DIRECTORY, 0) }
+}
+
+#[unsafe(no_mangle)]
+unsafe extern "C" fn sys_mkdir(path: *const c_char, mode: u32) -> i32 {
+    // SAFETY: the caller passes a C string.
+    status(unsafe { pointers::text(path) }.and_then(|path| fs::make_directory(path, mode)))
+}
+
+#[unsafe(no_mangle)]
+unsafe extern "C" fn sys_rmdir(path: *const c_char) -> i32 {
+    // SAFETY: the caller passes a C string.
+    status(unsafe { pointers::text(path) }.and_then(fs::remove_directory))
+}
+
+#[unsafe(no_mangle)]
+unsafe extern "C" fn sys_unlink(path: *const c_char) -> i32 {
+    // SAFETY: the caller passes a C string.
+    status(unsafe { pointers::text(path) }.and_then(fs::remove_file))
+}
+
+#[unsafe(no_mangle)]
+unsafe extern "C" fn sys_rename(from: *const c_char, to: *const c_char) -> i32 {
+    // SAFETY: the caller passes two C strings.
+    let paths = unsafe { pointers::text(from).and_then(|from| Ok((from, pointers::text(to)?))) };
+    status(paths.and_then(|(from, to)| fs::rename(from, to)))
+}
+
+unsafe fn fill(result: Result<Metadata>, place: *mut stat) -> i32 {
+    status(result.and_then(|metadata| {
+        let kind = match metadata.kind {
+            Kind::File => S_IFREG,
+            Kind::Directory => S_IFDIR,
+        };
+        let filled = stat {
+            st_ino: metadata.number,
+            st_nlink: metadata.links,
+            st_mode: kind | metadata.mode,
+            st_size: metadata.length as i64,
+            st_blksize: 4096,
+            st_blocks: metadata.length.div_ceil(512) as i64,
+            st_atim: time::split(metadata.accessed),
+            st_mtim: time::split(metadata.modified),
+            st_ctim: time::split(metadata.changed),
+            ..stat::default()
+        };
+        // SAFETY: the caller passes a place for it, or null.
+        unsafe { place.as_mut() }.map(|place| *place = filled).ok_or(Error::InvalidArgument)
+    }))
+}
+
+#[unsafe(no_mangle)]
+unsafe extern "C" fn sys_stat(path: *const c_char, result: *mut stat) -> i32 {
+    // SAFETY: the caller passes a C string and a place for the result.
+    unsafe { fill(pointers::text(path).and_then(fs::metadata), result) }
+}
+
+#[unsafe(no_mangle)]
+unsafe extern "C" fn sys_lstat(path: *const c_char, result: *mut stat) -> i32 {
+    // SAFETY: as above; there are no symbolic links that the two could differ in.
+    unsafe { sys_stat(path, result) }
+}
+
+#[unsafe(no_mangle)]
+unsafe extern "C" fn sys_fstat(descriptor: i32, result: *mut stat) -> i32 {
+    let metadata = match fd::get(descriptor) {
+        Ok(Handle::Object(object)) => object.metadata(),
+        Ok(_) => {
+            let console = stat { st_mode: S_IFCHR | 0o620, st_nlink: 1, st_blksize: 1024, ..stat::default() };
+            // SAFETY: the caller passes a place for it, or null.
+            let place = unsafe { result.as_mut() };
+            return status(place.map(|place| *place = console).ok_or(Error::InvalidArgument));
+        }
+        Err(error) => Err(error),
+    };
+    // SAFETY: as above.
+    unsafe { fill(metadata, result) }
+}
+
+/// Fills `buffer` with as many entries as it has room for. Gives their bytes, 0 at the end; EINVAL when there
+/// is no room for one.
+#[unsafe(no_mangle)]
+unsafe extern "C" fn sys_getdents64(descriptor: i32, buffer: *mut dirent64, length: usize) -> i64 {
+    const NAME: usize = offset_of!(dirent64, d_name);
+    let list = || {
+        // SAFETY: the caller passes a buffer.
+        let buffer = unsafe { pointers::buffer(buffer.cast(), length)? };
+        let mut used = 0;
+        let mut full = false;
+        fd::get(descriptor)?.object(Error::NotADirectory)?.entries(&mut |entry| {
+            // Each entry is as long as its name, with a NUL, wants it; the next one is aligned.
+            let size = (NAME + entry.name.len() + 1).next_multiple_of(align_of::<dirent64>());
+            let Some(place) = buffer.get_mut(used..used + size) else {
+                full = true;
+                return false;
+            };
+            place.fill(0);
+            place[offset_of!(dirent64, d_ino)..][..8].copy_from_slice(&entry.number.to_ne_bytes());
+            place[offset_of!(dirent64, d_off)..][..8].copy_from_slice(&entry.next.to_ne_bytes());
+            place[offset_of!(dirent64, d_reclen)..][..2].copy_from_slice(&(size as u16).to_ne_bytes());
+            place[offset_of!(dirent64, d_type)] = match entry.kind {
+                Kind::File => DT_REG,
+                Kind::Directory => DT_DIR,
+            };
+            place[NAME..][..entry.name.len()].copy_from_slice(entry.name);
+            used += size;
+            true
+        })?;
+        if used == 0 && full { Err(Error::InvalidArgument) } else { Ok(used) }
+    };
+    count(list()) as i64
+}
+
+/// Descriptor flags have no meaning without a second program; status flags are those that can be changed.
+#[unsafe(no_mangle)]
+extern "C" fn sys_fcntl(descriptor: i32, command: i32, argument: i32) -> i32 {
+    let control = || {
+        let handle = fd::get(descriptor)?;
+        Ok(match command {
+            F_DUPFD => fd::duplicate(descriptor)?,
+            F_GETFD => FD_CLOEXEC,
+            F_SETFD => 0,
+            F_GETFL => match &handle {
+                Handle::Object(object) if object.is_nonblocking() => O_RDWR | O_NONBLOCK,
+                Handle::Object(_) => O_RDWR,
+                Handle::Input => O_RDONLY,
+                Handle::Output | Handle::Error => O_WRONLY,
+            },
+            F_SETFL => {
+                if let Handle::Object(object) = &handle {
+                    object.set_nonblocking(argument & O_NONBLOCK != 0);
+                } else if argument & O_NONBLOCK != 0 {
+                    return Err(Error::Unsupported);
+                }
+                0
+            }
+            _ => return Err(Error::InvalidArgument),
+        })
+    };
+    value(control())
+}
+
+#[unsafe(no_mangle)]
+unsafe extern "C" fn sys_ioctl(descriptor: i32, command: i32, argument: *mut c_void) -> i32 {
+    let handle = match fd::get(descriptor) {
+        Ok(handle) => handle,
+        Err(error) => return fail(number(error)),
+    };
+    match (command, handle) {
+        (FIONBIO, Handle::Object(object)) if !argument.is_null() => {
+            // SAFETY: the caller passes an int.
+            object.set_nonblocking(unsafe { argument.cast::<i32>().read() } != 0);
+            0
+        }
+        (FIONBIO, _) => fail(EINVAL),
+        _ => fail(ENOTTY),
+    }
+}
+
+#[unsafe(no_mangle)]
+extern "C" fn sys_eventfd(count: u64, flags: i16) -> i32 {
+    if flags & !(EFD_SEMAPHORE | EFD_NONBLOCK | EFD_CLOEXEC) != 0 {
+        return fail(EINVAL);
+    }
+    let event = EventFd::new(count, flags & EFD_SEMAPHORE != 0, flags & EFD_NONBLOCK != 0);
+    value(fd::open(Handle::Object(Arc::new(event))))
+}
+
+/// What a descriptor is ready for, of what is asked.
+fn revents(asked: &pollfd) -> i16 {
+    if asked.fd < 0 {
+        return 0;
+    }
+    let Ok(handle) = fd::get(asked.fd) else {
+        return POLLNVAL;
+    };
+    let ready = handle.ready();
+    let has = |event, bit| if (ready & event).is_empty() { 0 } else { bit };
+    asked.events & (has(Events::READABLE, POLLIN) | has(Events::WRITABLE, POLLOUT))
+}
+
+#[unsafe(no_mangle)]
+unsafe extern "C" fn sys_poll(descriptors: *mut pollfd, number: nfds_t, timeout: i32) -> i32 {
+    if number > fd::LIMIT || descriptors.is_null() && number > 0 {
+        return fail(EINVAL);
+    }
+    let descriptors = match number {
+        0 => &mut [][..],
+        // SAFETY: the caller passes so many descriptors.
+        number => unsafe { core::slice::from_raw_parts_mut(descriptors, number) },
+    };
+    let mut look = || {
+        let ready = descriptors.iter_mut().map(|asked| {
+            asked.revents = revents(asked);
+            i32::from(asked.revents != 0)
+        });
+        Some(ready.sum::<i32>()).filter(|ready| *ready > 0)
+    };
+    match u64::try_from(timeout) {
+        Ok(0) => look().unwrap_or(0),
+        timeout => {
+            let deadline = timeout.ok().map(|milliseconds| clock::monotonic().saturating_add(milliseconds * 1_000_000));
+            poll::wait(deadline, look).unwrap_or(0)
+        }
+    }
+}

@@ -1,0 +1,101 @@
+//! Threads.
+
+use hermit_abi::{Tid, timespec};
+use skete_kernel::{Error, sched, time};
+
+use crate::errno::{fail, number, status};
+use crate::pointers;
+
+/// The stack of a thread that `sys_spawn` starts, as std's own default.
+const DEFAULT_STACK: usize = 1 << 20;
+
+/// Gives 0 when the thread cannot be started; `sys_get_errno` has the reason. There is one processor: a
+/// thread that is to run on a certain one runs there.
+#[unsafe(no_mangle)]
+extern "C" fn sys_spawn2(entry: extern "C" fn(usize), argument: usize, priority: u8, stack_size: usize, _core: isize) -> Tid {
+    sched::spawn(entry, argument, priority, stack_size).unwrap_or_else(|error| {
+        fail(number(error));
+        0
+    })
+}
+
+#[unsafe(no_mangle)]
+unsafe extern "C" fn sys_spawn(id: *mut Tid, entry: extern "C" fn(usize), argument: usize, priority: u8, _core: isize) -> i32 {
+    status(sched::spawn(entry, argument, priority, DEFAULT_STACK).map(|thread| {
+        if !id.is_null() {
+            // SAFETY: the caller passes a place for the number.
+            unsafe { id.write(thread) };
+        }
+    }))
+}
+
+#[unsafe(no_mangle)]
+extern "C" fn sys_join(id: Tid) -> i32 {
+    status(sched::join(id))
+}
+
+#[unsafe(no_mangle)]
+extern "C" fn sys_yield() {
+    sched::yield_now();
+}
+
+#[unsafe(no_mangle)]
+extern "C" fn sys_getpid() -> i32 {
+    sched::current_id() as i32
+}
+
+#[unsafe(no_mangle)]
+extern "C" fn sys_get_priority() -> u8 {
+    sched::priority()
+}
+
+#[unsafe(no_mangle)]
+extern "C" fn sys_set_priority(id: Tid, priority: u8) {
+    // A call without a result: `sys_get_errno` has the reason.
+    status(sched::set_priority(id, priority));
+}
+
+#[unsafe(no_mangle)]
+extern "C" fn sys_block_current_task() {
+    // Without a deadline, parking ends in one way only.
+    let _ = sched::park(None);
+}
+
+#[unsafe(no_mangle)]
+extern "C" fn sys_block_current_task_with_timeout(milliseconds: u64) {
+    let timeout = milliseconds.saturating_mul(1_000_000);
+    // The caller cannot tell a wake-up from the end of the time.
+    let _ = sched::park(Some(time::monotonic().saturating_add(timeout)));
+}
+
+/// The name is hermit-abi's, misspelling and all.
+#[unsafe(no_mangle)]
+extern "C" fn sys_wakeup_taskt(id: Tid) {
+    status(sched::unpark(id));
+}
+
+#[unsafe(no_mangle)]
+extern "C" fn sys_available_parallelism() -> usize {
+    1
+}
+
+#[unsafe(no_mangle)]
+extern "C" fn sys_get_processor_count() -> usize {
+    1
+}
+
+#[unsafe(no_mangle)]
+extern "C" fn sys_usleep(microseconds: u64) {
+    sched::sleep_until(time::monotonic().saturating_add(microseconds.saturating_mul(1000)));
+}
+
+#[unsafe(no_mangle)]
+unsafe extern "C" fn sys_nanosleep(request: *const timespec) -> i32 {
+    // SAFETY: the caller passes a time.
+    let duration = unsafe { pointers::duration(request) };
+    status(duration.and_then(|duration| {
+        let duration = duration.ok_or(Error::InvalidArgument)?;
+        sched::sleep_until(time::monotonic().saturating_add(duration));
+        Ok(())
+    }))
+}
