@@ -42,7 +42,7 @@ pub enum Problem {
 impl Problem {
     /// Writes the line for the user, without its line break, piece by piece.
     ///
-    /// This does without `core::fmt`, which would be a third of the loader's size.
+    /// Numbers are written by hand, so that nothing of `core::fmt` ends up in the loader.
     pub fn describe(&self, write: &mut dyn FnMut(&str)) {
         write("skete-loader: ");
         match *self {
