@@ -13,7 +13,7 @@ use anyhow::{Context, Result, bail, ensure};
 
 use super::super::case::{Bench, Case, Doing, Expect, Got};
 use super::super::leftovers;
-use crate::{paths, process};
+use crate::paths;
 
 /// A program to run as a user would.
 #[derive(Clone, Debug)]
@@ -51,7 +51,7 @@ impl Tool {
         Tool::new(Program::Xtask, args)
     }
 
-    /// cargo.
+    /// cargo as a user has it in their own directory.
     pub fn cargo(args: &[&str]) -> Tool {
         Tool::new(Program::Cargo, args)
     }
@@ -73,7 +73,7 @@ impl Tool {
         let own = std::env::current_exe().context("cannot find this program's own file")?;
         let mut command = match self.program {
             Program::Xtask => Command::new(own),
-            Program::Cargo => process::cargo(),
+            Program::Cargo => plain_cargo(),
             Program::Shell(script) => {
                 let mut shell = Command::new("sh");
                 shell.arg("-c").arg(script).arg("sh").arg(own);
@@ -151,6 +151,23 @@ fn wait(child: &mut Child, timeout: Duration) -> Result<Option<i32>> {
         }
         thread::sleep(Duration::from_millis(20));
     }
+}
+
+/// The cargo that a user's `cargo` is in a directory of theirs: without the variables by which
+/// rustup and cargo tell this process that it was started by a toolchain of the repository.
+fn plain_cargo() -> Command {
+    let mut cargo = Command::new("cargo");
+    for (name, _) in std::env::vars_os() {
+        let Some(name) = name.to_str() else { continue };
+        let kept = ["CARGO_HOME", "CARGO_HTTP_", "CARGO_NET_", "CARGO_REGISTR"];
+        let of_cargo =
+            name.starts_with("CARGO") && !kept.iter().any(|start| name.starts_with(start));
+        let of_rustc = name.starts_with("RUSTC") || name.ends_with("RUSTFLAGS");
+        if of_cargo || of_rustc || matches!(name, "RUSTUP_TOOLCHAIN" | "RUST_BACKTRACE") {
+            cargo.env_remove(name);
+        }
+    }
+    cargo
 }
 
 fn tool(name: &str, tool: Tool, expect: Expect) -> Case {
