@@ -110,6 +110,18 @@ impl Memory {
         Err(largest)
     }
 
+    /// Whether all pages that `range` touches are in the set.
+    pub fn contains(&self, range: &Range<u64>) -> bool {
+        let start = range.start / PAGE * PAGE;
+        self.ranges().any(|known| {
+            known.start <= start
+                && range
+                    .end
+                    .checked_next_multiple_of(PAGE)
+                    .is_some_and(|end| end <= known.end)
+        })
+    }
+
     /// The end of the highest range, 0 for the empty set.
     pub fn end(&self) -> u64 {
         self.ranges().next_back().map_or(0, |range| range.end)
@@ -148,6 +160,15 @@ mod tests {
         assert_eq!(memory.find(0xa_0000, PAGE, 0..u64::MAX), Ok(0x10_0000));
         assert_eq!(memory.find(0x20_0000, PAGE, 0..u64::MAX), Err(0x10_0000));
         assert_eq!(memory.find(0x1000, 0x20_0000, 0x1000..u64::MAX), Err(0));
+    }
+
+    #[test]
+    fn what_reaches_beyond_the_end_is_not_contained() {
+        let mut memory = Memory::new();
+        memory.insert(0x1000..0x4000).unwrap();
+        assert!(memory.contains(&(0x1fff..0x4000)));
+        assert!(!memory.contains(&(0x1fff..0x4001)));
+        assert!(!memory.contains(&(0xfff..0x2000)));
     }
 
     #[test]

@@ -35,6 +35,8 @@ pub enum Problem {
         /// The largest free piece.
         largest: u64,
     },
+    /// The image's file reaches beyond the memory: where it ends, in bytes.
+    FileTooLarge(u64),
     /// A relocation that the loader does not know: the `R_X86_64_*` number.
     Relocation(u32),
 }
@@ -115,6 +117,11 @@ impl Problem {
                 write(" KiB of memory in one piece, the largest free one has ");
                 write_number(largest / 1024, write);
                 write(" KiB: give the machine more memory");
+            }
+            Self::FileTooLarge(end) => {
+                write("the image does not fit: its file reaches up to ");
+                write_number(end.div_ceil(1024), write);
+                write(" KiB, beyond the end of memory: give the machine more, or strip the image");
             }
             Self::Relocation(kind) => {
                 write("the image has a relocation of kind ");

@@ -111,6 +111,10 @@ fn load(raw: &[u8; INFORMATION_SIZE], console: &mut Console) -> Result<Jump, Pro
     // SAFETY: as for the map.
     let module = unsafe { bytes(information.module, 8) }?;
     let module = module_range(module).ok_or(OUTSIDE)?;
+    // QEMU places the module without a look at how much memory there is.
+    if !free.contains(&(module.start.into()..module.end.into())) {
+        return Err(Problem::FileTooLarge(module.end.into()));
+    }
     // SAFETY: the module is kept out of what the image is placed in.
     let file = unsafe { bytes(module.start, module.end - module.start) }?;
 
