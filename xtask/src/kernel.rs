@@ -21,8 +21,9 @@ const LOADER_TARGET: &str = "x86_64-unknown-none";
 
 /// The memory functions that the compiler calls without being asked.
 const MEMORY: [&str; 6] = ["memcpy", "memmove", "memset", "memcmp", "bcmp", "strlen"];
-/// What the object leaves for the program to define: std's entry.
-const RUNTIME_ENTRY: &str = "runtime_entry";
+/// What the object leaves for the program to define, std's entry, and for the linker, the image's own
+/// ELF header.
+const IMPORTS: [&str; 2] = ["runtime_entry", "__ehdr_start"];
 
 /// The sources that the kernel is made from.
 const KERNEL_SOURCES: [&str; 5] = ["kernel", "std-shim", "Cargo.toml", "Cargo.lock", ".cargo/config.toml"];
@@ -125,7 +126,7 @@ fn interface(object: &[u8]) -> Result<Vec<String>> {
         let name = symbol.name().context("a symbol without a name")?.to_owned();
         if symbol.is_undefined() { undefined.insert(name) } else { defined.insert(name) };
     }
-    undefined.remove(RUNTIME_ENTRY);
+    undefined.retain(|name| !IMPORTS.contains(&name.as_str()));
     if !undefined.is_empty() {
         let names = undefined.into_iter().collect::<Vec<_>>();
         bail!("the kernel uses functions that nothing defines: {}", names.join(", "));
