@@ -116,7 +116,14 @@ pub fn run(args: BuildArgs) -> Result<()> {
 /// Builds a program, after setting up what is missing, and gives the path of its image, an ELF
 /// file with symbols. `what` is an example's name, a directory with a Cargo.toml, or an image.
 pub fn build(what: &str, options: &BuildOptions) -> Result<PathBuf> {
+    check(what)?;
     build_with(&sdk::ensure()?, what, options)
+}
+
+/// Whether `what` names something that can be built or run: known at once, before anything is set
+/// up for it.
+pub fn check(what: &str) -> Result<()> {
+    Source::find(what).map(drop)
 }
 
 /// [`build`] with an SDK that is up to date.

@@ -208,8 +208,7 @@ impl Vm {
         qemu.args(["-m", &format!("{}B", self.memory.0)]);
         qemu.args(["-chardev", "stdio,id=com1,signal=off", "-serial", "chardev:com1"]);
         for (id, port, fd) in [("stderr", STDERR_PORT, stderr), ("status", STATUS_PORT, status)] {
-            qemu.args(["-add-fd", &format!("fd={fd},set={fd}")]);
-            qemu.args(["-chardev", &format!("file,id={id},path=/dev/fdset/{fd}")]);
+            qemu.args(["-chardev", &format!("file,id={id},path=/dev/fd/{fd}")]);
             qemu.args(["-device", &format!("isa-debugcon,iobase={port:#x},chardev={id}")]);
         }
         qemu.args(["-device", "isa-debug-exit,iobase=0xf4,iosize=0x04"]);

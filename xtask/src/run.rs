@@ -125,6 +125,7 @@ impl VmArgs {
 
 /// Runs `cargo xtask run`.
 pub fn run(args: RunArgs) -> Result<ExitCode> {
+    image::check(&args.what)?;
     let sdk = sdk::ensure()?;
     let options = BuildOptions { quiet: true, ..args.profile.options() };
     let image = image::build_with(&sdk, &args.what, &options)?;
