@@ -17,37 +17,46 @@ impl<'a> Words<'a> {
     }
 }
 
+impl<'a> Words<'a> {
+    /// The next word as it is written, quotes and backslashes included. Takes no memory, so it serves
+    /// before there is a heap. A quote that is never closed ends with the line.
+    pub fn next_raw(&mut self) -> Option<&'a str> {
+        let line = self.rest.trim_start_matches(' ');
+        let mut quoted = false;
+        let mut characters = line.char_indices();
+        let end = loop {
+            match characters.next() {
+                Some((_, '"')) => quoted = !quoted,
+                Some((_, '\\')) if quoted => _ = characters.next(),
+                Some((at, ' ')) if !quoted => break at,
+                Some(_) => {}
+                None => break line.len(),
+            }
+        };
+        self.rest = &line[end..];
+        (end > 0).then(|| &line[..end])
+    }
+}
+
 impl<'a> Iterator for Words<'a> {
     type Item = Cow<'a, str>;
 
-    /// The next word. Without quotes in it, it is a part of the line and takes no memory. A quote that is
-    /// never closed ends with the line.
+    /// The next word. Without quotes in it, it is a part of the line and takes no memory.
     fn next(&mut self) -> Option<Cow<'a, str>> {
-        let line = self.rest.trim_start_matches(' ');
-        if line.is_empty() {
-            self.rest = line;
-            return None;
+        let raw = self.next_raw()?;
+        if !raw.contains('"') {
+            return Some(Cow::Borrowed(raw));
         }
-        let plain = line.find([' ', '"']).unwrap_or(line.len());
-        if !line[plain..].starts_with('"') {
-            self.rest = &line[plain..];
-            return Some(Cow::Borrowed(&line[..plain]));
-        }
-        let mut word = String::from(&line[..plain]);
+        let mut word = String::new();
         let mut quoted = false;
-        let mut characters = line[plain..].char_indices();
-        while let Some((at, character)) = characters.next() {
+        let mut characters = raw.chars();
+        while let Some(character) = characters.next() {
             match character {
                 '"' => quoted = !quoted,
-                '\\' if quoted => word.extend(characters.next().map(|(_, escaped)| escaped)),
-                ' ' if !quoted => {
-                    self.rest = &line[plain + at..];
-                    return Some(Cow::Owned(word));
-                }
+                '\\' if quoted => word.extend(characters.next()),
                 character => word.push(character),
             }
         }
-        self.rest = "";
         Some(Cow::Owned(word))
     }
 }
@@ -86,6 +95,13 @@ mod tests {
         assert_eq!(words("\"line\nbreak\""), ["line\nbreak"]);
         assert_eq!(words(r#"a\b"#), [r"a\b"]);
         assert_eq!(words(r#""open"#), ["open"]);
+    }
+
+    #[test]
+    fn raw_words_end_where_words_end() {
+        let mut raw = Words::new(r#" a "b " c"d  "" -- "#);
+        let found = core::array::from_fn(|_| raw.next_raw());
+        assert_eq!(found, [Some("a"), Some(r#""b " c"d"#), Some(r#""""#), Some("--"), None]);
     }
 
     #[test]

@@ -172,7 +172,9 @@ unsafe fn take_memory(map: &Map, image: core::ops::Range<usize>) -> Option<()> {
 
 /// Options that are needed before there is a heap: where to say what goes wrong.
 fn early_options(line: &str) {
-    for word in Words::new(line).take_while(|word| word != "--") {
+    let mut words = Words::new(line);
+    // None of these values has a reason for quotes, and taking those away would need memory.
+    while let Some(word) = words.next_raw().filter(|&word| word != "--") {
         match word.split_once('=') {
             Some(("status", number)) => _ = port(number).map(power::set_status_port),
             Some(("stderr", number)) => _ = port(number).map(console::set_error_port),
