@@ -58,6 +58,12 @@ unsafe extern "C" {
     pub fn qemu_plugin_tb_get_insn(block: *const Block, index: usize) -> *mut Instruction;
     /// An instruction's virtual address.
     pub fn qemu_plugin_insn_vaddr(instruction: *const Instruction) -> u64;
+    /// Copies an instruction's bytes, at most `size`; gives how many they are.
+    pub fn qemu_plugin_insn_data(
+        instruction: *const Instruction,
+        bytes: *mut c_void,
+        size: usize,
+    ) -> usize;
     /// Asks for inline code each time that an instruction is executed.
     pub fn qemu_plugin_register_vcpu_insn_exec_inline_per_vcpu(
         instruction: *mut Instruction,

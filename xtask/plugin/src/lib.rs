@@ -2,10 +2,11 @@
 //!
 //!     qemu-system-x86_64 -plugin libskete_icount.so,out=FILE,mark=0x200040:_start,ranges=FILE …
 //!
-//! Every instruction adds one to a counter by inline code. When a marked instruction is executed
-//! for the first time, and when QEMU ends (as the mark `exit`), the counters are noted. The
-//! report has one line for each mark, `mark NAME TOTAL`, and for each range with a count at that
-//! mark `range MARK COUNT NAME`; words are separated by tabs.
+//! Every instruction adds one to a counter by inline code. The counters are noted when a marked
+//! instruction is executed for the first time, and after the last write to an I/O port, as the
+//! mark `exit`: that write ends the machine, and what the guest still does until QEMU stops it is
+//! a matter of chance. The report has one line for each mark, `mark NAME TOTAL`, and for each
+//! range with a count at that mark `range MARK COUNT NAME`; words are separated by tabs.
 //!
 //! Under `-icount shift=0,sleep=off` and one virtual CPU the numbers are the same in every run.
 
@@ -31,6 +32,8 @@ struct Counts {
     /// For each mark, the counters at its first execution: instructions outside of all ranges,
     /// then one counter for each range.
     seen: Mutex<Vec<Option<Vec<u64>>>>,
+    /// The counters after the last write to an I/O port.
+    end: Mutex<Vec<u64>>,
 }
 
 // SAFETY: the scoreboard is used only through QEMU's functions, which may be called from any
@@ -93,6 +96,18 @@ impl Counts {
                 1,
             );
         }
+        if writes_port(instruction) {
+            // Asked for after the counting, so that the write itself is in.
+            // SAFETY: as above.
+            unsafe {
+                api::qemu_plugin_register_vcpu_insn_exec_cb(
+                    instruction,
+                    at_port_write,
+                    api::NO_REGISTERS,
+                    std::ptr::null_mut(),
+                );
+            }
+        }
     }
 
     fn report(&self, seen: &[Option<Vec<u64>>], end: &[u64]) -> String {
@@ -131,13 +146,32 @@ extern "C" fn at_mark(_cpu: c_uint, data: *mut c_void) {
     }
 }
 
+extern "C" fn at_port_write(_cpu: c_uint, _data: *mut c_void) {
+    let Some(counts) = COUNTS.get() else { return };
+    *counts.end.lock().unwrap_or_else(PoisonError::into_inner) = counts.snapshot();
+}
+
 extern "C" fn at_exit(_id: Id, _data: *mut c_void) {
     let Some(counts) = COUNTS.get() else { return };
     let seen = counts.seen.lock().unwrap_or_else(PoisonError::into_inner);
+    let end = counts.end.lock().unwrap_or_else(PoisonError::into_inner);
     let out = &counts.settings.out;
-    if let Err(error) = fs::write(out, counts.report(&seen, &counts.snapshot())) {
+    if let Err(error) = fs::write(out, counts.report(&seen, &end)) {
         complain(&format!("cannot write {}: {error}", out.display()));
     }
+}
+
+/// Whether an instruction is `out` (Intel SDM volume 2, OUT).
+fn writes_port(instruction: *const Instruction) -> bool {
+    let mut bytes = [0u8; 4];
+    // SAFETY: the instruction belongs to the block that QEMU is translating right now, and no more
+    // than the array's length is written to it.
+    let size =
+        unsafe { api::qemu_plugin_insn_data(instruction, bytes.as_mut_ptr().cast(), bytes.len()) };
+    let code = bytes.get(..size).unwrap_or(&bytes);
+    const OPERAND_SIZE: u8 = 0x66;
+    let code = code.strip_prefix(&[OPERAND_SIZE]).unwrap_or(code);
+    matches!(code, [0xe6 | 0xe7 | 0xee | 0xef, ..])
 }
 
 /// Writes a line to standard error: QEMU's plugin log is off by default.
@@ -181,6 +215,7 @@ pub unsafe extern "C" fn qemu_plugin_install(
             settings,
             scoreboard,
             seen,
+            end: Mutex::default(),
         })
         .is_err()
     {

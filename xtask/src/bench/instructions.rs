@@ -14,7 +14,7 @@ use crate::{paths, process};
 
 /// Where the image is entered, and where std enters the program.
 pub const MARKS: [&str; 2] = ["_start", "main"];
-/// The plugin's name for the end of the machine.
+/// The plugin's name for the end of the machine, the last write to an I/O port.
 pub const EXIT: &str = "exit";
 
 /// Instructions from the kernel's entry to `main`, and from there to the machine's end.

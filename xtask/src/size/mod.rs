@@ -115,20 +115,29 @@ fn overview(image: &Path, inventory: &Inventory, symbols: usize) -> Result<()> {
     Ok(())
 }
 
+/// The most symbols of one name that are all explained.
+const ALIKE: usize = 4;
+
 fn why(inventory: &Inventory, references: &References, symbol: &str) -> Result<()> {
     let found = inventory.named(symbol);
-    let target = match found.as_slice() {
-        [] => bail!("the image has no symbol `{symbol}`: the program does not reach it, or it is inlined"),
-        [only] => *only,
-        several => {
-            let names: Vec<_> = several.iter().take(20).map(|index| inventory.pieces[*index].to_string()).collect();
-            bail!("`{symbol}` names {} symbols, choose one: {}", several.len(), names.join(", "));
-        }
-    };
+    if found.is_empty() {
+        bail!("the image has no symbol `{symbol}`: the program does not reach it, or it is inlined");
+    }
+    if found.len() > ALIKE {
+        let names: Vec<_> = found.iter().take(20).map(|index| inventory.pieces[*index].to_string()).collect();
+        bail!("`{symbol}` names {} symbols, choose one: {}", found.len(), names.join(", "));
+    }
     let entry = inventory.at(inventory.entry).context("the image's entry point is in none of its sections")?;
+    for target in found {
+        explain(inventory, references, entry, target);
+    }
+    Ok(())
+}
+
+fn explain(inventory: &Inventory, references: &References, entry: usize, target: usize) {
     let Some(chain) = references.chain(entry, target) else {
-        println!("nothing that is reached from the entry point refers to `{}`", inventory.pieces[target]);
-        return Ok(());
+        println!("nothing that is reached from the entry point refers to `{}`\n", inventory.pieces[target]);
+        return;
     };
     println!("{:>10}  {:24}  reached through", "bytes", "room");
     for index in chain {
@@ -136,12 +145,12 @@ fn why(inventory: &Inventory, references: &References, symbol: &str) -> Result<(
         println!("{:>10}  {:24}  {piece}", thousands(piece.size()), piece.room);
     }
     let users = references.users(target);
-    println!("\nReferred to by:");
+    println!("\n{:>10}  {:24}  referred to by", "", "");
     for index in users.iter().take(20) {
         println!("{:>10}  {:24}  {}", "", inventory.pieces[*index].room, inventory.pieces[*index]);
     }
     if users.len() > 20 {
-        println!("{:>10}  and {} more", "", users.len() - 20);
+        println!("{:>10}  {:24}  and {} more", "", "", users.len() - 20);
     }
-    Ok(())
+    println!();
 }
