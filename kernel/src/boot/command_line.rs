@@ -99,9 +99,9 @@ mod tests {
 
     #[test]
     fn raw_words_end_where_words_end() {
-        let mut raw = Words::new(r#" a "b " c"d  "" -- "#);
+        let mut raw = Words::new(r#" a "b \" c"d  "" -- "#);
         let found = core::array::from_fn(|_| raw.next_raw());
-        assert_eq!(found, [Some("a"), Some(r#""b " c"d"#), Some(r#""""#), Some("--"), None]);
+        assert_eq!(found, [Some("a"), Some(r#""b \" c"d"#), Some(r#""""#), Some("--"), None]);
     }
 
     #[test]
