@@ -7,8 +7,8 @@ use super::{everywhere, guest};
 const FAULT: i32 = 139;
 /// The exit status after a call of `abort`.
 const ABORT: i32 = 134;
-/// The exit status after a panic.
-const PANIC: i32 = 101;
+/// The exit status after a panic: the target is built with `panic = "abort"`.
+const PANIC: i32 = ABORT;
 /// The exit status when nothing can ever run again.
 const STUCK: i32 = 71;
 
@@ -21,8 +21,8 @@ const CAUSES: [(&str, &str); 22] = [
     ("null-write", "null pointer"),
     ("null-field-read", "null pointer"),
     ("null-call", "null pointer"),
-    ("wild-read", "page fault"),
-    ("wild-write", "page fault"),
+    ("wild-read", "unmapped memory"),
+    ("wild-write", "unmapped memory"),
     ("write-to-code", "write to read-only memory"),
     ("write-to-rodata", "write to read-only memory"),
     ("jump-to-data", "execute non-executable memory"),
@@ -35,7 +35,7 @@ const CAUSES: [(&str, &str); 22] = [
     ("general-protection", "general protection"),
     ("unaligned", "general protection"),
     ("breakpoint", "breakpoint"),
-    ("float-exception", "floating"),
+    ("float-exception", "float"),
 ];
 
 /// What the report of every fault holds beside its cause.
@@ -114,8 +114,7 @@ pub fn all() -> Vec<Case> {
             fault(&[doing]),
             Expect::status(STUCK)
                 .stdout("")
-                .err("skete: ")
-                .err("blocked"),
+                .err("skete: deadlock: "),
         ));
     }
     cases.push(guest(

@@ -82,7 +82,7 @@ fn patched(image: &[u8], offset: usize, bytes: &[u8]) -> Result<Vec<u8>> {
     Ok(image)
 }
 
-/// The image with a last segment that would need 3 GiB of memory.
+/// The image with a last segment that would need 512 MiB of memory.
 fn too_large(image: &[u8]) -> Result<Vec<u8>> {
     let field = |offset: usize| -> Result<usize> {
         let bytes = image
@@ -94,7 +94,7 @@ fn too_large(image: &[u8]) -> Result<Vec<u8>> {
     let headers = (0..count).map(|i| table + i * 56);
     for header in headers.rev() {
         if field(header)? as u32 == elf::PT_LOAD.0 {
-            return patched(image, header + 40, &(3_u64 << 30).to_le_bytes());
+            return patched(image, header + 40, &(512_u64 << 20).to_le_bytes());
         }
     }
     bail!("the image has no segment")
