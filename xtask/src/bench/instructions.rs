@@ -22,7 +22,11 @@ pub fn measure(subject: &Subject) -> Result<Vec<Measurement>> {
     let report = Counter::build()?.count(subject, &[])?;
     let [entry, main] = MARKS.map(|mark| report.total(mark));
     let (entry, main, exit) = (entry?, main?, report.total(EXIT)?);
-    let row = |name, value: u64| Measurement { name, value: value as f64, unit: Unit::Instructions };
+    let row = |name, value: u64| Measurement {
+        name,
+        value: value as f64,
+        unit: Unit::Instructions,
+    };
     Ok(vec![
         row("hello: kernel entry to `main`", main - entry),
         row("hello: `main` to the machine's end", exit - main),
@@ -51,11 +55,20 @@ impl Counter {
         let target = paths::generated().join("build/plugin");
         let mut cargo = process::cargo();
         cargo
-            .args(["build", "--quiet", "--package", "skete-icount", "--release", "--target-dir"])
+            .args([
+                "build",
+                "--quiet",
+                "--package",
+                "skete-icount",
+                "--release",
+                "--target-dir",
+            ])
             .arg(&target)
             .current_dir(paths::root());
         process::run(&mut cargo).context("the plugin for QEMU does not build")?;
-        Ok(Self { plugin: target.join("release/libskete_icount.so") })
+        Ok(Self {
+            plugin: target.join("release/libskete_icount.so"),
+        })
     }
 
     /// Runs the subject's image and counts.
@@ -70,25 +83,38 @@ impl Counter {
         }
         if !ranges.is_empty() {
             let list = directory.path().join("ranges");
-            let lines: String =
-                ranges.iter().map(|range| format!("{:#x} {:#x} {}\n", range.start, range.end, range.name)).collect();
+            let lines: String = ranges
+                .iter()
+                .map(|range| format!("{:#x} {:#x} {}\n", range.start, range.end, range.name))
+                .collect();
             fs::write(&list, lines).with_context(|| format!("cannot write {}", list.display()))?;
             plugin.push(",ranges=");
             plugin.push(&list);
         }
         // One instruction is one nanosecond of the machine's time, whatever the host does; dates
         // and random numbers are the same in every run.
-        let fixed = ["-icount", "shift=0,sleep=off", "-seed", "1", "-rtc", "base=2026-01-01,clock=vm"];
+        let fixed = [
+            "-icount",
+            "shift=0,sleep=off",
+            "-seed",
+            "1",
+            "-rtc",
+            "base=2026-01-01,clock=vm",
+        ];
         let mut vm: Vm = subject.vm();
         vm.qemu_args.extend(fixed.map(OsString::from));
         vm.qemu_args.extend([OsString::from("-plugin"), plugin]);
         let outcome = vm.capture(None)?;
         if outcome.status != Some(0) {
             let said = String::from_utf8_lossy(&outcome.stderr);
-            bail!("the program does not run while its instructions are counted: {}", said.trim());
+            bail!(
+                "the program does not run while its instructions are counted: {}",
+                said.trim()
+            );
         }
-        let text = fs::read_to_string(&out)
-            .context("QEMU's plugin wrote no report; is this QEMU built with plugins (10.0 or later)?")?;
+        let text = fs::read_to_string(&out).context(
+            "QEMU's plugin wrote no report; is this QEMU built with plugins (10.0 or later)?",
+        )?;
         Report::parse(&text)
     }
 }
@@ -96,12 +122,14 @@ impl Counter {
 /// The addresses of named symbols.
 fn addresses<'a>(image: &Path, names: &[&'a str]) -> Result<Vec<(&'a str, u64)>> {
     let bytes = fs::read(image).with_context(|| format!("cannot read {}", image.display()))?;
-    let file = object::File::parse(&*bytes).with_context(|| format!("{} is not an image", image.display()))?;
+    let file = object::File::parse(&*bytes)
+        .with_context(|| format!("{} is not an image", image.display()))?;
     names
         .iter()
         .map(|name| {
             let symbol = file.symbols().find(|symbol| symbol.name() == Ok(name));
-            let symbol = symbol.with_context(|| format!("{} has no symbol `{name}`", image.display()))?;
+            let symbol =
+                symbol.with_context(|| format!("{} has no symbol `{name}`", image.display()))?;
             Ok((*name, symbol.address()))
         })
         .collect()
@@ -136,7 +164,10 @@ impl Report {
 
     /// The instructions before a mark.
     pub fn total(&self, mark: &str) -> Result<u64> {
-        self.totals.get(mark).copied().with_context(|| format!("the machine never reached `{mark}`"))
+        self.totals
+            .get(mark)
+            .copied()
+            .with_context(|| format!("the machine never reached `{mark}`"))
     }
 
     /// The instructions in each range before a mark.
@@ -151,7 +182,9 @@ mod tests {
 
     #[test]
     fn reports_are_read() -> Result<()> {
-        let report = Report::parse("mark\tmain\t12\nrange\tmain\t3\ta b\nrange\tmain\t4\ta b\nmark\texit\t20\n")?;
+        let report = Report::parse(
+            "mark\tmain\t12\nrange\tmain\t3\ta b\nrange\tmain\t4\ta b\nmark\texit\t20\n",
+        )?;
         assert_eq!((report.total("main")?, report.total("exit")?), (12, 20));
         assert_eq!(report.in_ranges("main").get("a b"), Some(&7));
         assert!(report.total("_start").is_err());

@@ -14,18 +14,28 @@ const STEP: u64 = 64 << 10;
 
 /// The least memory on the smallest machine and on the classic one.
 pub fn measure(subject: &Subject, expected: &[u8]) -> Result<Vec<Measurement>> {
-    let machines =
-        [("hello: least memory, microvm", Machine::Microvm), ("hello: least memory, pc", Machine::Pc)];
+    let machines = [
+        ("hello: least memory, microvm", Machine::Microvm),
+        ("hello: least memory, pc", Machine::Pc),
+    ];
     machines
         .into_iter()
         .map(|(name, machine)| {
             let runs = |memory| {
-                let vm = Vm { machine, memory: Bytes(memory), ..subject.vm() };
+                let vm = Vm {
+                    machine,
+                    memory: Bytes(memory),
+                    ..subject.vm()
+                };
                 let outcome = vm.capture(None)?;
                 Ok(outcome.status == Some(0) && outcome.stdout == expected)
             };
             let bytes = least(runs)?;
-            Ok(Measurement { name, value: bytes as f64 / f64::from(1 << 20), unit: Unit::Mebibytes })
+            Ok(Measurement {
+                name,
+                value: bytes as f64 / f64::from(1 << 20),
+                unit: Unit::Mebibytes,
+            })
         })
         .collect()
 }

@@ -62,15 +62,25 @@ pub struct Subject {
 impl Subject {
     fn build(what: &str) -> Result<Self> {
         let sdk = sdk::ensure()?;
-        let options = BuildOptions { quiet: true, ..BuildOptions::default() };
+        let options = BuildOptions {
+            quiet: true,
+            ..BuildOptions::default()
+        };
         let image = image::build_with(&sdk, what, &options)?;
         let stripped = image::strip(&image)?;
-        Ok(Self { sdk, image, stripped })
+        Ok(Self {
+            sdk,
+            image,
+            stripped,
+        })
     }
 
     /// A machine that boots the image, with default settings.
     fn vm(&self) -> Vm {
-        Vm { timeout: Some(LIMIT), ..Vm::new(&self.sdk, &self.stripped) }
+        Vm {
+            timeout: Some(LIMIT),
+            ..Vm::new(&self.sdk, &self.stripped)
+        }
     }
 
     /// What the program writes when all is well.
@@ -78,7 +88,10 @@ impl Subject {
         let outcome = self.vm().capture(None)?;
         if outcome.status != Some(0) || outcome.stdout.is_empty() {
             let said = String::from_utf8_lossy(&outcome.stderr);
-            bail!("the program does not run, so there is nothing to measure: {}", said.trim());
+            bail!(
+                "the program does not run, so there is nothing to measure: {}",
+                said.trim()
+            );
         }
         Ok(outcome.stdout)
     }
@@ -171,7 +184,10 @@ pub fn run(args: BenchArgs) -> Result<()> {
         .iter()
         .map(|measurement| Ok((measurement, specification.row(measurement.name)?)))
         .collect::<Result<Vec<(&Measurement, Row)>>>()?;
-    let broken: Vec<_> = rows.iter().filter(|(measured, row)| measured.value > row.promise).collect();
+    let broken: Vec<_> = rows
+        .iter()
+        .filter(|(measured, row)| measured.value > row.promise)
+        .collect();
     if args.json {
         println!("{}", report(&rows)?);
     } else {
@@ -193,12 +209,26 @@ pub fn run(args: BenchArgs) -> Result<()> {
 }
 
 fn show(rows: &[(&Measurement, Row)]) {
-    let width = rows.iter().map(|(measured, _)| measured.name.chars().count()).max().unwrap_or(0);
-    println!("{:width$}  {:>20}  {:>20}  {:>20}", "", "promised", "measured", "nearest relative");
+    let width = rows
+        .iter()
+        .map(|(measured, _)| measured.name.chars().count())
+        .max()
+        .unwrap_or(0);
+    println!(
+        "{:width$}  {:>20}  {:>20}  {:>20}",
+        "", "promised", "measured", "nearest relative"
+    );
     for (measured, row) in rows {
-        let mark = if measured.value > row.promise { "  broken" } else { "" };
+        let mark = if measured.value > row.promise {
+            "  broken"
+        } else {
+            ""
+        };
         let (name, promise, relative) = (measured.name, &row.promise_text, &row.relative);
-        println!("{name:width$}  {promise:>20}  {:>20}  {relative:>20}{mark}", measured.to_string());
+        println!(
+            "{name:width$}  {promise:>20}  {:>20}  {relative:>20}{mark}",
+            measured.to_string()
+        );
     }
 }
 
@@ -225,7 +255,14 @@ mod tests {
 
     #[test]
     fn numbers_are_written_for_people() {
-        let written = |value, unit| Measurement { name: "", value, unit }.to_string();
+        let written = |value, unit| {
+            Measurement {
+                name: "",
+                value,
+                unit,
+            }
+            .to_string()
+        };
         assert_eq!(written(7.0, Unit::Bytes), "7 bytes");
         assert_eq!(written(534_688.0, Unit::Bytes), "534,688 bytes");
         assert_eq!(written(1_000.0, Unit::Instructions), "1,000 instructions");

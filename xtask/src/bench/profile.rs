@@ -19,12 +19,17 @@ pub fn show(subject: &Subject) -> Result<()> {
     for symbol in inventory.code() {
         let name = symbol.to_string();
         rooms.insert(name.clone(), symbol.room.to_string());
-        ranges.push(Range { start: symbol.start, end: symbol.end, name });
+        ranges.push(Range {
+            start: symbol.start,
+            end: symbol.end,
+            name,
+        });
     }
     let report = Counter::build()?.count(subject, &ranges)?;
-    for (from, to, title) in
-        [(MARKS[0], MARKS[1], "kernel entry to `main`"), (MARKS[1], EXIT, "`main` to the machine's end")]
-    {
+    for (from, to, title) in [
+        (MARKS[0], MARKS[1], "kernel entry to `main`"),
+        (MARKS[1], EXIT, "`main` to the machine's end"),
+    ] {
         let before = report.in_ranges(from);
         let counts = report.in_ranges(to).into_iter().map(|(name, count)| {
             let earlier = before.get(&name).copied().unwrap_or(0);
@@ -36,8 +41,17 @@ pub fn show(subject: &Subject) -> Result<()> {
             let room = rooms.get(name).map_or("?", String::as_str);
             *by_room.entry(room).or_default() += count;
         }
-        println!("{title}: {} instructions", thousands(report.total(to)? - report.total(from)?));
-        print_largest(by_room.into_iter().map(|(name, count)| (name.to_owned(), count)).collect(), usize::MAX);
+        println!(
+            "{title}: {} instructions",
+            thousands(report.total(to)? - report.total(from)?)
+        );
+        print_largest(
+            by_room
+                .into_iter()
+                .map(|(name, count)| (name.to_owned(), count))
+                .collect(),
+            usize::MAX,
+        );
         println!();
         print_largest(counts, FUNCTIONS);
         println!();

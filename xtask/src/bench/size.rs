@@ -16,6 +16,12 @@ pub fn measure(subject: &Subject) -> Result<Vec<Measurement>> {
 }
 
 fn bytes(name: &'static str, path: &Path) -> Result<Measurement> {
-    let size = fs::metadata(path).with_context(|| format!("cannot read {}", path.display()))?.len();
-    Ok(Measurement { name, value: size as f64, unit: Unit::Bytes })
+    let size = fs::metadata(path)
+        .with_context(|| format!("cannot read {}", path.display()))?
+        .len();
+    Ok(Measurement {
+        name,
+        value: size as f64,
+        unit: Unit::Bytes,
+    })
 }

@@ -36,13 +36,17 @@ impl Specification {
     /// Reads the file.
     pub fn read() -> Result<Self> {
         let path = paths::root().join("SPECIFICATION.md");
-        let text = fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
+        let text =
+            fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
         Ok(Self { path, text })
     }
 
     /// The promise for what is called `name`.
     pub fn row(&self, name: &str) -> Result<Row> {
-        let line = self.table()?.lines().find(|line| cells(line).first() == Some(&name));
+        let line = self
+            .table()?
+            .lines()
+            .find(|line| cells(line).first() == Some(&name));
         let cells = line.map(cells).unwrap_or_default();
         let [_, promise, _, relative] = *cells else {
             bail!(
@@ -50,18 +54,32 @@ impl Specification {
                 self.path.display()
             );
         };
-        let number = promise.split(' ').next().unwrap_or_default().replace(',', "");
-        let number = number.parse().with_context(|| format!("the promise for `{name}` is no number: {promise}"))?;
-        Ok(Row { promise: number, promise_text: promise.to_owned(), relative: relative.to_owned() })
+        let number = promise
+            .split(' ')
+            .next()
+            .unwrap_or_default()
+            .replace(',', "");
+        let number = number
+            .parse()
+            .with_context(|| format!("the promise for `{name}` is no number: {promise}"))?;
+        Ok(Row {
+            promise: number,
+            promise_text: promise.to_owned(),
+            relative: relative.to_owned(),
+        })
     }
 
     /// Writes the measured numbers into their column.
     pub fn write(&mut self, measurements: &[Measurement]) -> Result<()> {
         let table = self.table()?;
-        let new: String = table.lines().map(|line| refreshed(line, measurements) + "\n").collect();
+        let new: String = table
+            .lines()
+            .map(|line| refreshed(line, measurements) + "\n")
+            .collect();
         let text = self.text.replace(table, &new);
         if text != self.text {
-            fs::write(&self.path, &text).with_context(|| format!("cannot write {}", self.path.display()))?;
+            fs::write(&self.path, &text)
+                .with_context(|| format!("cannot write {}", self.path.display()))?;
             self.text = text;
         }
         Ok(())
@@ -69,16 +87,31 @@ impl Specification {
 
     /// What is between the markers.
     fn table(&self) -> Result<&str> {
-        let after = self.text.split_once(&format!("{BEGIN}\n")).map(|(_, after)| after);
-        let table = after.and_then(|after| after.split_once(END)).map(|(table, _)| table);
-        table.with_context(|| format!("{} has no `{BEGIN}` and `{END}` around a table", self.path.display()))
+        let after = self
+            .text
+            .split_once(&format!("{BEGIN}\n"))
+            .map(|(_, after)| after);
+        let table = after
+            .and_then(|after| after.split_once(END))
+            .map(|(table, _)| table);
+        table.with_context(|| {
+            format!(
+                "{} has no `{BEGIN}` and `{END}` around a table",
+                self.path.display()
+            )
+        })
     }
 }
 
 /// The cells of a line of a Markdown table.
 fn cells(line: &str) -> Vec<&str> {
-    let inner = line.trim().strip_prefix('|').and_then(|line| line.strip_suffix('|'));
-    inner.map(|inner| inner.split('|').map(str::trim).collect()).unwrap_or_default()
+    let inner = line
+        .trim()
+        .strip_prefix('|')
+        .and_then(|line| line.strip_suffix('|'));
+    inner
+        .map(|inner| inner.split('|').map(str::trim).collect())
+        .unwrap_or_default()
 }
 
 /// A line with its measured number brought up to date.
@@ -86,7 +119,10 @@ fn refreshed(line: &str, measurements: &[Measurement]) -> String {
     let [name, promise, _, relative] = *cells(line) else {
         return line.to_owned();
     };
-    match measurements.iter().find(|measurement| measurement.name == name) {
+    match measurements
+        .iter()
+        .find(|measurement| measurement.name == name)
+    {
         Some(measurement) => format!("| {name} | {promise} | {measurement} | {relative} |"),
         None => line.to_owned(),
     }
@@ -109,7 +145,10 @@ before
 ";
 
     fn specification(directory: &tempfile::TempDir) -> Specification {
-        Specification { path: directory.path().join("SPECIFICATION.md"), text: TEXT.to_owned() }
+        Specification {
+            path: directory.path().join("SPECIFICATION.md"),
+            text: TEXT.to_owned(),
+        }
     }
 
     #[test]
@@ -127,10 +166,18 @@ before
     fn only_the_measured_column_changes() -> Result<()> {
         let directory = tempfile::tempdir()?;
         let mut specification = specification(&directory);
-        let measured = Measurement { name: "image", value: 70_000.0, unit: Unit::Bytes };
+        let measured = Measurement {
+            name: "image",
+            value: 70_000.0,
+            unit: Unit::Bytes,
+        };
         specification.write(&[measured])?;
         let written = fs::read_to_string(&specification.path)?;
-        let expected = TEXT.replacen("| 100,000 bytes | ? |", "| 100,000 bytes | 70,000 bytes |", 1);
+        let expected = TEXT.replacen(
+            "| 100,000 bytes | ? |",
+            "| 100,000 bytes | 70,000 bytes |",
+            1,
+        );
         assert_eq!(written, expected);
         Ok(())
     }

@@ -17,7 +17,13 @@ pub fn measure(subject: &Subject) -> Result<Measurement> {
     let directory = tempfile::tempdir().context("cannot make a temporary directory")?;
     let path = directory.path().join("empty");
     fs::write(&path, empty()).with_context(|| format!("cannot write {}", path.display()))?;
-    let machines = [subject.vm(), Vm { loader: path, ..subject.vm() }];
+    let machines = [
+        subject.vm(),
+        Vm {
+            loader: path,
+            ..subject.vm()
+        },
+    ];
     let mut times = [Vec::new(), Vec::new()];
     for run in 0..=RUNS {
         for (vm, times) in machines.iter().zip(&mut times) {
@@ -64,7 +70,16 @@ fn empty() -> Vec<u8> {
     let header_size = 32;
     let end = BASE + header_size + u32::try_from(code.len()).unwrap_or_default();
     let checksum = 0u32.wrapping_sub(MAGIC).wrapping_sub(ADDRESSES);
-    let header = [MAGIC, ADDRESSES, checksum, BASE, BASE, end, end, BASE + header_size];
+    let header = [
+        MAGIC,
+        ADDRESSES,
+        checksum,
+        BASE,
+        BASE,
+        end,
+        end,
+        BASE + header_size,
+    ];
     let mut image: Vec<u8> = header.iter().flat_map(|word| word.to_le_bytes()).collect();
     image.extend(code);
     // QEMU looks for the header in the first 8 KiB and wants them all.

@@ -93,7 +93,9 @@ impl Inventory {
         let bytes = fs::read(image).with_context(|| format!("cannot read {}", image.display()))?;
         let file = ElfFile64::<Endianness>::parse(&*bytes)
             .ok()
-            .filter(|file| file.elf_header().e_machine.get(Endianness::Little) == object::elf::EM_X86_64)
+            .filter(|file| {
+                file.elf_header().e_machine.get(Endianness::Little) == object::elf::EM_X86_64
+            })
             .with_context(|| format!("{} is not an image", image.display()))?;
         let kernel = kernel.map(symbol_names).transpose()?.unwrap_or_default();
         let mut inventory = Self {
@@ -105,19 +107,27 @@ impl Inventory {
         let mut symbols: Vec<_> = file
             .symbols()
             .filter(|symbol| {
-                let known = matches!(symbol.kind(), SymbolKind::Text | SymbolKind::Data | SymbolKind::Unknown);
+                let known = matches!(
+                    symbol.kind(),
+                    SymbolKind::Text | SymbolKind::Data | SymbolKind::Unknown
+                );
                 known && symbol.is_definition()
             })
             .filter_map(|symbol| Some((symbol.address(), symbol.size(), symbol.name().ok()?)))
             .filter(|(_, size, name)| *size > 0 || *name == "_start")
             .collect();
         if symbols.is_empty() {
-            bail!("{} has no symbols: pass the image as `cargo xtask build` makes it, not stripped", image.display());
+            bail!(
+                "{} has no symbols: pass the image as `cargo xtask build` makes it, not stripped",
+                image.display()
+            );
         }
         symbols.sort_by_key(|(start, size, _)| (*start, std::cmp::Reverse(*size)));
         let mut end = 0;
         for (start, size, name) in symbols {
-            let Some(section) = inventory.section_at(start) else { continue };
+            let Some(section) = inventory.section_at(start) else {
+                continue;
+            };
             inventory.names.push((name.to_owned(), start));
             if start < end || size == 0 {
                 // Another name of the same bytes.
@@ -126,7 +136,13 @@ impl Inventory {
             end = (start + size).min(inventory.sections[section].end);
             let path = format!("{:#}", rustc_demangle::demangle(name));
             let room = rooms::room(&path, kernel.contains(name));
-            inventory.pieces.push(Piece { start, end, name: Some(path), room, section });
+            inventory.pieces.push(Piece {
+                start,
+                end,
+                name: Some(path),
+                room,
+                section,
+            });
         }
         inventory.fill(&BTreeSet::new());
         Ok(inventory)
@@ -138,12 +154,25 @@ impl Inventory {
         sections: Vec<Section>,
         names: impl IntoIterator<Item = (&'a str, std::ops::Range<u64>)>,
     ) -> Self {
-        let mut inventory = Self { sections, pieces: Vec::new(), entry: 0, names: Vec::new() };
+        let mut inventory = Self {
+            sections,
+            pieces: Vec::new(),
+            entry: 0,
+            names: Vec::new(),
+        };
         for (name, range) in names {
-            let section = inventory.section_at(range.start).expect("the piece lies in a section");
+            let section = inventory
+                .section_at(range.start)
+                .expect("the piece lies in a section");
             let room = format!("room of {name}");
             let (start, end) = (range.start, range.end);
-            inventory.pieces.push(Piece { start, end, name: Some(name.to_owned()), room, section });
+            inventory.pieces.push(Piece {
+                start,
+                end,
+                name: Some(name.to_owned()),
+                room,
+                section,
+            });
         }
         inventory.fill(&BTreeSet::new());
         inventory
@@ -151,7 +180,9 @@ impl Inventory {
 
     /// The functions.
     pub fn code(&self) -> impl Iterator<Item = &Piece> {
-        self.pieces.iter().filter(|piece| piece.name.is_some() && self.section(piece).store == Store::Code)
+        self.pieces
+            .iter()
+            .filter(|piece| piece.name.is_some() && self.section(piece).store == Store::Code)
     }
 
     /// The section that a piece lies in.
@@ -169,23 +200,36 @@ impl Inventory {
 
     /// The piece that an address lies in.
     pub fn at(&self, address: u64) -> Option<usize> {
-        let index = self.pieces.partition_point(|piece| piece.start <= address).checked_sub(1)?;
+        let index = self
+            .pieces
+            .partition_point(|piece| piece.start <= address)
+            .checked_sub(1)?;
         (address < self.pieces[index].end).then_some(index)
     }
 
     /// The pieces with a name: exactly it if there is such a one, else those whose path ends with
     /// it, else those whose path has it somewhere.
     pub fn named(&self, name: &str) -> Vec<usize> {
-        let exact = self.names.iter().filter(|(known, _)| known == name).map(|(_, address)| *address);
+        let exact = self
+            .names
+            .iter()
+            .filter(|(known, _)| known == name)
+            .map(|(_, address)| *address);
         let exact: BTreeSet<usize> = exact.filter_map(|address| self.at(address)).collect();
         let paths = |fits: &dyn Fn(&str) -> bool| -> Vec<usize> {
             let pieces = self.pieces.iter().enumerate();
-            pieces.filter(|(_, piece)| piece.name.as_deref().is_some_and(fits)).map(|(index, _)| index).collect()
+            pieces
+                .filter(|(_, piece)| piece.name.as_deref().is_some_and(fits))
+                .map(|(index, _)| index)
+                .collect()
         };
         let tail = format!("::{name}");
         let mut found: Vec<usize> = exact.into_iter().collect();
-        let fits: [&dyn Fn(&str) -> bool; 3] =
-            [&|path| path == name, &|path| path.ends_with(&tail), &|path| path.contains(name)];
+        let fits: [&dyn Fn(&str) -> bool; 3] = [
+            &|path| path == name,
+            &|path| path.ends_with(&tail),
+            &|path| path.contains(name),
+        ];
         for fits in fits {
             if found.is_empty() {
                 found = paths(fits);
@@ -196,12 +240,19 @@ impl Inventory {
 
     /// Cuts what has no name at `borders`, the addresses that something refers to.
     pub fn fill(&mut self, borders: &BTreeSet<u64>) {
-        let named: Vec<Piece> = self.pieces.drain(..).filter(|piece| piece.name.is_some()).collect();
+        let named: Vec<Piece> = self
+            .pieces
+            .drain(..)
+            .filter(|piece| piece.name.is_some())
+            .collect();
         let mut named = named.into_iter().peekable();
         for (index, section) in self.sections.iter().enumerate() {
             let mut start = section.start;
             while start < section.end {
-                let next = named.peek().map_or(section.end, |piece| piece.start).min(section.end);
+                let next = named
+                    .peek()
+                    .map_or(section.end, |piece| piece.start)
+                    .min(section.end);
                 if start == next {
                     // Symbols lie in sections, so there is one here.
                     let Some(piece) = named.next() else { break };
@@ -211,12 +262,19 @@ impl Inventory {
                 }
                 let border = borders.range(start + 1..).next().copied().unwrap_or(next);
                 let end = border.min(next);
-                let room = if section.name.contains("eh_frame") || section.name.contains("except_table") {
-                    "unwinding tables"
-                } else {
-                    UNNAMED
-                };
-                self.pieces.push(Piece { start, end, name: None, room: room.to_owned(), section: index });
+                let room =
+                    if section.name.contains("eh_frame") || section.name.contains("except_table") {
+                        "unwinding tables"
+                    } else {
+                        UNNAMED
+                    };
+                self.pieces.push(Piece {
+                    start,
+                    end,
+                    name: None,
+                    room: room.to_owned(),
+                    section: index,
+                });
                 start = end;
             }
         }
@@ -237,7 +295,9 @@ impl Inventory {
     }
 
     fn section_at(&self, address: u64) -> Option<usize> {
-        self.sections.iter().position(|section| (section.start..section.end).contains(&address))
+        self.sections
+            .iter()
+            .position(|section| (section.start..section.end).contains(&address))
     }
 }
 
@@ -262,11 +322,17 @@ fn sections(file: &ElfFile64<'_, Endianness>) -> Result<Vec<Section>> {
             Store::Constants
         };
         sections.push(Section {
-            name: section.name().context("a section without a name")?.to_owned(),
+            name: section
+                .name()
+                .context("a section without a name")?
+                .to_owned(),
             start: section.address(),
             end: section.address() + section.size(),
             store,
-            content: section.data().context("a section whose content is not there")?.to_vec(),
+            content: section
+                .data()
+                .context("a section whose content is not there")?
+                .to_vec(),
         });
     }
     sections.sort_by_key(|section| section.start);
@@ -276,7 +342,8 @@ fn sections(file: &ElfFile64<'_, Endianness>) -> Result<Vec<Section>> {
 /// All symbol names of an object file.
 fn symbol_names(path: &Path) -> Result<HashSet<String>> {
     let bytes = fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
-    let file = object::File::parse(&*bytes).with_context(|| format!("{} is not an object file", path.display()))?;
+    let file = object::File::parse(&*bytes)
+        .with_context(|| format!("{} is not an object file", path.display()))?;
     Ok(file
         .symbols()
         .filter(|symbol| symbol.is_definition())

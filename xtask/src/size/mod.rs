@@ -77,7 +77,13 @@ impl Sizes {
     }
 
     fn line(self, name: &str) {
-        let columns = [self.file(), self.code, self.constants, self.data, self.zeros];
+        let columns = [
+            self.file(),
+            self.code,
+            self.constants,
+            self.data,
+            self.zeros,
+        ];
         let columns = columns.map(|bytes| format!("{:>10}", thousands(bytes)));
         println!("{}  {name}", columns.join(" "));
     }
@@ -85,17 +91,28 @@ impl Sizes {
 
 fn overview(image: &Path, inventory: &Inventory, symbols: usize) -> Result<()> {
     let stripped = image::strip(image)?;
-    let file = fs::metadata(&stripped).with_context(|| format!("cannot read {}", stripped.display()))?.len();
+    let file = fs::metadata(&stripped)
+        .with_context(|| format!("cannot read {}", stripped.display()))?
+        .len();
     let mut rooms = BTreeMap::<&str, Sizes>::new();
     let mut sections = BTreeMap::<&str, Sizes>::new();
     let mut all = Sizes::default();
     for piece in &inventory.pieces {
         let section = inventory.section(piece);
-        rooms.entry(&piece.room).or_default().add(section.store, piece.size());
-        sections.entry(&section.name).or_default().add(section.store, piece.size());
+        rooms
+            .entry(&piece.room)
+            .or_default()
+            .add(section.store, piece.size());
+        sections
+            .entry(&section.name)
+            .or_default()
+            .add(section.store, piece.size());
         all.add(section.store, piece.size());
     }
-    println!("{:>10} {:>10} {:>10} {:>10} {:>10}", "in file", "code", "constants", "data", "zeros");
+    println!(
+        "{:>10} {:>10} {:>10} {:>10} {:>10}",
+        "in file", "code", "constants", "data", "zeros"
+    );
     for groups in [rooms, sections] {
         let mut groups: Vec<_> = groups.into_iter().collect();
         groups.sort_by_key(|(name, sizes)| (std::cmp::Reverse((sizes.file(), sizes.zeros)), *name));
@@ -105,12 +122,24 @@ fn overview(image: &Path, inventory: &Inventory, symbols: usize) -> Result<()> {
         println!();
     }
     all.line("all of it");
-    println!("{:>10} {:43}  the stripped file, with headers and padding", thousands(file), "");
+    println!(
+        "{:>10} {:43}  the stripped file, with headers and padding",
+        thousands(file),
+        ""
+    );
     println!("\nThe largest symbols:");
-    let mut largest: Vec<&Piece> = inventory.pieces.iter().filter(|piece| piece.name.is_some()).collect();
+    let mut largest: Vec<&Piece> = inventory
+        .pieces
+        .iter()
+        .filter(|piece| piece.name.is_some())
+        .collect();
     largest.sort_by_key(|piece| (std::cmp::Reverse(piece.size()), piece.start));
     for piece in largest.iter().take(symbols) {
-        println!("{:>10}  {:24}  {piece}", thousands(piece.size()), piece.room);
+        println!(
+            "{:>10}  {:24}  {piece}",
+            thousands(piece.size()),
+            piece.room
+        );
     }
     Ok(())
 }
@@ -121,13 +150,25 @@ const ALIKE: usize = 4;
 fn why(inventory: &Inventory, references: &References, symbol: &str) -> Result<()> {
     let found = inventory.named(symbol);
     if found.is_empty() {
-        bail!("the image has no symbol `{symbol}`: the program does not reach it, or it is inlined");
+        bail!(
+            "the image has no symbol `{symbol}`: the program does not reach it, or it is inlined"
+        );
     }
     if found.len() > ALIKE {
-        let names: Vec<_> = found.iter().take(20).map(|index| inventory.pieces[*index].to_string()).collect();
-        bail!("`{symbol}` names {} symbols, choose one: {}", found.len(), names.join(", "));
+        let names: Vec<_> = found
+            .iter()
+            .take(20)
+            .map(|index| inventory.pieces[*index].to_string())
+            .collect();
+        bail!(
+            "`{symbol}` names {} symbols, choose one: {}",
+            found.len(),
+            names.join(", ")
+        );
     }
-    let entry = inventory.at(inventory.entry).context("the image's entry point is in none of its sections")?;
+    let entry = inventory
+        .at(inventory.entry)
+        .context("the image's entry point is in none of its sections")?;
     for target in found {
         explain(inventory, references, entry, target);
     }
@@ -136,18 +177,28 @@ fn why(inventory: &Inventory, references: &References, symbol: &str) -> Result<(
 
 fn explain(inventory: &Inventory, references: &References, entry: usize, target: usize) {
     let Some(chain) = references.chain(entry, target) else {
-        println!("nothing that is reached from the entry point refers to `{}`\n", inventory.pieces[target]);
+        println!(
+            "nothing that is reached from the entry point refers to `{}`\n",
+            inventory.pieces[target]
+        );
         return;
     };
     println!("{:>10}  {:24}  reached through", "bytes", "room");
     for index in chain {
         let piece = &inventory.pieces[index];
-        println!("{:>10}  {:24}  {piece}", thousands(piece.size()), piece.room);
+        println!(
+            "{:>10}  {:24}  {piece}",
+            thousands(piece.size()),
+            piece.room
+        );
     }
     let users = references.users(target);
     println!("\n{:>10}  {:24}  referred to by", "", "");
     for index in users.iter().take(20) {
-        println!("{:>10}  {:24}  {}", "", inventory.pieces[*index].room, inventory.pieces[*index]);
+        println!(
+            "{:>10}  {:24}  {}",
+            "", inventory.pieces[*index].room, inventory.pieces[*index]
+        );
     }
     if users.len() > 20 {
         println!("{:>10}  {:24}  and {} more", "", "", users.len() - 20);

@@ -17,13 +17,21 @@ impl References {
     /// Finds all references. Unnamed data is cut where something refers to it, and given to the
     /// room of what refers to it first.
     pub fn find(inventory: &mut Inventory) -> Self {
-        let borders: BTreeSet<u64> =
-            inventory.pieces.iter().flat_map(|piece| targets(inventory, piece)).collect();
+        let borders: BTreeSet<u64> = inventory
+            .pieces
+            .iter()
+            .flat_map(|piece| targets(inventory, piece))
+            .collect();
         inventory.fill(&borders);
         let from = inventory
             .pieces
             .iter()
-            .map(|piece| targets(inventory, piece).into_iter().filter_map(|target| inventory.at(target)).collect())
+            .map(|piece| {
+                targets(inventory, piece)
+                    .into_iter()
+                    .filter_map(|target| inventory.at(target))
+                    .collect()
+            })
             .collect();
         let references = Self { from };
         references.give_away(inventory);
@@ -32,8 +40,9 @@ impl References {
 
     /// Lets unnamed data belong to where it is reached from, nearest to named code first.
     fn give_away(&self, inventory: &mut Inventory) {
-        let mut queue: VecDeque<usize> =
-            (0..self.from.len()).filter(|piece| !inventory.is_unowned(*piece)).collect();
+        let mut queue: VecDeque<usize> = (0..self.from.len())
+            .filter(|piece| !inventory.is_unowned(*piece))
+            .collect();
         while let Some(user) = queue.pop_front() {
             for piece in &self.from[user] {
                 if inventory.is_unowned(*piece) {
@@ -50,8 +59,10 @@ impl References {
         let mut queue = VecDeque::from([from]);
         while let Some(piece) = queue.pop_front() {
             if piece == to {
-                let mut chain: Vec<usize> =
-                    std::iter::successors(Some(to), |piece| previous[*piece].filter(|_| *piece != from)).collect();
+                let mut chain: Vec<usize> = std::iter::successors(Some(to), |piece| {
+                    previous[*piece].filter(|_| *piece != from)
+                })
+                .collect();
                 chain.reverse();
                 return Some(chain);
             }
@@ -68,7 +79,9 @@ impl References {
     /// The pieces that refer to a piece, but itself.
     pub fn users(&self, piece: usize) -> Vec<usize> {
         let all = self.from.iter().enumerate();
-        all.filter(|(user, targets)| *user != piece && targets.contains(&piece)).map(|(user, _)| user).collect()
+        all.filter(|(user, targets)| *user != piece && targets.contains(&piece))
+            .map(|(user, _)| user)
+            .collect()
     }
 }
 
@@ -96,7 +109,10 @@ fn targets(inventory: &Inventory, piece: &Piece) -> Vec<u64> {
     // Pointers lie at multiples of 8.
     let skip = (piece.start.next_multiple_of(8) - piece.start) as usize;
     let words = content.get(skip..).unwrap_or_default().chunks_exact(8);
-    words.filter_map(|word| word.try_into().ok().map(u64::from_le_bytes)).filter(inside).collect()
+    words
+        .filter_map(|word| word.try_into().ok().map(u64::from_le_bytes))
+        .filter(inside)
+        .collect()
 }
 
 /// The addresses in an instruction that can be nothing else.
@@ -105,7 +121,8 @@ fn in_instruction(instruction: &Instruction) -> impl Iterator<Item = u64> + use<
         OpKind::NearBranch64 => Some(instruction.near_branch64()),
         _ => None,
     };
-    let has_memory = (0..instruction.op_count()).any(|operand| instruction.op_kind(operand) == OpKind::Memory);
+    let has_memory =
+        (0..instruction.op_count()).any(|operand| instruction.op_kind(operand) == OpKind::Memory);
     let relative = instruction.is_ip_rel_memory_operand();
     // Thread-local storage is at an offset from `fs`, not at an address.
     let absolute = has_memory && !relative && instruction.segment_prefix() == Register::None;
@@ -117,9 +134,14 @@ fn in_instruction(instruction: &Instruction) -> impl Iterator<Item = u64> + use<
 fn immediate(instruction: &Instruction) -> impl Iterator<Item = u64> + use<> {
     let operand = (0..instruction.op_count()).find(|operand| {
         let kind = instruction.op_kind(*operand);
-        matches!(kind, OpKind::Immediate32 | OpKind::Immediate64 | OpKind::Immediate32to64)
+        matches!(
+            kind,
+            OpKind::Immediate32 | OpKind::Immediate64 | OpKind::Immediate32to64
+        )
     });
-    operand.map(|operand| instruction.immediate(operand)).into_iter()
+    operand
+        .map(|operand| instruction.immediate(operand))
+        .into_iter()
 }
 
 #[cfg(test)]
@@ -129,7 +151,13 @@ mod tests {
 
     fn section(name: &str, start: u64, store: Store, content: &[u8]) -> Section {
         let end = start + content.len() as u64;
-        Section { name: name.to_owned(), start, end, store, content: content.to_vec() }
+        Section {
+            name: name.to_owned(),
+            start,
+            end,
+            store,
+            content: content.to_vec(),
+        }
     }
 
     /// An image in which `first` calls `second`, `second` takes the address of a table without a
@@ -148,7 +176,10 @@ mod tests {
             section(".rodata", 0x20_1000, Store::Constants, &table),
         ];
         let names = [("first", 0, 8), ("second", 8, 16), ("third", 16, 18)];
-        Inventory::from_parts(sections, names.map(|(name, start, end)| (name, 0x20_0000 + start..0x20_0000 + end)))
+        Inventory::from_parts(
+            sections,
+            names.map(|(name, start, end)| (name, 0x20_0000 + start..0x20_0000 + end)),
+        )
     }
 
     #[test]
@@ -157,8 +188,14 @@ mod tests {
         let references = References::find(&mut inventory);
         let [first, third] = ["first", "third"].map(|name| inventory.named(name)[0]);
         let chain = references.chain(first, third).expect("first reaches third");
-        let chain: Vec<String> = chain.iter().map(|index| inventory.pieces[*index].to_string()).collect();
-        assert_eq!(chain, ["first", "second", "unnamed data at 0x201008", "third"]);
+        let chain: Vec<String> = chain
+            .iter()
+            .map(|index| inventory.pieces[*index].to_string())
+            .collect();
+        assert_eq!(
+            chain,
+            ["first", "second", "unnamed data at 0x201008", "third"]
+        );
         assert_eq!(references.chain(third, first), None);
     }
 
@@ -168,7 +205,9 @@ mod tests {
         References::find(&mut inventory);
         let table = inventory.at(0x20_1008).expect("the table is a piece");
         assert_eq!(inventory.pieces[table].room, "room of second");
-        let rest = inventory.at(0x20_1000).expect("what is before it is another");
+        let rest = inventory
+            .at(0x20_1000)
+            .expect("what is before it is another");
         assert!(inventory.is_unowned(rest));
     }
 }
