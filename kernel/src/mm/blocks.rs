@@ -266,7 +266,14 @@ fn find_run(bits: u64, run: usize) -> Option<usize> {
     }
     let step = run.next_power_of_two();
     let mask = ones(run);
-    (0..=64 - run).step_by(step).find(|&bit| bits >> bit & mask == mask)
+    let mut bit = 0;
+    while bit <= 64 - run {
+        if bits >> bit & mask == mask {
+            return Some(bit);
+        }
+        bit += step;
+    }
+    None
 }
 
 #[cfg(test)]

@@ -28,6 +28,8 @@ const SLICE: u64 = 10_000_000;
 const SMALLEST_STACK: usize = 32 * 1024;
 /// The stack of the thread that runs `main`, as on Linux.
 const MAIN_STACK: usize = 8 * 1024 * 1024;
+/// Bytes of a thread's stack that have their pages from the start.
+const FILLED: usize = 1024;
 /// Frames that a new thread must leave for others, so that they can go on.
 const RESERVE: usize = 16;
 /// The priority that a thread has when nobody says otherwise.
@@ -287,7 +289,7 @@ impl Scheduler {
 ///
 /// [`Error::OutOfMemory`].
 pub fn start(main: extern "C" fn(usize) -> !, argument: usize) -> Result<core::convert::Infallible> {
-    let (stack, thread_pointer, top) = new_stack(MAIN_STACK)?;
+    let (stack, thread_pointer, top) = new_stack(MAIN_STACK, 3 * FRAME)?;
     let mut scheduler = SCHED.lock();
     let (number, _) = scheduler.add(NORMAL_PRIORITY, stack, 0, thread_pointer, State::Running)?;
     scheduler.run(number);
@@ -297,8 +299,9 @@ pub fn start(main: extern "C" fn(usize) -> !, argument: usize) -> Result<core::c
     unsafe { context::enter(top, main, argument) }
 }
 
-/// A stack with a thread-local block at its top: the area, the thread pointer, the top.
-fn new_stack(size: usize) -> Result<(usize, usize, usize)> {
+/// A stack with a thread-local block at its top: the area, the thread pointer, the top. `filled` bytes
+/// below the block have their pages already.
+fn new_stack(size: usize, filled: usize) -> Result<(usize, usize, usize)> {
     let block = tls::size();
     let size = size.max(SMALLEST_STACK).checked_add(block).ok_or(Error::OutOfMemory)?;
     if frames::available() < RESERVE {
@@ -308,7 +311,7 @@ fn new_stack(size: usize) -> Result<(usize, usize, usize)> {
     let end = stack + area::size(stack)?;
     // The part that is written to right away is filled now, while running out of memory is an error.
     let mut page = end;
-    while page > end - block - 1024 {
+    while page > end - block - filled {
         page -= FRAME;
         if !area::populate(page) {
             area::free(stack)?;
@@ -337,7 +340,7 @@ pub fn spawn(entry: extern "C" fn(usize), argument: usize, priority: u8, stack_s
     if usize::from(priority) >= PRIORITIES {
         return Err(Error::InvalidArgument);
     }
-    let (stack, thread_pointer, top) = new_stack(stack_size)?;
+    let (stack, thread_pointer, top) = new_stack(stack_size, FILLED)?;
     let start = (top & !15) - size_of::<Start>();
     // SAFETY: `new_stack` has filled the top of the stack with room for this.
     let context = unsafe {

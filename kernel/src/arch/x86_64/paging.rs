@@ -241,23 +241,32 @@ pub unsafe fn switch_to_own(segments: impl Iterator<Item = Segment>, memory: &[R
 unsafe fn map_direct(root: *mut Table, region: Region, image: &[Region]) -> Option<()> {
     let huge_pages = core::arch::x86_64::__cpuid(0x8000_0001).edx & 1 << 26 != 0;
     let end = region.end.next_multiple_of(FRAME);
+    let is_image = |start: usize, size: usize| image.iter().any(|part| part.start < start + size && start < part.end);
     let mut at = region.start & !(FRAME - 1);
     while at < end {
-        let fits = |size: usize| {
-            at.is_multiple_of(size) && at + size <= end && !image.iter().any(|part| part.start < at + size && at < part.end)
-        };
+        let fits = |size: usize| at.is_multiple_of(size) && at + size <= end && !is_image(at, size);
         let (level, size) = if huge_pages && fits(HUGE_PAGE) {
             (2, HUGE_PAGE)
         } else if fits(LARGE_PAGE) {
             (1, LARGE_PAGE)
         } else {
-            (0, FRAME)
+            // Page by page to the end of this page table.
+            // SAFETY: vouched for by the caller; the loop stays inside one table.
+            unsafe {
+                let mut slot = entry(root, direct(at), 0, true)?;
+                let table_end = (at + 1).next_multiple_of(LARGE_PAGE).min(end);
+                while at < table_end {
+                    if !is_image(at, FRAME) {
+                        *slot = at as u64 | Access::ReadWrite.bits();
+                    }
+                    slot = slot.add(1);
+                    at += FRAME;
+                }
+            }
+            continue;
         };
-        if size > FRAME || fits(FRAME) {
-            let bits = Access::ReadWrite.bits() | if size > FRAME { LARGE } else { 0 };
-            // SAFETY: vouched for by the caller.
-            unsafe { *entry(root, direct(at), level, true)? = at as u64 | bits };
-        }
+        // SAFETY: vouched for by the caller.
+        unsafe { *entry(root, direct(at), level, true)? = at as u64 | Access::ReadWrite.bits() | LARGE };
         at += size;
     }
     Some(())
