@@ -107,12 +107,15 @@ fn merge(text: &str, settings: &[Setting]) -> Result<String> {
         }
         anyhow::anyhow!("{why}. Skete needs these lines; add them by hand:\n{}", lines.trim_end())
     };
-    let gap = if text.trim().is_empty() { "" } else { "\n" };
+    let mut gap = if text.trim().is_empty() { "" } else { "\n" };
     for (tables, key, value) in settings {
         let mut table = document.as_table_mut();
         for (depth, name) in tables.iter().enumerate() {
             let last = depth + 1 == tables.len();
             let item = table.entry(name).or_insert_with(|| Item::Table(new_table(last, gap)));
+            if last {
+                gap = "\n";
+            }
             table = match item {
                 Item::Table(next) if !next.is_dotted() => next,
                 _ => return Err(refuse(format!("`{name}` is not written as a table `[{}]`", tables.join(".")))),

@@ -64,6 +64,7 @@ pub fn object(keys: &mut Keys, root: &Path, toolchain: &Toolchain, linker: &Path
         process::run(
             Command::new("objcopy")
                 .arg(format!("--keep-global-symbols={}", names.display()))
+                .args(["--remove-section=.llvmbc", "--remove-section=.llvmcmd"])
                 .arg(&whole)
                 .arg(&sealed),
         )?;
@@ -109,7 +110,8 @@ fn build_std(toolchain: &Toolchain, linker: &Path, build: &Path) -> Command {
 }
 
 fn sources(name: &str, sources: &[&str], toolchain: &Toolchain, linker: &Path) -> Result<String> {
-    let mut key = Key::new(name).text(&toolchain.version).text(&linker.to_string_lossy());
+    // How it is made counts as well as what it is made from.
+    let mut key = Key::new(name).text(include_str!("kernel.rs")).text(&toolchain.version).text(&linker.to_string_lossy());
     for source in sources {
         key = key.content(&paths::root().join(source))?;
     }

@@ -3,7 +3,7 @@
 //! A program is then built by any cargo, without `-Z` flags and without building std first.
 //! The changed source lies there too, so that `-Zbuild-std` works as well.
 
-use std::fs;
+use std::fs::{self, File, FileTimes};
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 
@@ -21,6 +21,15 @@ use crate::{overlay, paths, process};
 /// interfaces unstable.
 const FLAGS: &str = "-Zunstable-options -Zforce-unstable-if-unmarked -Cembed-bitcode=yes --cap-lints=warn";
 
+/// Where the target's specification lies in the SDK at `root`.
+///
+/// The compiler is always given this path, never the target's name alone: the two count as
+/// different targets in a library's metadata, and rustdoc runs the examples of a documentation for
+/// a specification only.
+pub fn specification(root: &Path) -> PathBuf {
+    root.join("lib/rustlib").join(TARGET).join(format!("{TARGET}.json"))
+}
+
 /// Makes the sysroot in `root`; gives the key of the library in it.
 pub fn make(keys: &mut Keys, root: &Path, toolchain: &Toolchain, linker: &Path) -> Result<String> {
     host(keys, root, toolchain, linker)?;
@@ -29,16 +38,16 @@ pub fn make(keys: &mut Keys, root: &Path, toolchain: &Toolchain, linker: &Path) 
     let rustlib = root.join("lib/rustlib");
     let source = rustlib.join("src/rust/library");
     let key = Key::new("library source")
+        .text(include_str!("overlay.rs"))
         .text(&toolchain.version)
         .stamps(&toolchain.library)?
         .content(&changes)?
         .finish();
     keys.step("library source", &key, &[&source], || copy_library(&changes, toolchain, &source))?;
 
-    let target = rustlib.join(TARGET);
     let specification = paths::root().join("std-shim/targets").join(format!("{TARGET}.json"));
-    let key = Key::new("library").text(&key).text(FLAGS).content(&specification)?.finish();
-    keys.step("library", &key, &[&target.join("lib"), &target.join("target.json")], || {
+    let key = Key::new("library").text(&key).text(include_str!("sysroot.rs")).content(&specification)?.finish();
+    keys.step("library", &key, &[&rustlib.join(TARGET).join("lib"), &self::specification(root)], || {
         prebuild(root, toolchain, &source, &specification)
     })?;
     Ok(key)
@@ -81,7 +90,7 @@ fn copy_library(changes: &Path, toolchain: &Toolchain, copy: &Path) -> Result<()
         if entry.file_type().is_dir() {
             fs::create_dir_all(&to).with_context(|| format!("cannot create {}", to.display()))?;
         } else {
-            fs::copy(entry.path(), &to).with_context(|| format!("cannot copy {}", entry.path().display()))?;
+            copy_file(entry.path(), &to).with_context(|| format!("cannot copy {}", entry.path().display()))?;
         }
     }
     overlay::apply(changes, &new, toolchain.release)?;
@@ -93,28 +102,30 @@ fn copy_library(changes: &Path, toolchain: &Toolchain, copy: &Path) -> Result<()
     Ok(())
 }
 
+/// Copies a file with its time, by which cargo tells that a crate has not changed.
+fn copy_file(from: &Path, to: &Path) -> Result<()> {
+    fs::copy(from, to)?;
+    let times = FileTimes::new().set_modified(fs::metadata(from)?.modified()?);
+    File::options().write(true).open(to)?.set_times(times)?;
+    Ok(())
+}
+
 /// Compiles the library and puts it where the compiler looks for it.
 fn prebuild(root: &Path, toolchain: &Toolchain, source: &Path, specification: &Path) -> Result<()> {
     let step = Step::new("building the standard library");
-    // A sysroot of its own, so that a library from before does not get in the way.
-    let stage = paths::generated().join("build/stage");
-    let staged = stage.join("lib/rustlib").join(TARGET);
-    fs::create_dir_all(&staged).with_context(|| format!("cannot create {}", staged.display()))?;
-    fs::copy(specification, staged.join("target.json"))
-        .with_context(|| format!("cannot copy {}", specification.display()))?;
-
     let vendor = source.join("vendor");
     let mut cargo = process::cargo();
     cargo
         .args(["build", "--release", "--package", "sysroot", "--features", "backtrace"])
         .arg("--manifest-path")
         .arg(source.join("Cargo.toml"))
-        .args(["--target", TARGET, "--message-format", "json-render-diagnostics"])
+        .args(["--message-format", "json-render-diagnostics", "-Zjson-target-spec", "--target"])
+        .arg(specification)
         .arg("--target-dir")
         .arg(paths::generated().join("build/library"))
         .env("RUSTC", &toolchain.rustc)
         .env("RUSTC_BOOTSTRAP", "1")
-        .env("CARGO_ENCODED_RUSTFLAGS", flags(&stage))
+        .env("CARGO_ENCODED_RUSTFLAGS", FLAGS.replace(' ', "\x1f"))
         .env("CARGO_PROFILE_RELEASE_DEBUG", "1")
         .env("CARGO_PROFILE_RELEASE_CODEGEN_UNITS", "1")
         .env("__CARGO_DEFAULT_LIB_METADATA", "skete")
@@ -141,14 +152,9 @@ fn prebuild(root: &Path, toolchain: &Toolchain, source: &Path, specification: &P
         let name = path.file_name().context("a library without a name")?;
         fs::copy(&path, lib.join(name)).with_context(|| format!("cannot copy {}", path.display()))?;
     }
-    fs::copy(specification, target.join("target.json"))?;
+    fs::copy(specification, self::specification(root)).context("cannot copy the target's specification")?;
     step.done();
     Ok(())
-}
-
-fn flags(stage: &Path) -> String {
-    let sysroot = ["--sysroot".to_owned(), stage.to_string_lossy().into_owned()];
-    FLAGS.split(' ').map(str::to_owned).chain(sysroot).collect::<Vec<_>>().join("\x1f")
 }
 
 /// The libraries for the target among cargo's messages.

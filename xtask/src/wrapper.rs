@@ -15,13 +15,13 @@ use std::process::{Command, ExitCode};
 use anyhow::{Context, Result};
 
 use crate::sdk::{Manifest, TARGET};
+use crate::sysroot;
 
 /// Acts as `rustc`.
 pub fn rustc() -> Result<ExitCode> {
     let sdk = Sdk::find()?;
-    let args: Vec<OsString> = std::env::args_os().skip(1).collect();
+    let (args, call) = sdk.call();
     let mut rustc = Command::new(&sdk.manifest.rustc);
-    let call = Call::read(&args);
     sdk.prepare(&mut rustc, &call);
     if call.version {
         let output = rustc.args(&args).output().context("cannot start rustc")?;
@@ -51,11 +51,11 @@ pub fn rustc() -> Result<ExitCode> {
 /// Acts as `rustdoc`, which comes with the compiler and lies beside it.
 pub fn rustdoc() -> Result<ExitCode> {
     let sdk = Sdk::find()?;
-    let args: Vec<OsString> = std::env::args_os().skip(1).collect();
+    let (args, call) = sdk.call();
     let rustc = sdk.manifest.rustc.file_name().and_then(OsStr::to_str).unwrap_or("rustc");
     let program = sdk.manifest.rustc.with_file_name(rustc.replacen("rustc", "rustdoc", 1));
     let mut rustdoc = Command::new(&program);
-    sdk.prepare(&mut rustdoc, &Call::read(&args));
+    sdk.prepare(&mut rustdoc, &call);
     Err(rustdoc.args(&args).exec()).with_context(|| format!("cannot start {}", program.display()))
 }
 
@@ -71,6 +71,20 @@ impl Sdk {
         let root = program.ancestors().nth(2).context("this program does not lie in an SDK")?.to_path_buf();
         let manifest = Manifest::read(&root)?;
         Ok(Sdk { root, manifest })
+    }
+
+    /// This process's arguments, with the target's name replaced by the path of its specification.
+    fn call(&self) -> (Vec<OsString>, Call) {
+        let mut args: Vec<OsString> = std::env::args_os().skip(1).collect();
+        let call = Call::read(&args);
+        if let Some(index) = args.iter().position(|arg| arg == TARGET || arg == format!("--target={TARGET}").as_str())
+            && call.ours
+        {
+            let joined = args[index] != TARGET;
+            args[index] = if joined { "--target=".into() } else { OsString::new() };
+            args[index].push(sysroot::specification(&self.root));
+        }
+        (args, call)
     }
 
     fn prepare(&self, command: &mut Command, call: &Call) {
