@@ -10,8 +10,6 @@ pub enum Problem {
     NoImage,
     /// More than one multiboot module was passed.
     ManyImages,
-    /// A port number on the command line cannot be read; the text names the option.
-    Port(&'static str),
     /// The command line is not UTF-8 or lies too high.
     CommandLine(&'static str),
     /// The module does not start like an ELF file.
@@ -60,11 +58,6 @@ impl Problem {
                 write(
                     "more than one image was passed: pass one, and write a comma in its path twice",
                 );
-            }
-            Self::Port(option) => {
-                write("the option `");
-                write(option);
-                write("` needs an I/O port number from 1 to 65535, like 0xe9");
             }
             Self::CommandLine(why) => {
                 write("the command line ");

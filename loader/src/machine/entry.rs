@@ -3,15 +3,13 @@
 //! QEMU enters in 32-bit protected mode without paging (Multiboot Specification 0.6.96, section
 //! 3.2). The entry builds five page tables: the first GiB in pages of 2 MiB, once identically and
 //! once at 0x4000_0000_0000, and switches to long mode (Intel SDM volume 3, section 11.8.5).
+//! `loader.ld` places the tables, and a stack of 32 KiB of which the image gets all.
 
 use core::arch::{asm, global_asm};
 use core::ops::Range;
 
 use hermit_entry::boot_info::RawBootInfo;
 use skete_loader::multiboot;
-
-/// Size of the stack, of which the image gets all.
-const STACK_SIZE: usize = 0x8000;
 
 global_asm!(
     r#"
@@ -133,18 +131,9 @@ not_multiboot:
     .asciz "skete-loader: not started by a multiboot boot loader: use `qemu-system-x86_64 -kernel LOADER -initrd IMAGE`\n"
 no_long_mode:
     .asciz "skete-loader: the CPU has no 64-bit mode: use `-cpu max` or a 64-bit model\n"
-
-.section .bss.loader_entry, "aw", @nobits
-.balign 4096
-page_tables:
-    .skip 5 * 4096
-boot_stack:
-    .skip {stack_size}
-boot_stack_end:
 "#,
     magic = const multiboot::MAGIC,
     start = sym super::start,
-    stack_size = const STACK_SIZE,
 );
 
 unsafe extern "C" {

@@ -27,15 +27,17 @@ static mut KERNEL_INFORMATION: KernelInformation = KernelInformation::EMPTY;
 
 /// Called by the 32-bit entry, in long mode, with the first GiB mapped identically.
 extern "C" fn start(information: u32) -> ! {
-    let mut console = Console::default();
     // SAFETY: the entry has checked that a multiboot boot loader passed this address.
     let raw = unsafe { bytes(information, INFORMATION_SIZE as u32) };
     let raw = raw.and_then(|raw| raw.first_chunk().ok_or(OUTSIDE));
-    let result = raw.and_then(|raw| load(raw, &mut console));
-    match result {
+    match raw.and_then(load) {
         // SAFETY: `load` has put the image there, with page tables that map it.
         Ok(jump) => unsafe { jump.take() },
-        Err(problem) => console.fail(&problem),
+        Err(problem) => {
+            // Only a message needs to know where messages go.
+            let line = raw.and_then(command_line).unwrap_or_default();
+            Console::new(Options::parse(line)).fail(&problem)
+        }
     }
 }
 
@@ -88,19 +90,21 @@ unsafe fn string(address: u32) -> Result<&'static [u8], Problem> {
         ))
 }
 
-/// Does everything but the jump.
-fn load(raw: &[u8; INFORMATION_SIZE], console: &mut Console) -> Result<Jump, Problem> {
-    // Where messages go comes first, so that every later one goes there.
+/// The command line for the kernel.
+fn command_line(raw: &[u8; INFORMATION_SIZE]) -> Result<&'static [u8], Problem> {
     let line = match multiboot::command_line(raw) {
-        // SAFETY: the boot loader has put the line there, and nothing is written there.
+        // SAFETY: the boot loader has put the line there, and nothing is written there: the image
+        // is placed elsewhere.
         Some(address) => unsafe { string(address) }?,
         None => &[],
     };
-    let own_options = options::without_first_word(line);
-    let (options, result) = Options::parse(own_options);
-    *console = Console::new(options);
-    result?;
-    let command_line = core::str::from_utf8(own_options)
+    Ok(options::without_first_word(line))
+}
+
+/// Does everything but the jump.
+fn load(raw: &[u8; INFORMATION_SIZE]) -> Result<Jump, Problem> {
+    let line = command_line(raw)?;
+    let command_line = core::str::from_utf8(line)
         .map_err(|_| Problem::CommandLine("is not UTF-8: pass arguments that are"))?;
 
     let information = Information::parse(raw)?;
