@@ -8,47 +8,46 @@ use anyhow::{Context, Result, bail};
 use super::{Measurement, Subject, Unit};
 use crate::qemu::Vm;
 
-/// How many runs of each there are; odd, so that one of them is the median.
-const RUNS: usize = 21;
+/// How many pairs of runs there are; odd, so that one of them is the median.
+const PAIRS: usize = 31;
 
-/// The median time of the image in a microvm by that of an empty one; the runs alternate, so that
+/// The image's time in a microvm by that of an empty one: the median of pairs of runs, so that
 /// what else the host does meets both alike.
 pub fn measure(subject: &Subject) -> Result<Measurement> {
     let directory = tempfile::tempdir().context("cannot make a temporary directory")?;
     let path = directory.path().join("empty");
     fs::write(&path, empty()).with_context(|| format!("cannot write {}", path.display()))?;
-    let machines = [
-        subject.vm(),
-        Vm {
-            loader: path,
-            ..subject.vm()
-        },
-    ];
-    let mut times = [Vec::new(), Vec::new()];
-    for run in 0..=RUNS {
-        for (vm, times) in machines.iter().zip(&mut times) {
-            let outcome = vm.capture(None)?;
-            if outcome.status != Some(0) {
-                let said = String::from_utf8_lossy(&outcome.stderr);
-                bail!("a run for time has failed: {}", said.trim());
-            }
-            // The first run fills the host's caches.
-            if run > 0 {
-                times.push(outcome.wall);
-            }
-        }
-    }
-    let [image, empty] = times.map(median);
+    let image = subject.vm();
+    let empty = Vm {
+        loader: path,
+        ..subject.vm()
+    };
+    // The first pair fills the host's caches.
+    pair(&image, &empty)?;
+    let mut ratios = (0..PAIRS)
+        .map(|_| pair(&image, &empty))
+        .collect::<Result<Vec<f64>>>()?;
+    ratios.sort_by(f64::total_cmp);
     Ok(Measurement {
         name: "hello: wall time in a microvm, by that of an empty image",
-        value: image.as_secs_f64() / empty.as_secs_f64(),
+        value: ratios[PAIRS / 2],
         unit: Unit::Times,
     })
 }
 
-fn median(mut times: Vec<Duration>) -> Duration {
-    times.sort();
-    times.get(times.len() / 2).copied().unwrap_or_default()
+/// Runs both machines and gives the first one's time by the second one's.
+fn pair(image: &Vm, empty: &Vm) -> Result<f64> {
+    let [image, empty] = [time(image)?, time(empty)?];
+    Ok(image.as_secs_f64() / empty.as_secs_f64())
+}
+
+fn time(vm: &Vm) -> Result<Duration> {
+    let outcome = vm.capture(None)?;
+    if outcome.status != Some(0) {
+        let said = String::from_utf8_lossy(&outcome.stderr);
+        bail!("a run for time has failed: {}", said.trim());
+    }
+    Ok(outcome.wall)
 }
 
 /// The smallest program that QEMU boots: a multiboot header (Multiboot Specification 0.6.96,
