@@ -56,6 +56,10 @@ pub fn rustdoc() -> Result<ExitCode> {
     let program = sdk.manifest.rustc.with_file_name(rustc.replacen("rustc", "rustdoc", 1));
     let mut rustdoc = Command::new(&program);
     sdk.prepare(&mut rustdoc, &call);
+    if call.ours && args.iter().any(|arg| arg == "--test") && !args.iter().any(|arg| arg == "--test-builder") {
+        // Examples in documentation are programs too.
+        rustdoc.arg("--test-builder").arg(sdk.root.join("bin/rustc"));
+    }
     Err(rustdoc.args(&args).exec()).with_context(|| format!("cannot start {}", program.display()))
 }
 
