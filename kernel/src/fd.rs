@@ -75,6 +75,25 @@ pub trait Object: Send + Sync {
         Err(Error::InvalidArgument)
     }
 
+    /// Changes the permission bits.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::InvalidArgument`] when it has none.
+    fn set_mode(&self, _mode: u32) -> Result<()> {
+        Err(Error::InvalidArgument)
+    }
+
+    /// Changes the times of the last access and of the last change, in nanoseconds since 1970; `None` leaves
+    /// one as it is.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::InvalidArgument`] when it has none.
+    fn set_times(&self, _accessed: Option<i64>, _modified: Option<i64>) -> Result<()> {
+        Err(Error::InvalidArgument)
+    }
+
     /// Brings what was written to where it lasts.
     ///
     /// # Errors

@@ -1,6 +1,7 @@
 //! Descriptors and files.
 
 use alloc::sync::Arc;
+use alloc::vec::Vec;
 use core::ffi::{c_char, c_void};
 use core::mem::offset_of;
 
@@ -8,7 +9,7 @@ use hermit_abi::errno::*;
 use hermit_abi::{
     DT_DIR, DT_REG, EFD_CLOEXEC, EFD_NONBLOCK, EFD_SEMAPHORE, F_DUPFD, F_GETFD, F_GETFL, F_SETFD, F_SETFL, FD_CLOEXEC, FIONBIO, IOV_MAX,
     O_APPEND, O_CREAT, O_DIRECTORY, O_EXCL, O_NONBLOCK, O_RDONLY, O_RDWR, O_TRUNC, O_WRONLY, POLLIN, POLLNVAL, POLLOUT, S_IFCHR, S_IFDIR,
-    S_IFREG, SEEK_CUR, SEEK_END, SEEK_SET, dirent64, iovec, nfds_t, pollfd, stat,
+    S_IFREG, SEEK_CUR, SEEK_END, SEEK_SET, dirent64, iovec, nfds_t, pollfd, stat, timespec,
 };
 use skete_kernel::fd::eventfd::EventFd;
 use skete_kernel::fd::poll::{self, Events};
@@ -159,6 +160,84 @@ unsafe extern "C" fn sys_rename(from: *const c_char, to: *const c_char) -> i32 {
     // SAFETY: the caller passes two C strings.
     let paths = unsafe { pointers::text(from).and_then(|from| Ok((from, pointers::text(to)?))) };
     status(paths.and_then(|(from, to)| fs::rename(from, to)))
+}
+
+#[unsafe(no_mangle)]
+unsafe extern "C" fn sys_chmod(path: *const c_char, mode: u32) -> i32 {
+    // SAFETY: the caller passes a C string.
+    status(unsafe { pointers::text(path) }.and_then(|path| fs::set_mode(path, mode)))
+}
+
+#[unsafe(no_mangle)]
+extern "C" fn sys_fchmod(descriptor: i32, mode: u32) -> i32 {
+    status(fd::get(descriptor).and_then(|handle| handle.object(Error::InvalidArgument)?.set_mode(mode)))
+}
+
+/// The times of the last access and the last change, as utimensat(2) takes them: a time with `UTIME_OMIT` for
+/// its nanoseconds stays as it is.
+unsafe fn times(pair: *const [timespec; 2]) -> Result<[Option<i64>; 2]> {
+    const UTIME_OMIT: i32 = 0x3fff_fffe;
+    // SAFETY: the caller passes two times, or null.
+    let pair = unsafe { pair.as_ref() }.ok_or(Error::InvalidArgument)?;
+    let nanoseconds = |time: &timespec| match time.tv_nsec {
+        UTIME_OMIT => Ok(None),
+        rest @ 0..1_000_000_000 => {
+            let whole = time.tv_sec.checked_mul(1_000_000_000).and_then(|whole| whole.checked_add(rest.into()));
+            whole.map(Some).ok_or(Error::InvalidArgument)
+        }
+        _ => Err(Error::InvalidArgument),
+    };
+    Ok([nanoseconds(&pair[0])?, nanoseconds(&pair[1])?])
+}
+
+#[unsafe(no_mangle)]
+unsafe extern "C" fn sys_utimens(path: *const c_char, pair: *const [timespec; 2]) -> i32 {
+    // SAFETY: the caller passes a C string and two times.
+    let arguments = unsafe { pointers::text(path).and_then(|path| Ok((path, times(pair)?))) };
+    status(arguments.and_then(|(path, [accessed, modified])| fs::set_times(path, accessed, modified)))
+}
+
+#[unsafe(no_mangle)]
+unsafe extern "C" fn sys_futimens(descriptor: i32, pair: *const [timespec; 2]) -> i32 {
+    // SAFETY: the caller passes two times.
+    let times = unsafe { times(pair) };
+    status(times.and_then(|[accessed, modified]| {
+        fd::get(descriptor)?.object(Error::InvalidArgument)?.set_times(accessed, modified)
+    }))
+}
+
+/// Copies a path, without a NUL, to a buffer; gives its length. ERANGE when the buffer is too short.
+unsafe fn give_path(path: Result<Vec<u8>>, buffer: *mut u8, length: usize) -> isize {
+    // SAFETY: the caller passes a buffer.
+    let both = path.and_then(|path| Ok((path, unsafe { pointers::buffer(buffer, length)? })));
+    match both {
+        Ok((path, buffer)) => match buffer.get_mut(..path.len()) {
+            Some(place) => {
+                place.copy_from_slice(&path);
+                path.len() as isize
+            }
+            None => fail(ERANGE) as isize,
+        },
+        Err(error) => fail(number(error)) as isize,
+    }
+}
+
+#[unsafe(no_mangle)]
+unsafe extern "C" fn sys_realpath(path: *const c_char, buffer: *mut u8, length: usize) -> isize {
+    // SAFETY: the caller passes a C string and a buffer.
+    unsafe { give_path(pointers::text(path).and_then(fs::canonical), buffer, length) }
+}
+
+#[unsafe(no_mangle)]
+unsafe extern "C" fn sys_getcwd(buffer: *mut u8, length: usize) -> isize {
+    // SAFETY: the caller passes a buffer.
+    unsafe { give_path(fs::current_directory(), buffer, length) }
+}
+
+#[unsafe(no_mangle)]
+unsafe extern "C" fn sys_chdir(path: *const c_char) -> i32 {
+    // SAFETY: the caller passes a C string.
+    status(unsafe { pointers::text(path) }.and_then(fs::set_current_directory))
 }
 
 unsafe fn fill(result: Result<Metadata>, place: *mut stat) -> i32 {

@@ -17,7 +17,6 @@ extern crate alloc;
 mod errno;
 mod files;
 mod memory;
-mod memory_copy;
 mod network;
 mod pointers;
 mod start;

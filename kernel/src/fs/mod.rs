@@ -7,7 +7,11 @@ mod tree;
 pub use node::{Entry, Kind, Metadata};
 pub use tree::Tree;
 
+use alloc::borrow::Cow;
 use alloc::sync::Arc;
+use alloc::vec::Vec;
+
+use path::Path;
 
 use crate::fd::Object;
 use crate::sync::Mutex;
@@ -35,20 +39,83 @@ pub struct Options {
     pub mode: u32,
 }
 
-static TREE: Mutex<Option<Tree>> = Mutex::new(None);
+struct Files {
+    tree: Tree,
+    /// Where relative paths start: an absolute path without `.` and `..`.
+    current: Vec<u8>,
+}
+
+static FILES: Mutex<Option<Files>> = Mutex::new(None);
 
 /// Does something with the tree, which is made when it is first needed.
-fn with<T>(work: impl FnOnce(&mut Tree) -> Result<T>) -> Result<T> {
-    let mut slot = TREE.lock();
-    let tree = match &mut *slot {
-        Some(tree) => tree,
+fn with<T>(work: impl FnOnce(&mut Files) -> Result<T>) -> Result<T> {
+    let mut slot = FILES.lock();
+    let files = match &mut *slot {
+        Some(files) => files,
         None => {
             let mut tree = Tree::new()?;
             tree.make_directory(b"/tmp", 0o1777)?;
-            slot.insert(tree)
+            slot.insert(Files { tree, current: Vec::from(b"/") })
         }
     };
-    work(tree)
+    work(files)
+}
+
+/// Does something with the tree and a path, made absolute.
+fn at<T>(path: &[u8], work: impl FnOnce(&mut Tree, &[u8]) -> Result<T>) -> Result<T> {
+    with(|files| {
+        let absolute = files.absolute(path)?;
+        work(&mut files.tree, &absolute)
+    })
+}
+
+impl Files {
+    fn absolute<'a>(&self, path: &'a [u8]) -> Result<Cow<'a, [u8]>> {
+        Path::new(path)?;
+        if path.starts_with(b"/") || self.current == b"/" {
+            return Ok(Cow::Borrowed(path));
+        }
+        let mut absolute = Vec::new();
+        reserve(&mut absolute, self.current.len() + 1 + path.len())?;
+        absolute.extend_from_slice(&self.current);
+        absolute.push(b'/');
+        absolute.extend_from_slice(path);
+        Ok(Cow::Owned(absolute))
+    }
+}
+
+/// The directory where relative paths start.
+///
+/// # Errors
+///
+/// [`Error::NoSpace`].
+pub fn current_directory() -> Result<Vec<u8>> {
+    with(|files| Ok(files.current.clone()))
+}
+
+/// Lets relative paths start elsewhere.
+///
+/// # Errors
+///
+/// Those of chdir(2).
+pub fn set_current_directory(path: &[u8]) -> Result<()> {
+    with(|files| {
+        let absolute = files.absolute(path)?;
+        if files.tree.find(&absolute)?.kind() != Kind::Directory {
+            return Err(Error::NotADirectory);
+        }
+        files.current = files.tree.canonical(&absolute)?;
+        Ok(())
+    })
+}
+
+/// The absolute path, without `.` and `..`, of what a path leads to.
+///
+/// # Errors
+///
+/// Those of realpath(3).
+pub fn canonical(path: &[u8]) -> Result<Vec<u8>> {
+    at(path, |tree, path| tree.canonical(path))
 }
 
 /// Opens a file or a directory.
@@ -57,7 +124,7 @@ fn with<T>(work: impl FnOnce(&mut Tree) -> Result<T>) -> Result<T> {
 ///
 /// Those of open(2).
 pub fn open(path: &[u8], options: Options) -> Result<Arc<dyn Object>> {
-    with(|tree| tree.open(path, options))
+    at(path, |tree, path| tree.open(path, options))
 }
 
 /// What there is to know about what a path leads to.
@@ -66,7 +133,31 @@ pub fn open(path: &[u8], options: Options) -> Result<Arc<dyn Object>> {
 ///
 /// Those of stat(2).
 pub fn metadata(path: &[u8]) -> Result<Metadata> {
-    with(|tree| Ok(tree.find(path)?.metadata()))
+    at(path, |tree, path| Ok(tree.find(path)?.metadata()))
+}
+
+/// Changes the permission bits of what a path leads to.
+///
+/// # Errors
+///
+/// Those of chmod(2).
+pub fn set_mode(path: &[u8], mode: u32) -> Result<()> {
+    at(path, |tree, path| {
+        tree.find(path)?.set_mode(mode);
+        Ok(())
+    })
+}
+
+/// Changes the times of what a path leads to; see [`Object::set_times`].
+///
+/// # Errors
+///
+/// Those of utimensat(2).
+pub fn set_times(path: &[u8], accessed: Option<i64>, modified: Option<i64>) -> Result<()> {
+    at(path, |tree, path| {
+        tree.find(path)?.set_times(accessed, modified);
+        Ok(())
+    })
 }
 
 /// Makes a directory.
@@ -75,7 +166,7 @@ pub fn metadata(path: &[u8]) -> Result<Metadata> {
 ///
 /// Those of mkdir(2).
 pub fn make_directory(path: &[u8], mode: u32) -> Result<()> {
-    with(|tree| tree.make_directory(path, mode))
+    at(path, |tree, path| tree.make_directory(path, mode))
 }
 
 /// Removes an empty directory.
@@ -84,7 +175,7 @@ pub fn make_directory(path: &[u8], mode: u32) -> Result<()> {
 ///
 /// Those of rmdir(2).
 pub fn remove_directory(path: &[u8]) -> Result<()> {
-    with(|tree| tree.remove_directory(path))
+    at(path, |tree, path| tree.remove_directory(path))
 }
 
 /// Removes a file's name. What is open stays until it is closed.
@@ -93,7 +184,7 @@ pub fn remove_directory(path: &[u8]) -> Result<()> {
 ///
 /// Those of unlink(2).
 pub fn remove_file(path: &[u8]) -> Result<()> {
-    with(|tree| tree.remove_file(path))
+    at(path, |tree, path| tree.remove_file(path))
 }
 
 /// Gives a file or directory another name, in place of what had that name.
@@ -102,10 +193,10 @@ pub fn remove_file(path: &[u8]) -> Result<()> {
 ///
 /// Those of rename(2).
 pub fn rename(from: &[u8], to: &[u8]) -> Result<()> {
-    with(|tree| tree.rename(from, to))
+    at(to, |_, to| Ok(Vec::from(to))).and_then(|to| at(from, |tree, from| tree.rename(from, &to)))
 }
 
 /// Reserves room in a vector, as the file system's own error.
-fn reserve<T>(vector: &mut alloc::vec::Vec<T>, additional: usize) -> Result<()> {
+fn reserve<T>(vector: &mut Vec<T>, additional: usize) -> Result<()> {
     vector.try_reserve(additional).map_err(|_| Error::NoSpace)
 }

@@ -3,7 +3,7 @@
 use alloc::collections::BTreeMap;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
-use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use core::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
 
 use super::{Options, reserve};
 use crate::fd::{Object, Seek};
@@ -72,7 +72,7 @@ enum Content {
 #[derive(Debug)]
 pub struct Node {
     number: u64,
-    mode: u32,
+    mode: AtomicU32,
     links: AtomicU64,
     times: Mutex<Times>,
     content: Content,
@@ -84,7 +84,7 @@ impl Node {
         let now = time::wall();
         Arc::new(Node {
             number: NUMBERS.fetch_add(1, Relaxed),
-            mode: mode & 0o7777,
+            mode: AtomicU32::new(mode & 0o7777),
             links: AtomicU64::new(1),
             times: Mutex::new(Times { accessed: now, modified: now, changed: now }),
             content,
@@ -147,12 +147,31 @@ impl Node {
             kind: self.kind(),
             number: self.number,
             links: self.links.load(Relaxed) + children,
-            mode: self.mode,
+            mode: self.mode.load(Relaxed),
             length,
             accessed,
             modified,
             changed,
         }
+    }
+
+    /// True when somebody may write to it.
+    pub(super) fn is_writable(&self) -> bool {
+        self.mode.load(Relaxed) & 0o222 != 0
+    }
+
+    /// Changes the permission bits.
+    pub(super) fn set_mode(&self, mode: u32) {
+        self.mode.store(mode & 0o7777, Relaxed);
+        self.times.lock().changed = time::wall();
+    }
+
+    /// Changes the times of the last access and of the last change of the content; `None` leaves one as it is.
+    pub(super) fn set_times(&self, accessed: Option<i64>, modified: Option<i64>) {
+        let mut times = self.times.lock();
+        times.accessed = accessed.unwrap_or(times.accessed);
+        times.modified = modified.unwrap_or(times.modified);
+        times.changed = time::wall();
     }
 
     /// Changes a file's length.
@@ -247,6 +266,16 @@ impl Object for OpenFile {
             return Err(Error::InvalidArgument);
         }
         self.node.set_length(length)
+    }
+
+    fn set_mode(&self, mode: u32) -> Result<()> {
+        self.node.set_mode(mode);
+        Ok(())
+    }
+
+    fn set_times(&self, accessed: Option<i64>, modified: Option<i64>) -> Result<()> {
+        self.node.set_times(accessed, modified);
+        Ok(())
     }
 
     fn sync(&self) -> Result<()> {

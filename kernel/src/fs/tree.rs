@@ -89,6 +89,30 @@ impl Tree {
         Ok(node)
     }
 
+    /// The path from the root, without `.` and `..`, to what an absolute path leads to.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Tree::find`].
+    pub fn canonical(&self, path: &[u8]) -> Result<Vec<u8>> {
+        self.find(path)?;
+        let mut canonical = Vec::new();
+        reserve(&mut canonical, path.len() + 1)?;
+        for name in Path::new(path)?.names() {
+            if name == b".." {
+                let parent = canonical.iter().rposition(|byte| *byte == b'/').unwrap_or(0);
+                canonical.truncate(parent);
+            } else {
+                canonical.push(b'/');
+                canonical.extend_from_slice(name);
+            }
+        }
+        if canonical.is_empty() {
+            canonical.push(b'/');
+        }
+        Ok(canonical)
+    }
+
     /// The directory that holds, or would hold, what a path leads to. `None` for the root, and for paths
     /// that end in `..`, which name no entry of their own.
     fn place<'a>(&self, path: &Path<'a>) -> Result<Option<Place<'a>>> {
@@ -115,6 +139,7 @@ impl Tree {
             Some(place) => place.node()?,
             None => Some(self.find(path)?),
         };
+        let new = existing.is_none();
         let node = match (existing, place) {
             (Some(_), _) if options.create && options.exclusive => return Err(Error::AlreadyExists),
             (Some(node), _) => node,
@@ -131,6 +156,7 @@ impl Tree {
         match node.kind() {
             Kind::Directory if options.write || options.create || options.truncate => return Err(Error::IsADirectory),
             Kind::File if options.directory || parsed.means_directory() => return Err(Error::NotADirectory),
+            Kind::File if options.write && !new && !node.is_writable() => return Err(Error::PermissionDenied),
             Kind::File if options.truncate && options.write => node.set_length(0)?,
             _ => {}
         }

@@ -7,7 +7,7 @@ use std::net::{
 use std::thread;
 use std::time::Duration;
 
-use crate::report::{Report, expect_error, failed, fine};
+use crate::report::{Report, Trouble, expect_error, failed, fine};
 use crate::{ensure, ensure_eq};
 
 const LOOPBACK: (Ipv4Addr, u16) = (Ipv4Addr::LOCALHOST, 0);
@@ -35,7 +35,14 @@ pub fn walk(report: &mut Report) {
         fine()
     });
     report.step("resolve localhost", || {
-        let mut addresses = "localhost:80".to_socket_addrs()?;
+        let mut addresses = match "localhost:80".to_socket_addrs() {
+            Ok(addresses) => addresses,
+            // Without sockets there is nothing that could ask a name server.
+            Err(error) if sockets_are_unsupported() => {
+                return Err(Trouble::Unsupported(error.to_string()));
+            }
+            Err(error) => return Err(error.into()),
+        };
         ensure!(addresses.any(|address| address.ip().is_loopback() && address.port() == 80));
         fine()
     });
@@ -84,4 +91,8 @@ pub fn walk(report: &mut Report) {
             other => Err(failed(format!("{other:?} instead of a timeout"))),
         }
     });
+}
+
+fn sockets_are_unsupported() -> bool {
+    UdpSocket::bind(LOOPBACK).is_err_and(|error| error.kind() == ErrorKind::Unsupported)
 }

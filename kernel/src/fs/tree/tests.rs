@@ -91,6 +91,32 @@ fn rights_of_a_descriptor_are_kept() {
 }
 
 #[test]
+fn a_file_that_may_not_be_written_is_not() {
+    let mut tree = tree();
+    let file = tree.open(b"/f", Options { mode: 0o444, ..WRITE }).unwrap();
+    assert_eq!(file.write(b"its maker may"), Ok(13));
+    assert_eq!(error(tree.open(b"/f", WRITE)), Some(Error::PermissionDenied));
+    assert!(tree.open(b"/f", READ).is_ok());
+    file.set_mode(0o600).unwrap();
+    assert!(tree.open(b"/f", WRITE).is_ok());
+    file.set_times(Some(1), None).unwrap();
+    let metadata = file.metadata().unwrap();
+    assert_eq!((metadata.mode, metadata.accessed), (0o600, 1));
+    assert_ne!(metadata.modified, 1);
+}
+
+#[test]
+fn a_canonical_path_has_no_dots() {
+    let mut tree = tree();
+    tree.make_directory(b"/d", 0o755).unwrap();
+    tree.make_directory(b"/d/e", 0o755).unwrap();
+    for (path, expected) in [("/", "/"), ("/..", "/"), ("/d/./e//", "/d/e"), ("/d/e/../..", "/"), ("/d/../d/e", "/d/e")] {
+        assert_eq!(tree.canonical(path.as_bytes()), Ok(expected.into()), "{path}");
+    }
+    assert_eq!(tree.canonical(b"/d/none/.."), Err(Error::NotFound));
+}
+
+#[test]
 fn an_unlinked_file_lives_while_open() {
     let mut tree = tree();
     let file = tree.open(b"/f", WRITE).unwrap();

@@ -112,9 +112,7 @@ pub fn all() -> Vec<Case> {
         cases.push(guest(
             &format!("fault/{doing}"),
             fault(&[doing]),
-            Expect::status(STUCK)
-                .stdout("")
-                .err("skete: deadlock: "),
+            Expect::status(STUCK).stdout("").err("skete: deadlock: "),
         ));
     }
     cases.push(guest(

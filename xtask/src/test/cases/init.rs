@@ -103,7 +103,7 @@ fn plain_cargo(bench: &Bench, mark: &str) -> Result<()> {
     let failure = if unwinds(bench, mark, directory)? {
         failure
     } else {
-        Expect::status(101)
+        Expect::status(134).out("test fails ... ")
     };
     cargo(
         bench,

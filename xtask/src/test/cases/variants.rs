@@ -25,20 +25,25 @@ fn built(bench: &Bench, program: &str, profile: &str, settings: &[&str]) -> Resu
     image::build_with(&bench.sdk, program, &options).with_context(|| format!("building {program}"))
 }
 
-/// Builds and boots `hello`, `json` and `tour`.
-fn check(bench: &Bench, mark: &str, profile: &str, settings: &[&str]) -> Result<()> {
-    let programs = [
+/// Builds and boots programs: one of std alone, the large one, and one with crates where asked for.
+fn check(bench: &Bench, mark: &str, profile: &str, settings: &[&str], crates: bool) -> Result<()> {
+    let json = Expect::status(0).stdout("[\n  1,\n  2\n]\n").stderr("");
+    let mut programs = vec![
         (
+            "hello",
             Guest::new("hello"),
             Expect::status(0).stdout("Hello, world!\n").stderr(""),
         ),
         (
-            Guest::new("json").stdin("[1,2]"),
-            Expect::status(0).stdout("[\n  1,\n  2\n]\n").stderr(""),
+            "tour",
+            Guest::new("tour"),
+            Expect::status(0).out(" 0 failed"),
         ),
-        (Guest::new("tour"), Expect::status(0).out(" 0 failed")),
     ];
-    for ((guest, expect), program) in programs.into_iter().zip(["hello", "json", "tour"]) {
+    if crates {
+        programs.push(("json", Guest::new("json").stdin("[1,2]"), json));
+    }
+    for (program, guest, expect) in programs {
         let image = built(bench, program, profile, settings)?;
         expect
             .judge(&guest.boot(&bench.sdk, &image, mark)?)
@@ -48,7 +53,7 @@ fn check(bench: &Bench, mark: &str, profile: &str, settings: &[&str]) -> Result<
 }
 
 pub fn all() -> Vec<Case> {
-    let variants: [(&str, fn(&Bench, &str) -> Result<()>); 6] = [
+    let variants: [(&str, fn(&Bench, &str) -> Result<()>); 5] = [
         ("debug", |bench, mark| {
             let image = image::build_with(
                 &bench.sdk,
@@ -64,13 +69,19 @@ pub fn all() -> Vec<Case> {
                 .judge(&Guest::new("tour").boot(&bench.sdk, &image, mark)?)
         }),
         ("opt-z", |bench, mark| {
-            check(bench, mark, "test-z", &["opt-level=\"z\""])
+            check(bench, mark, "test-z", &["opt-level=\"z\""], false)
         }),
         ("lto-fat", |bench, mark| {
-            check(bench, mark, "test-lto", &["lto=\"fat\"", "codegen-units=1"])
+            check(
+                bench,
+                mark,
+                "test-lto",
+                &["lto=\"fat\"", "codegen-units=1"],
+                false,
+            )
         }),
         ("lto-thin", |bench, mark| {
-            check(bench, mark, "test-thin", &["lto=\"thin\""])
+            check(bench, mark, "test-thin", &["lto=\"thin\""], false)
         }),
         ("smallest", |bench, mark| {
             let settings = [
@@ -80,10 +91,7 @@ pub fn all() -> Vec<Case> {
                 "panic=\"abort\"",
                 "strip=true",
             ];
-            check(bench, mark, "test-small", &settings)
-        }),
-        ("debug-information", |bench, mark| {
-            check(bench, mark, "test-info", &["opt-level=1", "debug=true"])
+            check(bench, mark, "test-small", &settings, true)
         }),
     ];
     variants
