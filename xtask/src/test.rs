@@ -119,5 +119,7 @@ fn guest_stage(guests: Vec<Case>, args: &TestArgs, report: &mut Report) -> Resul
         Some(jobs) => usize::from(jobs),
         None => thread::available_parallelism().map_or(1, usize::from),
     };
-    pool::run(&bench, guests, jobs, report)
+    let (alone, together) = guests.into_iter().partition(Case::alone);
+    pool::run(&bench, together, jobs, report)?;
+    pool::run(&bench, alone, 1, report)
 }

@@ -68,11 +68,28 @@ pub enum Doing {
     Guest(Box<Guest>, Expect),
     /// Runs this very program, or cargo, as a user would.
     Tool(Tool, Expect),
-    /// Anything else. The mark must be in the name of each virtual machine that it starts.
-    Steps(fn(&Bench, mark: &str) -> Result<()>),
+    /// Anything else.
+    Steps(Steps),
 }
 
+/// What a case does when it is more than one run. Each virtual machine that it starts bears the mark
+/// as its name.
+pub type Steps = fn(&Bench, mark: &str) -> Result<()>;
+
 impl Case {
+    /// A case that does more than one run.
+    pub fn steps(name: impl Into<String>, steps: Steps) -> Case {
+        Case {
+            name: name.into(),
+            doing: Doing::Steps(steps),
+        }
+    }
+
+    /// Whether it measures something that others would disturb.
+    pub fn alone(&self) -> bool {
+        self.name.starts_with("alone/")
+    }
+
     /// The kind of machine that it boots, if it is bound to one.
     pub fn machine(&self) -> Option<Machine> {
         match &self.doing {
@@ -120,8 +137,11 @@ pub enum Image {
     /// A program of the repository.
     Program(&'static str),
     /// A file made from the image of `hello`.
-    Made(fn(hello: &[u8]) -> Result<Vec<u8>>),
+    Made(Make),
 }
+
+/// Makes another file from the image of `hello`.
+pub type Make = fn(hello: &[u8]) -> Result<Vec<u8>>;
 
 impl Guest {
     /// A program in a machine with the default settings.
@@ -140,7 +160,7 @@ impl Guest {
     }
 
     /// Another image than a program's.
-    pub fn made(make: fn(&[u8]) -> Result<Vec<u8>>) -> Guest {
+    pub fn made(make: Make) -> Guest {
         Guest {
             image: Image::Made(make),
             ..Guest::new("hello")

@@ -1,5 +1,6 @@
 //! All cases, by what they are about.
 
+mod alone;
 mod exits;
 mod faults;
 mod images;
@@ -26,6 +27,7 @@ pub fn all() -> Vec<Case> {
         exits::all(),
         images::all(),
         tools::all(),
+        alone::all(),
     ]
     .into_iter()
     .flatten()

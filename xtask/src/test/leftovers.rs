@@ -20,12 +20,8 @@ pub fn find(mark: &str) -> Vec<u32> {
     }
 }
 
-/// How many processes carry `mark` now.
-pub fn count(mark: &str) -> usize {
-    marked(mark).len()
-}
-
-fn marked(mark: &str) -> Vec<u32> {
+/// The processes that carry `mark` now.
+pub fn marked(mark: &str) -> Vec<u32> {
     let own = std::process::id();
     let processes = fs::read_dir("/proc").into_iter().flatten().flatten();
     let numbers = processes.filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());

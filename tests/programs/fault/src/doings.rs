@@ -6,6 +6,7 @@ use std::hint::black_box;
 use std::process::{self, ExitCode};
 use std::sync::{Arc, Condvar, Mutex};
 use std::thread;
+use std::time::Duration;
 
 /// What it is called, what it is, and the thing itself, which gets the number on the command line.
 /// It gives an exit status when it is survived.
@@ -151,6 +152,11 @@ pub const ALL: &[Doing] = &[
             ExitCode::SUCCESS
         },
     ),
+    ("sleep", "sleep that many seconds", |seconds| {
+        thread::sleep(Duration::from_secs(seconds.unsigned_abs()));
+        println!("slept");
+        ExitCode::SUCCESS
+    }),
     ("spin", "never end", |_| {
         println!("spinning");
         loop {

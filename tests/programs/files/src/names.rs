@@ -63,6 +63,9 @@ pub fn paths() -> io::Result<()> {
     refused(fs::metadata(room.at("a/none/../file")), ErrorKind::NotFound);
     refused(fs::metadata(room.at("a/file/")), ErrorKind::NotADirectory);
     refused(File::create(room.at("a/new/")), ErrorKind::IsADirectory);
+    let real = fs::canonicalize(room.at("a/b/../file"))?;
+    assert_eq!(real, fs::canonicalize(&room.0)?.join("a/file"));
+    refused(fs::canonicalize(room.at("a/none")), ErrorKind::NotFound);
     Ok(())
 }
 

@@ -2,14 +2,14 @@
 
 use anyhow::{Context, Result};
 
-use super::super::case::{Bench, Case, Doing, Expect, Guest};
+use super::super::case::{Bench, Case, Expect, Guest, Steps};
 use super::{everywhere, guest};
 
 pub fn all() -> Vec<Case> {
     let exit = |doing: &str, status: &str| Guest::new("fault").args(&[doing, status]);
     let quiet = |status: i32| Expect::status(status).stdout("").stderr("");
     // 256 boots: eight cases of 32, so that they can run beside each other.
-    let ranges: [(&str, fn(&Bench, &str) -> Result<()>); 8] = [
+    let ranges: [(&str, Steps); 8] = [
         ("exit/0-to-31", |bench, mark| range(bench, mark, 0)),
         ("exit/32-to-63", |bench, mark| range(bench, mark, 32)),
         ("exit/64-to-95", |bench, mark| range(bench, mark, 64)),
@@ -19,10 +19,7 @@ pub fn all() -> Vec<Case> {
         ("exit/192-to-223", |bench, mark| range(bench, mark, 192)),
         ("exit/224-to-255", |bench, mark| range(bench, mark, 224)),
     ];
-    let cases = ranges.map(|(name, steps)| Case {
-        name: name.to_owned(),
-        doing: Doing::Steps(steps),
-    });
+    let cases = ranges.map(|(name, steps)| Case::steps(name, steps));
     let mut cases = Vec::from(cases);
     // The virtual machine carries all 32 bits; it is the runner that makes eight of them.
     for status in [256, 300, -1, i32::MAX, i32::MIN] {

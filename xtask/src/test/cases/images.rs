@@ -3,7 +3,7 @@
 use anyhow::{Context, Result, bail};
 use object::elf;
 
-use super::super::case::{Case, Expect, Guest};
+use super::super::case::{Case, Expect, Guest, Make};
 use super::{everywhere, guest};
 
 pub fn all() -> Vec<Case> {
@@ -22,7 +22,7 @@ pub fn all() -> Vec<Case> {
         }),
         &refused("not an ELF file"),
     );
-    let broken: [(&str, &str, fn(&[u8]) -> Result<Vec<u8>>); 9] = [
+    let broken: [(&str, &str, Make); 9] = [
         ("text", "not an ELF file", |_| {
             Ok(b"#!/bin/sh\necho no image\n".to_vec())
         }),

@@ -5,23 +5,18 @@ use std::path::Path;
 
 use anyhow::{Context, Result, ensure};
 
-use super::super::case::{Bench, Case, Doing, Expect};
+use super::super::case::{Bench, Case, Expect, Steps};
 use super::tools::Tool;
 use crate::paths;
 
 pub fn all() -> Vec<Case> {
-    let cases: [(&str, fn(&Bench, &str) -> Result<()>); 4] = [
+    let cases: [(&str, Steps); 4] = [
         ("init/plain-cargo", plain_cargo),
         ("init/crates-and-tests", crates_and_tests),
         ("init/merges", merges),
         ("init/refuses", refuses),
     ];
-    cases
-        .map(|(name, steps)| Case {
-            name: name.to_owned(),
-            doing: Doing::Steps(steps),
-        })
-        .into()
+    cases.map(|(name, steps)| Case::steps(name, steps)).into()
 }
 
 /// A crate with a program, a failing and a passing test.

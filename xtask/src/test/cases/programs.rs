@@ -1,10 +1,11 @@
 //! Programs that do what they would do on the host.
 
+use std::fmt::Write as _;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::Result;
 
-use super::super::case::{Bench, Case, Doing, Expect, Guest};
+use super::super::case::{Bench, Case, Expect, Guest, Steps};
 use super::{everywhere, guest};
 use crate::qemu::Machine;
 
@@ -89,6 +90,7 @@ fn json() -> Vec<Case> {
         )
     };
     vec![
+        large_json(),
         run(
             "sorts",
             r#"{"b": [1.10, "é"], "a": {"d": null, "c": 12345678901234567890123}}"#,
@@ -124,6 +126,34 @@ fn json() -> Vec<Case> {
     ]
 }
 
+/// About a megabyte of JSON, against what serde_json makes of it here.
+fn large_json() -> Case {
+    let entries = (0..9_000_u32).map(|i| {
+        let number = i.wrapping_mul(2_654_435_761);
+        let value = serde_json::json!({
+            "number": number,
+            "list": [i, null, true, "größe"],
+            "a name with \"quotes\"": { "z": format!("text {number:x}\n"), "a": -1.5 },
+        });
+        (format!("key {number:010}"), value)
+    });
+    // Written in the order of `entries`; a `serde_json::Map` is sorted.
+    let mut text = String::from("{");
+    let mut sorted = serde_json::Map::new();
+    for (key, value) in entries {
+        let comma = if sorted.is_empty() { "" } else { "," };
+        let _ = write!(text, "{comma}{key:?}:{value}");
+        sorted.insert(key, value);
+    }
+    text.push('}');
+    let expected = format!("{:#}\n", serde_json::Value::Object(sorted));
+    guest(
+        "guest/json-megabyte",
+        Guest::new("json").stdin(text),
+        Expect::status(0).stdout(expected).stderr(""),
+    )
+}
+
 /// The wall clock has to be the host's, so these cases are made when they run.
 fn clock() -> Vec<Case> {
     fn on(machine: Machine, bench: &Bench, mark: &str) -> Result<()> {
@@ -138,7 +168,7 @@ fn clock() -> Vec<Case> {
             .stderr("")
             .judge(&guest.run(bench, mark)?)
     }
-    let steps: [(&str, fn(&Bench, &str) -> Result<()>); 3] = [
+    let steps: [(&str, Steps); 3] = [
         ("guest/clock/microvm", |bench, mark| {
             on(Machine::Microvm, bench, mark)
         }),
@@ -147,10 +177,5 @@ fn clock() -> Vec<Case> {
             on(Machine::Q35, bench, mark)
         }),
     ];
-    steps
-        .map(|(name, steps)| Case {
-            name: name.to_owned(),
-            doing: Doing::Steps(steps),
-        })
-        .into()
+    steps.map(|(name, steps)| Case::steps(name, steps)).into()
 }

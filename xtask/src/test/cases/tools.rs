@@ -302,10 +302,7 @@ pub fn all() -> Vec<Case> {
                 .stdout("spinning\n")
                 .err_line("ran longer than 2 s"),
         ),
-        Case {
-            name: "tool/interrupt".to_owned(),
-            doing: Doing::Steps(interrupt),
-        },
+        Case::steps("tool/interrupt", interrupt),
     ]);
     let quiet = |status: i32| Expect::status(status).stdout("").stderr("");
     for (status, expect) in [
@@ -344,7 +341,7 @@ fn interrupt(bench: &Bench, mark: &str) -> Result<()> {
         .take()
         .context("no standard output")?
         .read_exact(&mut word);
-    let qemu = leftovers::count(mark);
+    let qemu = leftovers::marked(mark).len();
     rustix::process::kill_process(
         rustix::process::Pid::from_child(&child),
         rustix::process::Signal::INT,

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use anyhow::{Context, Result};
 
-use super::super::case::{Bench, Case, Doing, Expect, Guest};
+use super::super::case::{Bench, Case, Expect, Guest, Steps};
 use crate::image::{self, BuildOptions, Profile};
 
 /// A program under a profile of the case's own, so that no other build is disturbed.
@@ -53,7 +53,7 @@ fn check(bench: &Bench, mark: &str, profile: &str, settings: &[&str], crates: bo
 }
 
 pub fn all() -> Vec<Case> {
-    let variants: [(&str, fn(&Bench, &str) -> Result<()>); 5] = [
+    let variants: [(&str, Steps); 5] = [
         ("debug", |bench, mark| {
             let image = image::build_with(
                 &bench.sdk,
@@ -95,9 +95,6 @@ pub fn all() -> Vec<Case> {
         }),
     ];
     variants
-        .map(|(name, steps)| Case {
-            name: format!("variant/{name}"),
-            doing: Doing::Steps(steps),
-        })
+        .map(|(name, steps)| Case::steps(format!("variant/{name}"), steps))
         .into()
 }

@@ -1,0 +1,66 @@
+//! Measurements, taken while no other case runs.
+
+use std::fs;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, ensure};
+
+use super::super::case::{Bench, Case, Doing, Expect, Guest};
+use super::super::leftovers;
+use super::tools::Tool;
+
+pub fn all() -> Vec<Case> {
+    vec![
+        Case::steps("alone/idle", idle),
+        Case {
+            name: "alone/promises".to_owned(),
+            doing: Doing::Tool(Tool::xtask(&["bench", "--check"]), Expect::status(0)),
+        },
+    ]
+}
+
+/// A machine whose program sleeps leaves the host's processor alone.
+fn idle(bench: &Bench, mark: &str) -> Result<()> {
+    let guest = Guest::new("fault").args(&["sleep", "5"]);
+    thread::scope(|scope| {
+        let run = scope.spawn(|| guest.run(bench, mark));
+        let start = Instant::now();
+        let pid = loop {
+            if let [pid] = leftovers::marked(mark)[..] {
+                break pid;
+            }
+            ensure!(
+                start.elapsed() < Duration::from_secs(5),
+                "QEMU has not started"
+            );
+            thread::sleep(Duration::from_millis(10));
+        };
+        // Past the boot.
+        thread::sleep(Duration::from_millis(1500));
+        let before = processor_time(pid)?;
+        thread::sleep(Duration::from_secs(2));
+        let used = processor_time(pid)? - before;
+        let got = run
+            .join()
+            .map_err(|_| anyhow::anyhow!("the run panicked"))??;
+        Expect::status(0).stdout("slept\n").stderr("").judge(&got)?;
+        ensure!(
+            used <= 20,
+            "QEMU used {used}0 ms of processor time in 2 s in which its program slept"
+        );
+        Ok(())
+    })
+}
+
+/// Processor time that a process has used, in hundredths of a second (`proc_pid_stat(5)`).
+fn processor_time(pid: u32) -> Result<u64> {
+    let stat =
+        fs::read_to_string(format!("/proc/{pid}/stat")).context("QEMU has ended too early")?;
+    // The name in parentheses may hold anything; the fields behind it are numbers.
+    let fields = stat.rsplit_once(')').context("an odd /proc/PID/stat")?.1;
+    let fields = fields.split_whitespace().collect::<Vec<_>>();
+    let number =
+        |at: usize| -> Result<u64> { Ok(fields.get(at).context("too few fields")?.parse()?) };
+    Ok(number(11)? + number(12)?)
+}
