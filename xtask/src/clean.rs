@@ -18,7 +18,8 @@ pub struct CleanArgs {}
 pub fn run(_args: CleanArgs) -> Result<()> {
     let generated = paths::generated();
     if generated.exists() {
-        fs::remove_dir_all(&generated).with_context(|| format!("cannot remove {}", generated.display()))?;
+        fs::remove_dir_all(&generated)
+            .with_context(|| format!("cannot remove {}", generated.display()))?;
         eprintln!("skete: removed {}", generated.display());
     }
     Ok(())

@@ -27,7 +27,8 @@ impl Key {
     /// A path that does not exist counts as that.
     pub fn content(mut self, path: &Path) -> Result<Key> {
         self.walk(path, |key, file| {
-            let bytes = fs::read(file).with_context(|| format!("cannot read {}", file.display()))?;
+            let bytes =
+                fs::read(file).with_context(|| format!("cannot read {}", file.display()))?;
             key.bytes(&bytes);
             Ok(())
         })?;
@@ -38,8 +39,13 @@ impl Key {
     /// that come with a package, where reading everything would take too long.
     pub fn stamps(mut self, path: &Path) -> Result<Key> {
         self.walk(path, |key, file| {
-            let metadata = file.metadata().with_context(|| format!("cannot read {}", file.display()))?;
-            let modified = metadata.modified()?.duration_since(UNIX_EPOCH).unwrap_or_default();
+            let metadata = file
+                .metadata()
+                .with_context(|| format!("cannot read {}", file.display()))?;
+            let modified = metadata
+                .modified()?
+                .duration_since(UNIX_EPOCH)
+                .unwrap_or_default();
             key.bytes(&metadata.len().to_le_bytes());
             key.bytes(&modified.as_nanos().to_le_bytes());
             Ok(())
@@ -57,7 +63,11 @@ impl Key {
         self.0.update(bytes);
     }
 
-    fn walk(&mut self, path: &Path, mut add: impl FnMut(&mut Key, &Path) -> Result<()>) -> Result<()> {
+    fn walk(
+        &mut self,
+        path: &Path,
+        mut add: impl FnMut(&mut Key, &Path) -> Result<()>,
+    ) -> Result<()> {
         if !path.exists() {
             self.bytes(b"absent");
             return Ok(());
@@ -77,11 +87,6 @@ impl Key {
         }
         Ok(())
     }
-}
-
-/// The key of a file's content.
-pub fn file(path: &Path) -> Result<String> {
-    Ok(Key::new("file").content(path)?.finish())
 }
 
 #[cfg(test)]
@@ -108,6 +113,9 @@ mod tests {
 
     #[test]
     fn neighbouring_texts_do_not_run_together() {
-        assert_ne!(Key::new("s").text("ab").text("c").finish(), Key::new("s").text("a").text("bc").finish());
+        assert_ne!(
+            Key::new("s").text("ab").text("c").finish(),
+            Key::new("s").text("a").text("bc").finish()
+        );
     }
 }

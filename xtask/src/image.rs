@@ -135,10 +135,18 @@ pub fn build_with(sdk: &Sdk, what: &str, options: &BuildOptions) -> Result<PathB
     let mut images = build_source(sdk, &source, options)?;
     match images.len() {
         1 => Ok(images.remove(0)),
-        0 => bail!("{what} has no program to build, only a library; add src/main.rs or name another crate"),
+        0 => bail!(
+            "{what} has no program to build, only a library; add src/main.rs or name another crate"
+        ),
         _ => {
-            let names = images.iter().filter_map(|path| path.file_stem()?.to_str()).collect::<Vec<_>>();
-            bail!("{what} has several programs; choose one with --bin: {}", names.join(", "))
+            let names = images
+                .iter()
+                .filter_map(|path| path.file_stem()?.to_str())
+                .collect::<Vec<_>>();
+            bail!(
+                "{what} has several programs; choose one with --bin: {}",
+                names.join(", ")
+            )
         }
     }
 }
@@ -150,10 +158,18 @@ pub fn build_all(sdk: &Sdk, directory: &Path, options: &BuildOptions) -> Result<
 
 /// Writes a stripped copy beside an image and gives its path.
 pub fn strip(image: &Path) -> Result<PathBuf> {
-    let mut name = image.file_name().context("an image without a name")?.to_owned();
+    let mut name = image
+        .file_name()
+        .context("an image without a name")?
+        .to_owned();
     name.push(".stripped");
     let stripped = image.with_file_name(name);
-    process::run(Command::new("objcopy").arg("--strip-all").arg(image).arg(&stripped))?;
+    process::run(
+        Command::new("objcopy")
+            .arg("--strip-all")
+            .arg(image)
+            .arg(&stripped),
+    )?;
     Ok(stripped)
 }
 
@@ -184,7 +200,9 @@ impl Source {
         if path.is_dir() {
             return match path.join("Cargo.toml").is_file() {
                 true => Ok(Source::Crate(path.to_path_buf())),
-                false => bail!("{what} is a directory without a Cargo.toml; name a crate's directory"),
+                false => {
+                    bail!("{what} is a directory without a Cargo.toml; name a crate's directory")
+                }
             };
         }
         if path.file_name().is_some_and(|name| name == "Cargo.toml") && path.is_file() {
@@ -194,7 +212,10 @@ impl Source {
             return Ok(Source::Image(path.to_path_buf()));
         }
         if plain {
-            bail!("there is no example `{what}`; there are: {}", examples().join(", "));
+            bail!(
+                "there is no example `{what}`; there are: {}",
+                examples().join(", ")
+            );
         }
         bail!("there is nothing at {what}; name an example, a crate's directory or an image")
     }
@@ -202,9 +223,14 @@ impl Source {
 
 /// The names of the examples.
 fn examples() -> Vec<String> {
-    let entries = fs::read_dir(paths::root().join(ROOMS[0])).into_iter().flatten().flatten();
+    let entries = fs::read_dir(paths::root().join(ROOMS[0]))
+        .into_iter()
+        .flatten()
+        .flatten();
     let crates = entries.filter(|entry| entry.path().join("Cargo.toml").is_file());
-    let mut names: Vec<String> = crates.filter_map(|entry| entry.file_name().into_string().ok()).collect();
+    let mut names: Vec<String> = crates
+        .filter_map(|entry| entry.file_name().into_string().ok())
+        .collect();
     names.sort();
     names
 }
@@ -215,9 +241,16 @@ fn build_source(sdk: &Sdk, source: &Source, options: &BuildOptions) -> Result<Ve
         Source::Package(workspace, package) => (workspace, Some(package)),
         Source::Image(image) => return Ok(vec![image.clone()]),
     };
-    let directory = fs::canonicalize(directory).with_context(|| format!("cannot find {}", directory.display()))?;
+    let directory = fs::canonicalize(directory)
+        .with_context(|| format!("cannot find {}", directory.display()))?;
     let mut cargo = process::cargo();
-    cargo.args(["build", "--target", TARGET, "--message-format", "json-render-diagnostics"]);
+    cargo.args([
+        "build",
+        "--target",
+        TARGET,
+        "--message-format",
+        "json-render-diagnostics",
+    ]);
     match &options.profile {
         Profile::Release => cargo.arg("--release"),
         Profile::Debug => &mut cargo,
@@ -234,7 +267,12 @@ fn build_source(sdk: &Sdk, source: &Source, options: &BuildOptions) -> Result<Ve
     if !options.features.is_empty() {
         cargo.args(["--features", &options.features.join(",")]);
     }
-    cargo.args(options.config.iter().flat_map(|setting| ["--config", setting]));
+    cargo.args(
+        options
+            .config
+            .iter()
+            .flat_map(|setting| ["--config", setting]),
+    );
     cargo
         .arg("--target-dir")
         .arg(target_dir(&directory)?)
@@ -244,21 +282,39 @@ fn build_source(sdk: &Sdk, source: &Source, options: &BuildOptions) -> Result<Ve
         .stderr(Stdio::inherit());
     let output = cargo.output().context("cannot start cargo")?;
     if !output.status.success() {
-        bail!("{} does not build", package.cloned().unwrap_or_else(|| directory.display().to_string()));
+        bail!(
+            "{} does not build",
+            package
+                .cloned()
+                .unwrap_or_else(|| directory.display().to_string())
+        );
     }
     let messages = String::from_utf8_lossy(&output.stdout);
-    let artifacts = messages.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
-    let programs = artifacts.filter_map(|message| message["executable"].as_str().map(PathBuf::from));
+    let artifacts = messages
+        .lines()
+        .filter_map(|line| serde_json::from_str::<Value>(line).ok());
+    let programs =
+        artifacts.filter_map(|message| message["executable"].as_str().map(PathBuf::from));
     Ok(programs.collect())
 }
 
 /// Programs are built below our own directory; crates of one workspace share a place.
 fn target_dir(directory: &Path) -> Result<PathBuf> {
     let mut cargo = process::cargo();
-    cargo.args(["locate-project", "--workspace", "--message-format", "plain"]).current_dir(directory);
+    cargo
+        .args(["locate-project", "--workspace", "--message-format", "plain"])
+        .current_dir(directory);
     let manifest = PathBuf::from(process::output(&mut cargo)?.trim());
     let workspace = manifest.parent().unwrap_or(directory);
-    let name = workspace.file_name().unwrap_or_default().to_string_lossy().into_owned();
-    let key = Key::new("programs").text(&workspace.to_string_lossy()).finish();
-    Ok(paths::generated().join("programs").join(format!("{name}-{}", &key[..8])))
+    let name = workspace
+        .file_name()
+        .unwrap_or_default()
+        .to_string_lossy()
+        .into_owned();
+    let key = Key::new("programs")
+        .text(&workspace.to_string_lossy())
+        .finish();
+    Ok(paths::generated()
+        .join("programs")
+        .join(format!("{name}-{}", &key[..8])))
 }

@@ -37,16 +37,26 @@ pub struct InitArgs {
 
 /// Runs `cargo xtask init`.
 pub fn run(args: InitArgs) -> Result<()> {
-    let dir = fs::canonicalize(&args.dir).with_context(|| format!("there is no directory {}", args.dir.display()))?;
+    let dir = fs::canonicalize(&args.dir)
+        .with_context(|| format!("there is no directory {}", args.dir.display()))?;
     if !args.undo && !dir.join("Cargo.toml").is_file() {
-        bail!("{} has no Cargo.toml; name a crate's directory", args.dir.display());
+        bail!(
+            "{} has no Cargo.toml; name a crate's directory",
+            args.dir.display()
+        );
     }
     if paths::root().starts_with(&dir) {
-        bail!("{} holds Skete itself, whose own build would use the new settings; name another crate", dir.display());
+        bail!(
+            "{} holds Skete itself, whose own build would use the new settings; name another crate",
+            dir.display()
+        );
     }
     let old = dir.join(".cargo/config");
     if old.is_file() {
-        bail!("cargo reads {} instead of config.toml; rename it to config.toml, then try again", old.display());
+        bail!(
+            "cargo reads {} instead of config.toml; rename it to config.toml, then try again",
+            old.display()
+        );
     }
     let config = dir.join(".cargo/config.toml");
     if args.undo {
@@ -56,21 +66,29 @@ pub fn run(args: InitArgs) -> Result<()> {
     let text = match fs::read_to_string(&config) {
         Ok(text) => text,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => String::new(),
-        Err(error) => return Err(error).with_context(|| format!("cannot read {}", config.display())),
+        Err(error) => {
+            return Err(error).with_context(|| format!("cannot read {}", config.display()));
+        }
     };
-    let merged = merge(&text, &settings(&sdk)).with_context(|| format!("{} is left as it is", config.display()))?;
+    let merged = merge(&text, &settings(&sdk))
+        .with_context(|| format!("{} is left as it is", config.display()))?;
     sdk::replace(&config, merged.as_bytes())?;
-    eprintln!("skete: wrote {}; now run `cargo run` or `cargo test` there", config.display());
+    eprintln!(
+        "skete: wrote {}; now run `cargo run` or `cargo test` there",
+        config.display()
+    );
     Ok(())
 }
 
 fn undo(config: &Path) -> Result<()> {
-    let text = fs::read_to_string(config).with_context(|| format!("cannot read {}", config.display()))?;
+    let text =
+        fs::read_to_string(config).with_context(|| format!("cannot read {}", config.display()))?;
     let rest = remove(&text).with_context(|| format!("{} is left as it is", config.display()))?;
     match rest {
         None => bail!("{} has nothing of Skete in it", config.display()),
         Some(rest) if rest.trim().is_empty() => {
-            fs::remove_file(config).with_context(|| format!("cannot remove {}", config.display()))?;
+            fs::remove_file(config)
+                .with_context(|| format!("cannot remove {}", config.display()))?;
             // Gone too if it was there for this file only.
             let _ = config.parent().map(fs::remove_dir);
             eprintln!("skete: removed {}", config.display());
@@ -103,26 +121,45 @@ fn merge(text: &str, settings: &[Setting]) -> Result<String> {
     let refuse = |why: String| -> anyhow::Error {
         let mut lines = String::new();
         for (tables, key, value) in settings {
-            lines.push_str(&format!("  {}.{key} = {}\n", tables.join("."), Value::from(value.as_str())));
+            lines.push_str(&format!(
+                "  {}.{key} = {}\n",
+                tables.join("."),
+                Value::from(value.as_str())
+            ));
         }
-        anyhow::anyhow!("{why}. Skete needs these lines; add them by hand:\n{}", lines.trim_end())
+        anyhow::anyhow!(
+            "{why}. Skete needs these lines; add them by hand:\n{}",
+            lines.trim_end()
+        )
     };
     let mut gap = if text.trim().is_empty() { "" } else { "\n" };
     for (tables, key, value) in settings {
         let mut table = document.as_table_mut();
         for (depth, name) in tables.iter().enumerate() {
             let last = depth + 1 == tables.len();
-            let item = table.entry(name).or_insert_with(|| Item::Table(new_table(last, gap)));
+            let item = table
+                .entry(name)
+                .or_insert_with(|| Item::Table(new_table(last, gap)));
             if last {
                 gap = "\n";
             }
             table = match item {
                 Item::Table(next) if !next.is_dotted() => next,
-                _ => return Err(refuse(format!("`{name}` is not written as a table `[{}]`", tables.join(".")))),
+                _ => {
+                    return Err(refuse(format!(
+                        "`{name}` is not written as a table `[{}]`",
+                        tables.join(".")
+                    )));
+                }
             };
         }
         match table.get(key) {
-            Some(item) if !ours(item) => return Err(refuse(format!("it sets `{}.{key}` already", tables.join(".")))),
+            Some(item) if !ours(item) => {
+                return Err(refuse(format!(
+                    "it sets `{}.{key}` already",
+                    tables.join(".")
+                )));
+            }
             _ => {}
         }
         let mut value = Value::from(value.as_str());
@@ -174,11 +211,15 @@ fn remove_from(table: &mut Table) -> bool {
 }
 
 fn ours(item: &Item) -> bool {
-    item.as_value().is_some_and(|value| suffix(value.decor()).contains(MARK.trim()))
+    item.as_value()
+        .is_some_and(|value| suffix(value.decor()).contains(MARK.trim()))
 }
 
 fn suffix(decor: &toml_edit::Decor) -> &str {
-    decor.suffix().and_then(|text| text.as_str()).unwrap_or_default()
+    decor
+        .suffix()
+        .and_then(|text| text.as_str())
+        .unwrap_or_default()
 }
 
 #[cfg(test)]
@@ -189,16 +230,32 @@ mod tests {
         vec![
             (vec!["build"], "target", TARGET.into()),
             (vec!["build"], "rustc", "/sdk/bin/rustc".into()),
-            (vec!["target", TARGET], "runner", "/my sdk/bin/skete-run".into()),
+            (
+                vec!["target", TARGET],
+                "runner",
+                "/my sdk/bin/skete-run".into(),
+            ),
         ]
     }
 
     fn round_trip(text: &str) -> Result<String> {
         let merged = merge(text, &ours())?;
         let document: DocumentMut = merged.parse()?;
-        assert_eq!(document["build"]["target"].as_str(), Some(TARGET), "{merged}");
-        assert_eq!(document["target"][TARGET]["runner"].as_str(), Some("/my sdk/bin/skete-run"), "{merged}");
-        assert_eq!(merge(&merged, &ours())?, merged, "merging twice changes nothing");
+        assert_eq!(
+            document["build"]["target"].as_str(),
+            Some(TARGET),
+            "{merged}"
+        );
+        assert_eq!(
+            document["target"][TARGET]["runner"].as_str(),
+            Some("/my sdk/bin/skete-run"),
+            "{merged}"
+        );
+        assert_eq!(
+            merge(&merged, &ours())?,
+            merged,
+            "merging twice changes nothing"
+        );
         assert_eq!(remove(&merged)?.as_deref(), Some(text), "{merged}");
         Ok(merged)
     }
@@ -211,11 +268,17 @@ mod tests {
 
     #[test]
     fn everything_else_stays_byte_for_byte() -> Result<()> {
-        let merged = round_trip("# mine\n[build]   # jobs\njobs = 2 # two\n\n[alias]\nr = \"run\"\n")?;
-        assert!(merged.starts_with("# mine\n[build]   # jobs\njobs = 2 # two\n"), "{merged}");
+        let merged =
+            round_trip("# mine\n[build]   # jobs\njobs = 2 # two\n\n[alias]\nr = \"run\"\n")?;
+        assert!(
+            merged.starts_with("# mine\n[build]   # jobs\njobs = 2 # two\n"),
+            "{merged}"
+        );
         round_trip("[alias]\nr = \"run\"\n")?;
         round_trip("[target.x86_64-unknown-linux-gnu]\nlinker = \"clang\"\n")?;
-        round_trip("[target.x86_64-unknown-skete]\nrustflags = [\"-Copt-level=1\"]\n\n[net]\nretry = 3\n")?;
+        round_trip(
+            "[target.x86_64-unknown-skete]\nrustflags = [\"-Copt-level=1\"]\n\n[net]\nretry = 3\n",
+        )?;
         round_trip("[build]\n")?;
         round_trip("[profile.release]\nlto = true\n\n[target]\n\n# last words\n")?;
         Ok(())
@@ -230,7 +293,10 @@ mod tests {
             "build = { jobs = 2 }\n",
             "build.jobs = 2\n",
         ] {
-            let error = merge(text, &ours()).err().map(|error| error.to_string()).unwrap_or_default();
+            let error = merge(text, &ours())
+                .err()
+                .map(|error| error.to_string())
+                .unwrap_or_default();
             for (_, _, value) in ours() {
                 assert!(error.contains(&value), "{text}: {error}");
             }
@@ -240,14 +306,20 @@ mod tests {
 
     #[test]
     fn new_values_replace_our_own() -> Result<()> {
-        let merged = merge(&merge("", &ours())?, &[(vec!["build"], "rustc", "/new/rustc".into())])?;
+        let merged = merge(
+            &merge("", &ours())?,
+            &[(vec!["build"], "rustc", "/new/rustc".into())],
+        )?;
         assert!(merged.contains("/new/rustc") && !merged.contains("/sdk/bin/rustc"));
         Ok(())
     }
 
     #[test]
     fn undo_finds_nothing_in_a_foreign_file() -> Result<()> {
-        assert_eq!(remove("[build]\ntarget = \"x86_64-unknown-skete\"\n")?, None);
+        assert_eq!(
+            remove("[build]\ntarget = \"x86_64-unknown-skete\"\n")?,
+            None
+        );
         Ok(())
     }
 }

@@ -26,24 +26,41 @@ const MEMORY: [&str; 6] = ["memcpy", "memmove", "memset", "memcmp", "bcmp", "str
 const IMPORTS: [&str; 2] = ["runtime_entry", "__ehdr_start"];
 
 /// The sources that the kernel is made from.
-const KERNEL_SOURCES: [&str; 5] = ["kernel", "std-shim", "Cargo.toml", "Cargo.lock", ".cargo/config.toml"];
+const KERNEL_SOURCES: [&str; 5] = [
+    "kernel",
+    "std-shim",
+    "Cargo.toml",
+    "Cargo.lock",
+    ".cargo/config.toml",
+];
 /// The sources that the loader is made from.
 const LOADER_SOURCES: [&str; 4] = ["loader", "Cargo.toml", "Cargo.lock", ".cargo/config.toml"];
 
 /// Makes the kernel object: kernel and std-shim in one relocatable file, in which only the
 /// functions that a program may call have global names. The file changes only with its content, so
 /// programs are linked again only then.
-pub fn object(keys: &mut Keys, root: &Path, toolchain: &Toolchain, linker: &Path) -> Result<PathBuf> {
+pub fn object(
+    keys: &mut Keys,
+    root: &Path,
+    toolchain: &Toolchain,
+    linker: &Path,
+) -> Result<PathBuf> {
     let object = root.join("lib/kernel.o");
     let key = sources("kernel", &KERNEL_SOURCES, toolchain, linker)?;
     keys.step("kernel", &key, &[&object], || {
         let step = Step::new("building the kernel");
-        let target = paths::root().join("std-shim/targets").join(format!("{TARGET}.json"));
+        let target = paths::root()
+            .join("std-shim/targets")
+            .join(format!("{TARGET}.json"));
         let build = paths::generated().join("build/kernel");
         let mut cargo = build_std(toolchain, linker, &build);
         cargo
             .args(["--package", "skete-std-shim", "--profile", "kernel"])
-            .args(["-Zjson-target-spec", "-Zbuild-std-features=compiler-builtins-mem", "--target"])
+            .args([
+                "-Zjson-target-spec",
+                "-Zbuild-std-features=compiler-builtins-mem",
+                "--target",
+            ])
             .arg(&target);
         process::run(&mut cargo).context("the kernel does not build")?;
 
@@ -76,7 +93,12 @@ pub fn object(keys: &mut Keys, root: &Path, toolchain: &Toolchain, linker: &Path
 }
 
 /// Makes the loader, an ELF file that QEMU takes as `-kernel`.
-pub fn loader(keys: &mut Keys, root: &Path, toolchain: &Toolchain, linker: &Path) -> Result<PathBuf> {
+pub fn loader(
+    keys: &mut Keys,
+    root: &Path,
+    toolchain: &Toolchain,
+    linker: &Path,
+) -> Result<PathBuf> {
     let loader = root.join("lib/loader.elf");
     let key = sources("loader", &LOADER_SOURCES, toolchain, linker)?;
     keys.step("loader", &key, &[&loader], || {
@@ -85,9 +107,16 @@ pub fn loader(keys: &mut Keys, root: &Path, toolchain: &Toolchain, linker: &Path
         let mut cargo = build_std(toolchain, linker, &build);
         cargo
             .args(["--package", "skete-loader", "--profile", "loader"])
-            .args(["-Zbuild-std-features=compiler-builtins-mem", "--target", LOADER_TARGET]);
+            .args([
+                "-Zbuild-std-features=compiler-builtins-mem",
+                "--target",
+                LOADER_TARGET,
+            ]);
         process::run(&mut cargo).context("the loader does not build")?;
-        replace(&loader, &fs::read(build.join(LOADER_TARGET).join("loader/skete-loader"))?)?;
+        replace(
+            &loader,
+            &fs::read(build.join(LOADER_TARGET).join("loader/skete-loader"))?,
+        )?;
         step.done();
         Ok(())
     })?;
@@ -98,7 +127,12 @@ pub fn loader(keys: &mut Keys, root: &Path, toolchain: &Toolchain, linker: &Path
 fn build_std(toolchain: &Toolchain, linker: &Path, build: &Path) -> Command {
     let mut cargo = process::cargo();
     cargo
-        .args(["build", "--quiet", "-Zbuild-std=core,alloc,compiler_builtins", "--target-dir"])
+        .args([
+            "build",
+            "--quiet",
+            "-Zbuild-std=core,alloc,compiler_builtins",
+            "--target-dir",
+        ])
         .arg(build)
         .current_dir(paths::root())
         .env("RUSTC", &toolchain.rustc)
@@ -111,7 +145,10 @@ fn build_std(toolchain: &Toolchain, linker: &Path, build: &Path) -> Command {
 
 fn sources(name: &str, sources: &[&str], toolchain: &Toolchain, linker: &Path) -> Result<String> {
     // How it is made counts as well as what it is made from.
-    let mut key = Key::new(name).text(include_str!("kernel.rs")).text(&toolchain.version).text(&linker.to_string_lossy());
+    let mut key = Key::new(name)
+        .text(include_str!("kernel.rs"))
+        .text(&toolchain.version)
+        .text(&linker.to_string_lossy());
     for source in sources {
         key = key.content(&paths::root().join(source))?;
     }
@@ -121,23 +158,38 @@ fn sources(name: &str, sources: &[&str], toolchain: &Toolchain, linker: &Path) -
 /// The names that stay global: the entry, every `sys_*` function, the memory functions, and what
 /// `std-shim/abi.txt` lists. Checks that nothing is missing and nothing else is left undefined.
 fn interface(object: &[u8]) -> Result<Vec<String>> {
-    let file = object::File::parse(object).context("the linker wrote something that is not an object")?;
+    let file =
+        object::File::parse(object).context("the linker wrote something that is not an object")?;
     let mut defined = BTreeSet::new();
     let mut undefined = BTreeSet::new();
     for symbol in file.symbols().filter(|symbol| symbol.is_global()) {
         let name = symbol.name().context("a symbol without a name")?.to_owned();
-        if symbol.is_undefined() { undefined.insert(name) } else { defined.insert(name) };
+        if symbol.is_undefined() {
+            undefined.insert(name)
+        } else {
+            defined.insert(name)
+        };
     }
     undefined.retain(|name| !IMPORTS.contains(&name.as_str()));
     if !undefined.is_empty() {
         let names = undefined.into_iter().collect::<Vec<_>>();
-        bail!("the kernel uses functions that nothing defines: {}", names.join(", "));
+        bail!(
+            "the kernel uses functions that nothing defines: {}",
+            names.join(", ")
+        );
     }
     let list = paths::root().join("std-shim/abi.txt");
     let list = fs::read_to_string(&list).unwrap_or_default();
-    let listed = list.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#'));
+    let listed = list
+        .lines()
+        .map(str::trim)
+        .filter(|line| !line.is_empty() && !line.starts_with('#'));
     let wanted: BTreeSet<&str> = MEMORY.into_iter().chain(["_start"]).chain(listed).collect();
-    let missing: Vec<&str> = wanted.iter().copied().filter(|name| !defined.contains(*name)).collect();
+    let missing: Vec<&str> = wanted
+        .iter()
+        .copied()
+        .filter(|name| !defined.contains(*name))
+        .collect();
     if !missing.is_empty() {
         bail!("the kernel does not define {}", missing.join(", "));
     }

@@ -48,9 +48,11 @@ const PROGRAM: [u8; 29] = [
 pub fn works() -> bool {
     let (sender, receiver) = mpsc::channel();
     // A guest that never halts keeps its thread; it ends with this process.
-    let probe = thread::Builder::new().name("kvm probe".into()).spawn(move || {
-        let _ = sender.send(probe());
-    });
+    let probe = thread::Builder::new()
+        .name("kvm probe".into())
+        .spawn(move || {
+            let _ = sender.send(probe());
+        });
     probe.is_ok() && matches!(receiver.recv_timeout(LIMIT), Ok(Ok(())))
 }
 
@@ -70,7 +72,9 @@ fn probe() -> Result<()> {
     // after the virtual machine is closed.
     unsafe { vm.set_user_memory_region(region) }.context("no memory for the guest")?;
     let mut vcpu = vm.create_vcpu(0).context("no virtual CPU")?;
-    let cpuid = kvm.get_supported_cpuid(kvm_bindings::KVM_MAX_CPUID_ENTRIES).context("no CPUID")?;
+    let cpuid = kvm
+        .get_supported_cpuid(kvm_bindings::KVM_MAX_CPUID_ENTRIES)
+        .context("no CPUID")?;
     vcpu.set_cpuid2(&cpuid).context("cannot set CPUID")?;
 
     let flat = |selector, type_| kvm_segment {
@@ -98,7 +102,10 @@ fn probe() -> Result<()> {
     regs.rflags = 2;
     vcpu.set_regs(&regs).context("cannot set registers")?;
 
-    let halted = matches!(vcpu.run().context("the virtual CPU does not run")?, VcpuExit::Hlt);
+    let halted = matches!(
+        vcpu.run().context("the virtual CPU does not run")?,
+        VcpuExit::Hlt
+    );
     let sums = memory.read(0x2000);
     if !halted || sums != [ROUNDS; 4] {
         bail!("the virtual CPU does not run vector instructions");
@@ -114,7 +121,12 @@ impl Memory {
         // SAFETY: a new anonymous mapping at an address that the system chooses touches nothing
         // that exists.
         let address = unsafe {
-            mmap_anonymous(std::ptr::null_mut(), MEMORY, ProtFlags::READ | ProtFlags::WRITE, MapFlags::PRIVATE)
+            mmap_anonymous(
+                std::ptr::null_mut(),
+                MEMORY,
+                ProtFlags::READ | ProtFlags::WRITE,
+                MapFlags::PRIVATE,
+            )
         };
         Ok(Memory(address.context("no memory")?.cast()))
     }
@@ -146,9 +158,18 @@ mod tests {
 
     #[test]
     fn the_program_counts_its_rounds() {
-        assert_eq!(u32::from_le_bytes([PROGRAM[1], PROGRAM[2], PROGRAM[3], PROGRAM[4]]), ROUNDS);
+        assert_eq!(
+            u32::from_le_bytes([PROGRAM[1], PROGRAM[2], PROGRAM[3], PROGRAM[4]]),
+            ROUNDS
+        );
         // The jump goes back to psubd, 13 bytes into the program.
-        let jump = PROGRAM.iter().position(|&byte| byte == 0x75).map(|at| at as i8);
-        assert_eq!(jump.map(|at| at + 2 + PROGRAM[at as usize + 1] as i8), Some(13));
+        let jump = PROGRAM
+            .iter()
+            .position(|&byte| byte == 0x75)
+            .map(|at| at as i8);
+        assert_eq!(
+            jump.map(|at| at + 2 + PROGRAM[at as usize + 1] as i8),
+            Some(13)
+        );
     }
 }

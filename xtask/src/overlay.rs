@@ -38,25 +38,40 @@ struct Change {
 /// Applies every change file in `changes` to the copy of the library in `library`.
 pub fn apply(changes: &Path, library: &Path, release: Release) -> Result<()> {
     let mut files = Vec::new();
-    for entry in fs::read_dir(changes).with_context(|| format!("cannot list {}", changes.display()))? {
+    for entry in
+        fs::read_dir(changes).with_context(|| format!("cannot list {}", changes.display()))?
+    {
         let path = entry?.path();
-        if path.extension().is_some_and(|extension| extension == "toml") {
+        if path
+            .extension()
+            .is_some_and(|extension| extension == "toml")
+        {
             files.push(path);
         }
     }
     files.sort();
     for file in files {
-        let text = fs::read_to_string(&file).with_context(|| format!("cannot read {}", file.display()))?;
-        let changes: Changes =
-            toml::from_str(&text).with_context(|| format!("{} is not a file of changes", file.display()))?;
+        let text =
+            fs::read_to_string(&file).with_context(|| format!("cannot read {}", file.display()))?;
+        let changes: Changes = toml::from_str(&text)
+            .with_context(|| format!("{} is not a file of changes", file.display()))?;
         let target = library.join(&changes.file);
         let source = fs::read_to_string(&target).with_context(|| {
-            format!("{} changes {}, which Rust {release} does not have", file.display(), changes.file.display())
+            format!(
+                "{} changes {}, which Rust {release} does not have",
+                file.display(),
+                changes.file.display()
+            )
         })?;
-        let changed = changes
-            .apply(&source)
-            .with_context(|| format!("{} does not fit library/{} of Rust {release}", file.display(), changes.file.display()))?;
-        fs::write(&target, changed).with_context(|| format!("cannot write {}", target.display()))?;
+        let changed = changes.apply(&source).with_context(|| {
+            format!(
+                "{} does not fit library/{} of Rust {release}",
+                file.display(),
+                changes.file.display()
+            )
+        })?;
+        fs::write(&target, changed)
+            .with_context(|| format!("cannot write {}", target.display()))?;
     }
     Ok(())
 }
@@ -67,7 +82,10 @@ impl Changes {
         for change in &self.change {
             match text.matches(&change.anchor).count() {
                 1 => text = text.replacen(&change.anchor, &change.replacement, 1),
-                count => bail!("this anchor occurs {count} times instead of once:\n{}", change.anchor.trim_end()),
+                count => bail!(
+                    "this anchor occurs {count} times instead of once:\n{}",
+                    change.anchor.trim_end()
+                ),
             }
         }
         Ok(text)
@@ -98,21 +116,42 @@ mod tests {
 
     fn apply_to(source: &str) -> Result<String> {
         let dir = library(source)?;
-        apply(&dir.path().join("changes"), &dir.path().join("library"), "1.96.0".parse()?)?;
-        Ok(fs::read_to_string(dir.path().join("library/std/src/lib.rs"))?)
+        apply(
+            &dir.path().join("changes"),
+            &dir.path().join("library"),
+            "1.96.0".parse()?,
+        )?;
+        Ok(fs::read_to_string(
+            dir.path().join("library/std/src/lib.rs"),
+        )?)
     }
 
     #[test]
     fn an_anchor_is_replaced() -> Result<()> {
-        assert_eq!(apply_to("// a\nfn one() {}\n// b\n")?, "// a\nfn two() {}\n// b\n");
+        assert_eq!(
+            apply_to("// a\nfn one() {}\n// b\n")?,
+            "// a\nfn two() {}\n// b\n"
+        );
         Ok(())
     }
 
     #[test]
     fn a_moved_anchor_is_an_error_that_names_everything() {
-        for (source, count) in [("fn three() {}", "0 times"), ("fn one() {} fn one() {}", "2 times")] {
-            let error = apply_to(source).err().map(|error| format!("{error:#}")).unwrap_or_default();
-            for part in ["lib.toml", "library/std/src/lib.rs", "1.96.0", "fn one() {}", count] {
+        for (source, count) in [
+            ("fn three() {}", "0 times"),
+            ("fn one() {} fn one() {}", "2 times"),
+        ] {
+            let error = apply_to(source)
+                .err()
+                .map(|error| format!("{error:#}"))
+                .unwrap_or_default();
+            for part in [
+                "lib.toml",
+                "library/std/src/lib.rs",
+                "1.96.0",
+                "fn one() {}",
+                count,
+            ] {
                 assert!(error.contains(part), "{part}: {error}");
             }
         }
@@ -122,7 +161,11 @@ mod tests {
     fn a_missing_file_is_an_error() -> Result<()> {
         let dir = library("")?;
         fs::remove_file(dir.path().join("library/std/src/lib.rs"))?;
-        let result = apply(&dir.path().join("changes"), &dir.path().join("library"), "1.96.0".parse()?);
+        let result = apply(
+            &dir.path().join("changes"),
+            &dir.path().join("library"),
+            "1.96.0".parse()?,
+        );
         assert!(result.is_err_and(|error| error.to_string().contains("does not have")));
         Ok(())
     }
@@ -132,7 +175,12 @@ mod tests {
         for entry in fs::read_dir(crate::paths::root().join("std-shim/std"))? {
             let text = fs::read_to_string(entry?.path())?;
             let changes: Changes = toml::from_str(&text)?;
-            assert!(changes.change.iter().all(|change| !change.anchor.trim().is_empty()));
+            assert!(
+                changes
+                    .change
+                    .iter()
+                    .all(|change| !change.anchor.trim().is_empty())
+            );
         }
         Ok(())
     }

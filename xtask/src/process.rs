@@ -21,18 +21,27 @@ pub fn which(name: impl AsRef<Path>) -> Option<PathBuf> {
 /// Runs a command to its end and gives its standard output; an error names the command and ends
 /// with what it wrote.
 pub fn output(command: &mut Command) -> Result<String> {
-    let Output { status, stdout, stderr } =
-        command.stdin(Stdio::null()).output().with_context(|| format!("cannot start `{}`", show(command)))?;
+    let Output {
+        status,
+        stdout,
+        stderr,
+    } = command
+        .stdin(Stdio::null())
+        .output()
+        .with_context(|| format!("cannot start `{}`", show(command)))?;
     if !status.success() {
         let said = String::from_utf8_lossy(&stderr);
         bail!("`{}` failed ({status}): {}", show(command), said.trim());
     }
-    String::from_utf8(stdout).with_context(|| format!("`{}` wrote something that is not text", show(command)))
+    String::from_utf8(stdout)
+        .with_context(|| format!("`{}` wrote something that is not text", show(command)))
 }
 
 /// Runs a command on this process's own standard error; an error names the command.
 pub fn run(command: &mut Command) -> Result<()> {
-    let status = command.status().with_context(|| format!("cannot start `{}`", show(command)))?;
+    let status = command
+        .status()
+        .with_context(|| format!("cannot start `{}`", show(command)))?;
     if !status.success() {
         bail!("`{}` failed ({status})", show(command));
     }
@@ -43,18 +52,36 @@ pub fn run(command: &mut Command) -> Result<()> {
 /// gives its standard output. When it fails, all of its standard error is printed.
 pub fn watched(command: &mut Command, step: &Step) -> Result<String> {
     let mut stdout = tempfile::tempfile().context("cannot make a temporary file")?;
-    let writer = stdout.try_clone().context("cannot share a temporary file")?;
-    command.stdin(Stdio::null()).stdout(writer).stderr(Stdio::piped());
-    let mut child = command.spawn().with_context(|| format!("cannot start `{}`", show(command)))?;
+    let writer = stdout
+        .try_clone()
+        .context("cannot share a temporary file")?;
+    command
+        .stdin(Stdio::null())
+        .stdout(writer)
+        .stderr(Stdio::piped());
+    let mut child = command
+        .spawn()
+        .with_context(|| format!("cannot start `{}`", show(command)))?;
     let mut said = Vec::new();
-    for line in child.stderr.take().into_iter().flat_map(|stderr| BufReader::new(stderr).lines()) {
+    for line in child
+        .stderr
+        .take()
+        .into_iter()
+        .flat_map(|stderr| BufReader::new(stderr).lines())
+    {
         let line = line.with_context(|| format!("cannot read what `{}` says", show(command)))?;
         step.at(line.trim());
         said.push(line);
     }
-    let status = child.wait().with_context(|| format!("cannot wait for `{}`", show(command)))?;
+    let status = child
+        .wait()
+        .with_context(|| format!("cannot wait for `{}`", show(command)))?;
     if !status.success() {
-        bail!("`{}` failed ({status}):\n{}", show(command), said.join("\n"));
+        bail!(
+            "`{}` failed ({status}):\n{}",
+            show(command),
+            said.join("\n")
+        );
     }
     let mut text = String::new();
     stdout.rewind()?;
@@ -65,7 +92,10 @@ pub fn watched(command: &mut Command, step: &Step) -> Result<String> {
 /// A command as one would type it.
 pub fn show(command: &Command) -> String {
     let words = std::iter::once(command.get_program()).chain(command.get_args());
-    words.map(OsStr::to_string_lossy).collect::<Vec<_>>().join(" ")
+    words
+        .map(OsStr::to_string_lossy)
+        .collect::<Vec<_>>()
+        .join(" ")
 }
 
 /// The cargo that runs this program, else the one in `PATH`, freed from what the caller's
@@ -81,7 +111,11 @@ pub fn cargo() -> Command {
             || name.starts_with("CARGO_UNSTABLE_");
         let flags = matches!(
             name,
-            "RUSTFLAGS" | "CARGO_ENCODED_RUSTFLAGS" | "RUSTC" | "RUSTC_WRAPPER" | "RUSTC_WORKSPACE_WRAPPER"
+            "RUSTFLAGS"
+                | "CARGO_ENCODED_RUSTFLAGS"
+                | "RUSTC"
+                | "RUSTC_WRAPPER"
+                | "RUSTC_WORKSPACE_WRAPPER"
         );
         if build || flags || name == "CARGO_MANIFEST_DIR" || name == "CARGO_MANIFEST_PATH" {
             cargo.env_remove(name);

@@ -18,9 +18,15 @@ impl Step {
     pub fn new(name: impl Into<String>) -> Step {
         let name = name.into();
         let terminal = std::io::stderr().is_terminal();
-        let bar = if terminal { ProgressBar::new_spinner() } else { ProgressBar::hidden() };
+        let bar = if terminal {
+            ProgressBar::new_spinner()
+        } else {
+            ProgressBar::hidden()
+        };
         if terminal {
-            if let Ok(style) = ProgressStyle::with_template("{spinner} {prefix} {elapsed} {wide_msg:.dim}") {
+            if let Ok(style) =
+                ProgressStyle::with_template("{spinner} {prefix} {elapsed} {wide_msg:.dim}")
+            {
                 bar.set_style(style);
             }
             bar.set_prefix(name.clone());
@@ -28,7 +34,12 @@ impl Step {
         } else {
             eprintln!("skete: {name}");
         }
-        Step { bar, name, started: Instant::now(), terminal }
+        Step {
+            bar,
+            name,
+            started: Instant::now(),
+            terminal,
+        }
     }
 
     /// Shows what the step is at.
@@ -40,7 +51,11 @@ impl Step {
     pub fn done(self) {
         self.bar.finish_and_clear();
         if self.terminal {
-            eprintln!("skete: {} ({:.1} s)", self.name, self.started.elapsed().as_secs_f64());
+            eprintln!(
+                "skete: {} ({:.1} s)",
+                self.name,
+                self.started.elapsed().as_secs_f64()
+            );
         }
     }
 }

@@ -55,7 +55,8 @@ impl FromStr for Bytes {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Bytes, String> {
-        let error = || format!("`{text}` is not an amount of memory; write it like 512K, 64M or 2G");
+        let error =
+            || format!("`{text}` is not an amount of memory; write it like 512K, 64M or 2G");
         let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
         let shift = match text[digits.len()..].to_ascii_lowercase().as_str() {
             "k" | "kb" | "kib" => 10,
@@ -140,10 +141,17 @@ impl Vm {
     /// a status.
     pub fn run(&self) -> Result<i32> {
         let input = Input::inherit();
-        let run = stream::run(self.prepare(input.is_some())?, input, self.timeout, &mut stream::Inherit::new()?)?;
+        let run = stream::run(
+            self.prepare(input.is_some())?,
+            input,
+            self.timeout,
+            &mut stream::Inherit::new()?,
+        )?;
         if run.timed_out {
             let limit = self.timeout.unwrap_or_default().as_secs_f64();
-            eprintln!("skete: the virtual machine was ended: it ran longer than {limit} s (--timeout)");
+            eprintln!(
+                "skete: the virtual machine was ended: it ran longer than {limit} s (--timeout)"
+            );
             return Ok(124);
         }
         if run.reader_gone {
@@ -151,7 +159,9 @@ impl Vm {
         }
         Ok(match run.status {
             Some(status) if status != 0 && status & 0xff == 0 => {
-                eprintln!("skete: the program's exit status is {status}, whose low byte is 0; ending with 1");
+                eprintln!(
+                    "skete: the program's exit status is {status}, whose low byte is 0; ending with 1"
+                );
                 1
             }
             Some(status) => status & 0xff,
@@ -167,9 +177,16 @@ impl Vm {
     pub fn capture(&self, stdin: Option<&[u8]>) -> Result<Outcome> {
         let input = stdin.map(|bytes| Input::bytes(bytes.to_vec()));
         let mut output = stream::Collect::default();
-        let run = stream::run(self.prepare(input.is_some())?, input, self.timeout, &mut output)?;
+        let run = stream::run(
+            self.prepare(input.is_some())?,
+            input,
+            self.timeout,
+            &mut output,
+        )?;
         if run.status.is_none() && !run.timed_out {
-            output.stderr.extend_from_slice(format!("skete: {}\n", run.why_no_status()).as_bytes());
+            output
+                .stderr
+                .extend_from_slice(format!("skete: {}\n", run.why_no_status()).as_bytes());
         }
         Ok(Outcome {
             status: run.status,
@@ -184,7 +201,12 @@ impl Vm {
     /// guest's standard error on the file descriptor `stderr` and its exit status on `status`.
     /// `stdin` says how the kernel reads COM1 (`docs/boot-protocol.md`). The files given back have
     /// to stay open until the command was spawned.
-    pub fn command(&self, stdin: &str, stderr: RawFd, status: RawFd) -> Result<(Command, Vec<File>)> {
+    pub fn command(
+        &self,
+        stdin: &str,
+        stderr: RawFd,
+        status: RawFd,
+    ) -> Result<(Command, Vec<File>)> {
         let mut open = Vec::new();
         let mut qemu = Command::new(QEMU);
         match self.machine {
@@ -197,7 +219,13 @@ impl Vm {
             Machine::Pc => qemu.args(["-machine", "pc,usb=off,vmport=off"]),
             Machine::Q35 => qemu.args(["-machine", "q35,usb=off,vmport=off"]),
         };
-        qemu.args(["-nodefaults", "-no-user-config", "-no-reboot", "-display", "none"]);
+        qemu.args([
+            "-nodefaults",
+            "-no-user-config",
+            "-no-reboot",
+            "-display",
+            "none",
+        ]);
         match self.accel()? {
             Accel::Kvm => qemu.args(["-accel", "kvm"]),
             // One thread a processor, or one for all where `-icount` is asked for.
@@ -206,17 +234,29 @@ impl Vm {
         qemu.args(["-cpu", "max"]);
         qemu.args(["-smp", &self.smp.to_string()]);
         qemu.args(["-m", &format!("{}B", self.memory.0)]);
-        qemu.args(["-chardev", "stdio,id=com1,signal=off", "-serial", "chardev:com1"]);
-        for (id, port, fd) in [("stderr", STDERR_PORT, stderr), ("status", STATUS_PORT, status)] {
+        qemu.args([
+            "-chardev",
+            "stdio,id=com1,signal=off",
+            "-serial",
+            "chardev:com1",
+        ]);
+        for (id, port, fd) in [
+            ("stderr", STDERR_PORT, stderr),
+            ("status", STATUS_PORT, status),
+        ] {
             qemu.args(["-chardev", &format!("file,id={id},path=/dev/fd/{fd}")]);
-            qemu.args(["-device", &format!("isa-debugcon,iobase={port:#x},chardev={id}")]);
+            qemu.args([
+                "-device",
+                &format!("isa-debugcon,iobase={port:#x},chardev={id}"),
+            ]);
         }
         qemu.args(["-device", "isa-debug-exit,iobase=0xf4,iosize=0x04"]);
         if let Some(port) = self.gdb {
             qemu.args(["-gdb", &format!("tcp:127.0.0.1:{port}"), "-S"]);
         }
         qemu.args(&self.qemu_args);
-        qemu.arg("-kernel").arg(plain_name(&self.loader, &mut open)?);
+        qemu.arg("-kernel")
+            .arg(plain_name(&self.loader, &mut open)?);
         qemu.arg("-initrd").arg(plain_name(&self.image, &mut open)?);
         qemu.arg("-append").arg(self.command_line(stdin)?);
         Ok((qemu, open))
@@ -243,7 +283,9 @@ impl Vm {
             words.extend(self.args.iter().map(|word| quote(word)));
         }
         if words.iter().any(|word| word.contains('\0')) {
-            bail!("an argument or a variable for the program contains a NUL character; leave it out");
+            bail!(
+                "an argument or a variable for the program contains a NUL character; leave it out"
+            );
         }
         Ok(words.join(" "))
     }
@@ -272,7 +314,12 @@ impl Vm {
 
 /// A name for `path` without spaces and commas, at which QEMU would cut it. The file stays open.
 fn plain_name(path: &Path, open: &mut Vec<File>) -> Result<PathBuf> {
-    if !path.as_os_str().as_encoded_bytes().iter().any(|byte| b" ,\t\n\"\\".contains(byte)) {
+    if !path
+        .as_os_str()
+        .as_encoded_bytes()
+        .iter()
+        .any(|byte| b" ,\t\n\"\\".contains(byte))
+    {
         return Ok(path.to_path_buf());
     }
     let file = File::open(path).with_context(|| format!("cannot open {}", path.display()))?;

@@ -78,13 +78,25 @@ pub struct VmArgs {
     variables: Vec<(String, String)>,
 
     /// One more argument for QEMU (SKETE_QEMU: separated by spaces)
-    #[arg(long = "qemu", value_name = "ARGUMENT", env = "SKETE_QEMU", value_delimiter = ' ', allow_hyphen_values = true)]
+    #[arg(
+        long = "qemu",
+        value_name = "ARGUMENT",
+        env = "SKETE_QEMU",
+        value_delimiter = ' ',
+        allow_hyphen_values = true
+    )]
     qemu: Vec<String>,
 }
 
 fn seconds(text: &str) -> Result<Duration, String> {
-    let number: f64 = text.trim_end_matches('s').parse().map_err(|_| "not a number of seconds".to_owned())?;
-    Duration::try_from_secs_f64(number).ok().filter(|time| !time.is_zero()).ok_or_else(|| "not a time".to_owned())
+    let number: f64 = text
+        .trim_end_matches('s')
+        .parse()
+        .map_err(|_| "not a number of seconds".to_owned())?;
+    Duration::try_from_secs_f64(number)
+        .ok()
+        .filter(|time| !time.is_zero())
+        .ok_or_else(|| "not a time".to_owned())
 }
 
 fn variable(text: &str) -> Result<(String, String), String> {
@@ -113,7 +125,10 @@ impl VmArgs {
         };
         if let Some(port) = vm.gdb {
             eprintln!("skete: waiting for a debugger; in another terminal:");
-            eprintln!("  gdb {} -ex 'target remote localhost:{port}' -ex 'hbreak _start' -ex continue", vm.image.display());
+            eprintln!(
+                "  gdb {} -ex 'target remote localhost:{port}' -ex 'hbreak _start' -ex continue",
+                vm.image.display()
+            );
         }
         let status = vm.run()?;
         match u8::try_from(status) {
@@ -127,7 +142,10 @@ impl VmArgs {
 pub fn run(args: RunArgs) -> Result<ExitCode> {
     image::check(&args.what)?;
     let sdk = sdk::ensure()?;
-    let options = BuildOptions { quiet: true, ..args.profile.options() };
+    let options = BuildOptions {
+        quiet: true,
+        ..args.profile.options()
+    };
     let image = image::build_with(&sdk, &args.what, &options)?;
     args.vm.boot(sdk.loader, image, args.args)
 }

@@ -15,7 +15,11 @@ use crate::run::VmArgs;
 /// Options come before the image, or from the environment variables named below; everything behind
 /// the image belongs to the program.
 #[derive(Parser, Debug)]
-#[command(name = "skete-run", version, override_usage = "skete-run [OPTIONS] <IMAGE> [ARGUMENTS]...")]
+#[command(
+    name = "skete-run",
+    version,
+    override_usage = "skete-run [OPTIONS] <IMAGE> [ARGUMENTS]..."
+)]
 struct RunnerArgs {
     #[command(flatten)]
     vm: VmArgs,
@@ -32,14 +36,21 @@ struct RunnerArgs {
 pub fn main() -> Result<ExitCode> {
     let args = RunnerArgs::parse_from(separate(std::env::args_os().collect()));
     let program = std::env::current_exe().context("cannot find this program's own file")?;
-    let root = program.ancestors().nth(2).context("this program does not lie in an SDK")?;
-    args.vm.boot(root.join("lib/loader.elf"), args.image, args.args)
+    let root = program
+        .ancestors()
+        .nth(2)
+        .context("this program does not lie in an SDK")?;
+    args.vm
+        .boot(root.join("lib/loader.elf"), args.image, args.args)
 }
 
 /// Puts `--` behind the image where cargo has called us, which gives the image first and then what
 /// is meant for the program, `--help` included.
 fn separate(mut args: Vec<OsString>) -> Vec<OsString> {
-    if args.get(1).is_some_and(|first| !first.as_encoded_bytes().starts_with(b"-")) {
+    if args
+        .get(1)
+        .is_some_and(|first| !first.as_encoded_bytes().starts_with(b"-"))
+    {
         args.insert(2, "--".into());
     }
     args
@@ -57,7 +68,10 @@ mod tests {
     #[test]
     fn everything_behind_the_image_is_the_programs() {
         assert_eq!(read("skete-run app"), ["app"]);
-        assert_eq!(read("skete-run app --help --smp 2 -- x"), ["app", "--help", "--smp", "2", "--", "x"]);
+        assert_eq!(
+            read("skete-run app --help --smp 2 -- x"),
+            ["app", "--help", "--smp", "2", "--", "x"]
+        );
         assert_eq!(read("skete-run --smp 2 app -- --help"), ["app", "--help"]);
     }
 }

@@ -11,7 +11,6 @@ use anyhow::{Context, Result, bail};
 use clap::Args;
 use serde::{Deserialize, Serialize};
 
-use crate::toolchain::Toolchain;
 use crate::{kernel, packages, paths, sysroot};
 
 /// The target that programs are built for.
@@ -22,7 +21,9 @@ pub const TARGET: &str = "x86_64-unknown-skete";
 /// Every other verb does this too, so there is rarely a need to call it. When everything is up to
 /// date it takes a moment.
 #[derive(Args, Debug)]
-#[command(after_help = "Examples:\n  cargo xtask setup\n  cargo xtask setup --yes      # installs packages without asking")]
+#[command(
+    after_help = "Examples:\n  cargo xtask setup\n  cargo xtask setup --yes      # installs packages without asking"
+)]
 pub struct SetupArgs {
     /// Install missing packages without asking
     #[arg(long, short)]
@@ -51,8 +52,6 @@ pub struct Sdk {
     pub loader: PathBuf,
     /// The kernel, one relocatable object.
     pub kernel_object: PathBuf,
-    /// The compiler behind the wrapper.
-    pub toolchain: Toolchain,
 }
 
 /// What the wrappers have to know (`sdk/skete.json`).
@@ -76,7 +75,8 @@ impl Manifest {
         let path = root.join("skete.json");
         let text = fs::read_to_string(&path)
             .with_context(|| format!("cannot read {}; run `cargo xtask setup`", path.display()))?;
-        serde_json::from_str(&text).with_context(|| format!("{} is damaged; run `cargo xtask setup`", path.display()))
+        serde_json::from_str(&text)
+            .with_context(|| format!("{} is damaged; run `cargo xtask setup`", path.display()))
     }
 }
 
@@ -90,12 +90,23 @@ impl Keys {
     }
 
     fn read() -> Keys {
-        fs::read(Keys::path()).ok().and_then(|text| serde_json::from_slice(&text).ok()).unwrap_or_default()
+        fs::read(Keys::path())
+            .ok()
+            .and_then(|text| serde_json::from_slice(&text).ok())
+            .unwrap_or_default()
     }
 
     /// Makes a part unless it was made from the same key before. `outputs` must exist then.
-    pub fn step(&mut self, name: &str, key: &str, outputs: &[&Path], make: impl FnOnce() -> Result<()>) -> Result<()> {
-        if self.0.get(name).is_some_and(|made| made == key) && outputs.iter().all(|path| path.exists()) {
+    pub fn step(
+        &mut self,
+        name: &str,
+        key: &str,
+        outputs: &[&Path],
+        make: impl FnOnce() -> Result<()>,
+    ) -> Result<()> {
+        if self.0.get(name).is_some_and(|made| made == key)
+            && outputs.iter().all(|path| path.exists())
+        {
             return Ok(());
         }
         self.0.remove(name);
@@ -106,7 +117,10 @@ impl Keys {
     }
 
     fn write(&self) -> Result<()> {
-        replace(&Keys::path(), serde_json::to_string_pretty(self)?.as_bytes())
+        replace(
+            &Keys::path(),
+            serde_json::to_string_pretty(self)?.as_bytes(),
+        )
     }
 }
 
@@ -120,7 +134,10 @@ pub fn replace(path: &Path, content: &[u8]) -> Result<()> {
     let write = || -> Result<()> {
         let file = tempfile::NamedTempFile::new_in(dir)?;
         fs::write(file.path(), content)?;
-        fs::set_permissions(file.path(), std::os::unix::fs::PermissionsExt::from_mode(0o644))?;
+        fs::set_permissions(
+            file.path(),
+            std::os::unix::fs::PermissionsExt::from_mode(0o644),
+        )?;
         file.persist(path)?;
         Ok(())
     };
@@ -134,9 +151,11 @@ pub fn ensure() -> Result<Sdk> {
 
 fn ensure_with(yes: bool) -> Result<Sdk> {
     let generated = paths::generated();
-    fs::create_dir_all(&generated).with_context(|| format!("cannot create {}", generated.display()))?;
+    fs::create_dir_all(&generated)
+        .with_context(|| format!("cannot create {}", generated.display()))?;
     // Two builds at once wait for each other.
-    let lock = fs::File::create(generated.join("lock")).context("cannot create the SDK's lock file")?;
+    let lock =
+        fs::File::create(generated.join("lock")).context("cannot create the SDK's lock file")?;
     lock.lock().context("cannot lock the SDK")?;
 
     let tools = packages::ensure(yes)?;
@@ -153,7 +172,10 @@ fn ensure_with(yes: bool) -> Result<Sdk> {
         kernel: kernel_object.clone(),
         linker: tools.linker,
     };
-    replace(&root.join("skete.json"), serde_json::to_string_pretty(&manifest)?.as_bytes())?;
+    replace(
+        &root.join("skete.json"),
+        serde_json::to_string_pretty(&manifest)?.as_bytes(),
+    )?;
     wrappers(&mut keys, &root, &manifest.library)?;
     Ok(Sdk {
         rustc: root.join("bin/rustc"),
@@ -161,7 +183,6 @@ fn ensure_with(yes: bool) -> Result<Sdk> {
         runner: root.join("bin/skete-run"),
         loader,
         kernel_object,
-        toolchain,
         root,
     })
 }
@@ -179,7 +200,10 @@ fn wrappers(keys: &mut Keys, root: &Path, library: &str) -> Result<()> {
             None => Ok(()),
         };
     }
-    let key = crate::hash::Key::new("wrappers").text(library).stamps(&program)?.finish();
+    let key = crate::hash::Key::new("wrappers")
+        .text(library)
+        .stamps(&program)?
+        .finish();
     let outputs = [paths[0].as_path(), &paths[1], &paths[2]];
     keys.step("wrappers", &key, &outputs, || {
         fs::create_dir_all(&bin)?;

@@ -34,13 +34,20 @@ pub struct Start {
 impl Start {
     /// `command` makes the command from the descriptors that it inherits for the guest's standard
     /// error and exit status.
-    pub fn new(command: impl FnOnce(RawFd, RawFd) -> Result<(Command, Vec<File>)>) -> Result<Start> {
+    pub fn new(
+        command: impl FnOnce(RawFd, RawFd) -> Result<(Command, Vec<File>)>,
+    ) -> Result<Start> {
         let (stderr, stderr_end) = inherited_pipe()?;
         let (status, status_end) = inherited_pipe()?;
         let (command, files) = command(stderr_end.as_raw_fd(), status_end.as_raw_fd())?;
         let mut inherited = vec![stderr_end, status_end];
         inherited.extend(files.into_iter().map(OwnedFd::from));
-        Ok(Start { command, stderr, status, inherited })
+        Ok(Start {
+            command,
+            stderr,
+            status,
+            inherited,
+        })
     }
 }
 
@@ -77,7 +84,9 @@ impl Input {
                 Ok(count) => count,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
                 Err(error) => {
-                    eprintln!("skete: cannot read standard input: {error}; the program sees its end");
+                    eprintln!(
+                        "skete: cannot read standard input: {error}; the program sees its end"
+                    );
                     0
                 }
             };
@@ -120,8 +129,12 @@ pub struct Inherit {
 impl Inherit {
     /// The process's own standard output and standard error.
     pub fn new() -> Result<Inherit> {
-        let stdout = File::from(rustix::io::dup(rustix::stdio::stdout()).context("standard output is closed")?);
-        let stderr = File::from(rustix::io::dup(rustix::stdio::stderr()).context("standard error is closed")?);
+        let stdout = File::from(
+            rustix::io::dup(rustix::stdio::stdout()).context("standard output is closed")?,
+        );
+        let stderr = File::from(
+            rustix::io::dup(rustix::stdio::stderr()).context("standard error is closed")?,
+        );
         Ok(Inherit { stdout, stderr })
     }
 }
@@ -178,7 +191,9 @@ impl Run {
             (Some(0), _) => "the virtual machine was reset or powered off without an exit status; \
                              the usual cause is a fault before the kernel can report one"
                 .to_owned(),
-            (Some(code), _) => format!("QEMU ended with {code} before the program gave an exit status"),
+            (Some(code), _) => {
+                format!("QEMU ended with {code} before the program gave an exit status")
+            }
             (None, signal) => format!("QEMU was killed by signal {}", signal.unwrap_or_default()),
         }
     }
@@ -195,20 +210,37 @@ impl Drop for Guarded {
 }
 
 /// Runs a machine to its end.
-pub fn run(start: Start, input: Option<Input>, limit: Option<Duration>, output: &mut dyn Output) -> Result<Run> {
-    let Start { mut command, stderr, status, inherited } = start;
-    command.stdin(if input.is_some() { Stdio::piped() } else { Stdio::null() });
+pub fn run(
+    start: Start,
+    input: Option<Input>,
+    limit: Option<Duration>,
+    output: &mut dyn Output,
+) -> Result<Run> {
+    let Start {
+        mut command,
+        stderr,
+        status,
+        inherited,
+    } = start;
+    command.stdin(if input.is_some() {
+        Stdio::piped()
+    } else {
+        Stdio::null()
+    });
     command.stdout(Stdio::piped()).stderr(Stdio::piped());
     // Ctrl-C ends this process, and with it QEMU; QEMU need not see it.
     command.process_group(0);
     die_with_parent(&mut command);
     let started = Instant::now();
-    let child = command.spawn().with_context(|| format!("cannot start {}", command.get_program().to_string_lossy()))?;
+    let child = command
+        .spawn()
+        .with_context(|| format!("cannot start {}", command.get_program().to_string_lossy()))?;
     drop(inherited);
     let mut child = Guarded(child);
     let mut waiting = input.zip(child.0.stdin.take());
     let pid = rustix::process::Pid::from_child(&child.0);
-    let pidfd = rustix::process::pidfd_open(pid, PidfdFlags::empty()).context("cannot watch QEMU")?;
+    let pidfd =
+        rustix::process::pidfd_open(pid, PidfdFlags::empty()).context("cannot watch QEMU")?;
 
     let stdout = child.0.stdout.take().map(OwnedFd::from);
     let own = child.0.stderr.take().map(OwnedFd::from);
@@ -223,7 +255,9 @@ pub fn run(start: Start, input: Option<Input>, limit: Option<Duration>, output: 
         };
         let ready = wait_for(&channels, (!exited).then_some(&pidfd), wait)?;
         for (index, channel) in channels.iter_mut().enumerate() {
-            let Some(file) = channel.as_mut().filter(|_| ready.channels[index]) else { continue };
+            let Some(file) = channel.as_mut().filter(|_| ready.channels[index]) else {
+                continue;
+            };
             let count = match file.read(&mut buffer) {
                 Ok(count) => count,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
@@ -242,7 +276,9 @@ pub fn run(start: Start, input: Option<Input>, limit: Option<Duration>, output: 
                     if written[0] == ENQ
                         && let Some((input, stdin)) = waiting.take()
                     {
-                        thread::Builder::new().name("stdin".into()).spawn(move || input.pump(stdin))?;
+                        thread::Builder::new()
+                            .name("stdin".into())
+                            .spawn(move || input.pump(stdin))?;
                     }
                     Ok(())
                 }
@@ -260,8 +296,17 @@ pub fn run(start: Start, input: Option<Input>, limit: Option<Duration>, output: 
     }
     let wall = started.elapsed();
     let qemu = child.0.wait().context("cannot wait for QEMU")?;
-    let status = written.last_chunk().filter(|_| !timed_out).map(|bytes| i32::from_le_bytes(*bytes));
-    Ok(Run { status, qemu, wall, timed_out, reader_gone })
+    let status = written
+        .last_chunk()
+        .filter(|_| !timed_out)
+        .map(|bytes| i32::from_le_bytes(*bytes));
+    Ok(Run {
+        status,
+        qemu,
+        wall,
+        timed_out,
+        reader_gone,
+    })
 }
 
 struct Ready {
@@ -270,7 +315,11 @@ struct Ready {
 }
 
 /// Waits until a channel has bytes or has ended, the process has ended, or the time is over.
-fn wait_for(channels: &[Option<File>; 4], pidfd: Option<&OwnedFd>, wait: Option<Duration>) -> Result<Ready> {
+fn wait_for(
+    channels: &[Option<File>; 4],
+    pidfd: Option<&OwnedFd>,
+    wait: Option<Duration>,
+) -> Result<Ready> {
     let mut fds = Vec::new();
     let mut places = Vec::new();
     for (index, file) in channels.iter().enumerate() {
@@ -288,7 +337,10 @@ fn wait_for(channels: &[Option<File>; 4], pidfd: Option<&OwnedFd>, wait: Option<
         Ok(_) | Err(Errno::INTR) => {}
         Err(error) => return Err(error).context("cannot wait for QEMU"),
     }
-    let mut ready = Ready { channels: [false; 4], exited: false };
+    let mut ready = Ready {
+        channels: [false; 4],
+        exited: false,
+    };
     for (fd, place) in fds.iter().zip(places) {
         let set = !fd.revents().is_empty();
         match ready.channels.get_mut(place) {
@@ -322,7 +374,13 @@ mod tests {
     fn start(script: &'static str) -> Result<Start> {
         Start::new(|stderr, status| {
             let mut command = Command::new("sh");
-            command.args(["-c", script, "sh", &format!("/dev/fd/{stderr}"), &format!("/dev/fd/{status}")]);
+            command.args([
+                "-c",
+                script,
+                "sh",
+                &format!("/dev/fd/{stderr}"),
+                &format!("/dev/fd/{status}"),
+            ]);
             Ok((command, Vec::new()))
         })
     }
@@ -339,7 +397,10 @@ mod tests {
         let mut output = Collect::default();
         let script = r#"printf out; printf err >$1; printf '\005\001\000\000' >$2; exit 11"#;
         let run = run(start(script)?, None, None, &mut output)?;
-        assert_eq!((output.stdout.as_slice(), output.stderr.as_slice()), (&b"out"[..], &b"err"[..]));
+        assert_eq!(
+            (output.stdout.as_slice(), output.stderr.as_slice()),
+            (&b"out"[..], &b"err"[..])
+        );
         assert_eq!(run.status, Some(0x105));
         assert!(!run.timed_out);
         Ok(())
@@ -352,7 +413,12 @@ mod tests {
         let mut framed = Vec::new();
         frame(&data, &mut framed);
         framed.push(EOT);
-        run(start("printf '\\005' >$2; cat")?, Some(Input::bytes(data)), None, &mut output)?;
+        run(
+            start("printf '\\005' >$2; cat")?,
+            Some(Input::bytes(data)),
+            None,
+            &mut output,
+        )?;
         assert!(output.stdout == framed);
         Ok(())
     }
@@ -360,7 +426,12 @@ mod tests {
     #[test]
     fn input_waits_until_the_guest_asks() -> Result<()> {
         let mut output = Collect::default();
-        let run = run(start("printf '\\007\\000\\000\\000' >$2")?, Some(Input::bytes(b"x".to_vec())), None, &mut output)?;
+        let run = run(
+            start("printf '\\007\\000\\000\\000' >$2")?,
+            Some(Input::bytes(b"x".to_vec())),
+            None,
+            &mut output,
+        )?;
         assert_eq!(run.status, Some(7));
         Ok(())
     }
@@ -368,7 +439,12 @@ mod tests {
     #[test]
     fn the_time_limit_ends_a_machine() -> Result<()> {
         let mut output = Collect::default();
-        let run = run(start("exec sleep 60")?, None, Some(Duration::from_millis(50)), &mut output)?;
+        let run = run(
+            start("exec sleep 60")?,
+            None,
+            Some(Duration::from_millis(50)),
+            &mut output,
+        )?;
         assert!(run.timed_out && run.status.is_none());
         assert!(run.wall < Duration::from_secs(10));
         Ok(())

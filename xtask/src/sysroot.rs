@@ -19,7 +19,8 @@ use crate::{overlay, paths, process};
 
 /// What std is compiled with: bitcode for programs that use LTO, and the marks that keep unstable
 /// interfaces unstable.
-const FLAGS: &str = "-Zunstable-options -Zforce-unstable-if-unmarked -Cembed-bitcode=yes --cap-lints=warn";
+const FLAGS: &str =
+    "-Zunstable-options -Zforce-unstable-if-unmarked -Cembed-bitcode=yes --cap-lints=warn";
 
 /// Where the target's specification lies in the SDK at `root`.
 ///
@@ -27,7 +28,9 @@ const FLAGS: &str = "-Zunstable-options -Zforce-unstable-if-unmarked -Cembed-bit
 /// different targets in a library's metadata, and rustdoc runs the examples of a documentation for
 /// a specification only.
 pub fn specification(root: &Path) -> PathBuf {
-    root.join("lib/rustlib").join(TARGET).join(format!("{TARGET}.json"))
+    root.join("lib/rustlib")
+        .join(TARGET)
+        .join(format!("{TARGET}.json"))
 }
 
 /// Makes the sysroot in `root`; gives the key of the library in it.
@@ -43,13 +46,27 @@ pub fn make(keys: &mut Keys, root: &Path, toolchain: &Toolchain, linker: &Path) 
         .stamps(&toolchain.library)?
         .content(&changes)?
         .finish();
-    keys.step("library source", &key, &[&source], || copy_library(&changes, toolchain, &source))?;
-
-    let specification = paths::root().join("std-shim/targets").join(format!("{TARGET}.json"));
-    let key = Key::new("library").text(&key).text(include_str!("sysroot.rs")).content(&specification)?.finish();
-    keys.step("library", &key, &[&rustlib.join(TARGET).join("lib"), &self::specification(root)], || {
-        prebuild(root, toolchain, &source, &specification)
+    keys.step("library source", &key, &[&source], || {
+        copy_library(&changes, toolchain, &source)
     })?;
+
+    let specification = paths::root()
+        .join("std-shim/targets")
+        .join(format!("{TARGET}.json"));
+    let key = Key::new("library")
+        .text(&key)
+        .text(include_str!("sysroot.rs"))
+        .content(&specification)?
+        .finish();
+    keys.step(
+        "library",
+        &key,
+        &[
+            &rustlib.join(TARGET).join("lib"),
+            &self::specification(root),
+        ],
+        || prebuild(root, toolchain, &source, &specification),
+    )?;
     Ok(key)
 }
 
@@ -58,23 +75,33 @@ pub fn make(keys: &mut Keys, root: &Path, toolchain: &Toolchain, linker: &Path) 
 fn host(keys: &mut Keys, root: &Path, toolchain: &Toolchain, linker: &Path) -> Result<()> {
     let own = toolchain.sysroot.join("lib/rustlib").join(&toolchain.host);
     let dir = root.join("lib/rustlib").join(&toolchain.host);
-    let key = Key::new("host").text(&toolchain.version).text(&own.to_string_lossy()).text(&linker.to_string_lossy()).finish();
-    keys.step("host", &key, &[&dir.join("lib"), &dir.join("bin/rust-lld")], || {
-        if dir.exists() {
-            fs::remove_dir_all(&dir).with_context(|| format!("cannot remove {}", dir.display()))?;
-        }
-        let bin = dir.join("bin");
-        fs::create_dir_all(&bin).with_context(|| format!("cannot create {}", bin.display()))?;
-        symlink(own.join("lib"), dir.join("lib"))?;
-        for entry in fs::read_dir(own.join("bin")).into_iter().flatten() {
-            let entry = entry?;
-            if entry.file_name() != "rust-lld" {
-                symlink(entry.path(), bin.join(entry.file_name()))?;
+    let key = Key::new("host")
+        .text(&toolchain.version)
+        .text(&own.to_string_lossy())
+        .text(&linker.to_string_lossy())
+        .finish();
+    keys.step(
+        "host",
+        &key,
+        &[&dir.join("lib"), &dir.join("bin/rust-lld")],
+        || {
+            if dir.exists() {
+                fs::remove_dir_all(&dir)
+                    .with_context(|| format!("cannot remove {}", dir.display()))?;
             }
-        }
-        symlink(linker, bin.join("rust-lld"))?;
-        Ok(())
-    })
+            let bin = dir.join("bin");
+            fs::create_dir_all(&bin).with_context(|| format!("cannot create {}", bin.display()))?;
+            symlink(own.join("lib"), dir.join("lib"))?;
+            for entry in fs::read_dir(own.join("bin")).into_iter().flatten() {
+                let entry = entry?;
+                if entry.file_name() != "rust-lld" {
+                    symlink(entry.path(), bin.join(entry.file_name()))?;
+                }
+            }
+            symlink(linker, bin.join("rust-lld"))?;
+            Ok(())
+        },
+    )
 }
 
 /// Copies the library's source and applies our changes.
@@ -85,12 +112,14 @@ fn copy_library(changes: &Path, toolchain: &Toolchain, copy: &Path) -> Result<()
         fs::remove_dir_all(&new).with_context(|| format!("cannot remove {}", new.display()))?;
     }
     for entry in WalkDir::new(&toolchain.library).follow_links(true) {
-        let entry = entry.with_context(|| format!("cannot list {}", toolchain.library.display()))?;
+        let entry =
+            entry.with_context(|| format!("cannot list {}", toolchain.library.display()))?;
         let to = new.join(entry.path().strip_prefix(&toolchain.library)?);
         if entry.file_type().is_dir() {
             fs::create_dir_all(&to).with_context(|| format!("cannot create {}", to.display()))?;
         } else {
-            copy_file(entry.path(), &to).with_context(|| format!("cannot copy {}", entry.path().display()))?;
+            copy_file(entry.path(), &to)
+                .with_context(|| format!("cannot copy {}", entry.path().display()))?;
         }
     }
     overlay::apply(changes, &new, toolchain.release)?;
@@ -116,10 +145,22 @@ fn prebuild(root: &Path, toolchain: &Toolchain, source: &Path, specification: &P
     let vendor = source.join("vendor");
     let mut cargo = process::cargo();
     cargo
-        .args(["build", "--release", "--package", "sysroot", "--features", "backtrace"])
+        .args([
+            "build",
+            "--release",
+            "--package",
+            "sysroot",
+            "--features",
+            "backtrace",
+        ])
         .arg("--manifest-path")
         .arg(source.join("Cargo.toml"))
-        .args(["--message-format", "json-render-diagnostics", "-Zjson-target-spec", "--target"])
+        .args([
+            "--message-format",
+            "json-render-diagnostics",
+            "-Zjson-target-spec",
+            "--target",
+        ])
         .arg(specification)
         .arg("--target-dir")
         .arg(paths::generated().join("build/library"))
@@ -133,37 +174,54 @@ fn prebuild(root: &Path, toolchain: &Toolchain, source: &Path, specification: &P
     if vendor.is_dir() {
         let directory = toml_edit::Value::from(vendor.to_string_lossy().into_owned());
         cargo.args(["--config", "source.crates-io.replace-with=\"vendored\""]);
-        cargo.args(["--config", &format!("source.vendored.directory={directory}")]);
+        cargo.args([
+            "--config",
+            &format!("source.vendored.directory={directory}"),
+        ]);
         cargo.args(["--offline", "-Zavoid-dev-deps"]);
     }
-    let messages = process::watched(&mut cargo, &step).context("the standard library does not build")?;
+    let messages =
+        process::watched(&mut cargo, &step).context("the standard library does not build")?;
     let libraries = libraries(&messages);
-    if !libraries.iter().any(|path| path.to_string_lossy().contains("libstd-")) {
+    if !libraries
+        .iter()
+        .any(|path| path.to_string_lossy().contains("libstd-"))
+    {
         bail!("cargo built the standard library, but names no libstd among its results");
     }
 
     let target = root.join("lib/rustlib").join(TARGET);
     if target.exists() {
-        fs::remove_dir_all(&target).with_context(|| format!("cannot remove {}", target.display()))?;
+        fs::remove_dir_all(&target)
+            .with_context(|| format!("cannot remove {}", target.display()))?;
     }
     let lib = target.join("lib");
     fs::create_dir_all(&lib).with_context(|| format!("cannot create {}", lib.display()))?;
     for path in libraries {
         let name = path.file_name().context("a library without a name")?;
-        fs::copy(&path, lib.join(name)).with_context(|| format!("cannot copy {}", path.display()))?;
+        fs::copy(&path, lib.join(name))
+            .with_context(|| format!("cannot copy {}", path.display()))?;
     }
-    fs::copy(specification, self::specification(root)).context("cannot copy the target's specification")?;
+    fs::copy(specification, self::specification(root))
+        .context("cannot copy the target's specification")?;
     step.done();
     Ok(())
 }
 
 /// The libraries for the target among cargo's messages.
 fn libraries(messages: &str) -> Vec<PathBuf> {
-    let artifacts = messages.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
-    let files = artifacts.filter_map(|message| message["filenames"].as_array().cloned()).flatten();
+    let artifacts = messages
+        .lines()
+        .filter_map(|line| serde_json::from_str::<Value>(line).ok());
+    let files = artifacts
+        .filter_map(|message| message["filenames"].as_array().cloned())
+        .flatten();
     let paths = files.filter_map(|file| file.as_str().map(PathBuf::from));
     paths
-        .filter(|path| path.extension().is_some_and(|extension| extension == "rlib"))
+        .filter(|path| {
+            path.extension()
+                .is_some_and(|extension| extension == "rlib")
+        })
         .filter(|path| path.components().any(|part| part.as_os_str() == TARGET))
         .collect()
 }

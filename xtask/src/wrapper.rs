@@ -30,14 +30,16 @@ pub fn rustc() -> Result<ExitCode> {
         return Ok(ExitCode::from(u8::from(!output.status.success())));
     }
     if !call.program {
-        return Err(rustc.args(&args).exec()).with_context(|| format!("cannot start {}", sdk.manifest.rustc.display()));
+        return Err(rustc.args(&args).exec())
+            .with_context(|| format!("cannot start {}", sdk.manifest.rustc.display()));
     }
     let mut link = OsString::from("-Clink-arg=");
     link.push(&sdk.manifest.kernel);
     let mut linker = OsString::from("-Clinker=");
     linker.push(&sdk.manifest.linker);
     let status = rustc.arg(linker).arg(link).args(&args).status();
-    let status = status.with_context(|| format!("cannot start {}", sdk.manifest.rustc.display()))?;
+    let status =
+        status.with_context(|| format!("cannot start {}", sdk.manifest.rustc.display()))?;
     if status.success()
         && let Some(path) = call.dependencies()
         && let Ok(text) = fs::read_to_string(&path)
@@ -45,20 +47,38 @@ pub fn rustc() -> Result<ExitCode> {
         fs::write(&path, add_dependency(&text, &sdk.manifest.kernel))
             .with_context(|| format!("cannot write {}", path.display()))?;
     }
-    Ok(ExitCode::from(status.code().and_then(|code| u8::try_from(code).ok()).unwrap_or(1)))
+    Ok(ExitCode::from(
+        status
+            .code()
+            .and_then(|code| u8::try_from(code).ok())
+            .unwrap_or(1),
+    ))
 }
 
 /// Acts as `rustdoc`, which comes with the compiler and lies beside it.
 pub fn rustdoc() -> Result<ExitCode> {
     let sdk = Sdk::find()?;
     let (args, call) = sdk.call();
-    let rustc = sdk.manifest.rustc.file_name().and_then(OsStr::to_str).unwrap_or("rustc");
-    let program = sdk.manifest.rustc.with_file_name(rustc.replacen("rustc", "rustdoc", 1));
+    let rustc = sdk
+        .manifest
+        .rustc
+        .file_name()
+        .and_then(OsStr::to_str)
+        .unwrap_or("rustc");
+    let program = sdk
+        .manifest
+        .rustc
+        .with_file_name(rustc.replacen("rustc", "rustdoc", 1));
     let mut rustdoc = Command::new(&program);
     sdk.prepare(&mut rustdoc, &call);
-    if call.ours && args.iter().any(|arg| arg == "--test") && !args.iter().any(|arg| arg == "--test-builder") {
+    if call.ours
+        && args.iter().any(|arg| arg == "--test")
+        && !args.iter().any(|arg| arg == "--test-builder")
+    {
         // Examples in documentation are programs too.
-        rustdoc.arg("--test-builder").arg(sdk.root.join("bin/rustc"));
+        rustdoc
+            .arg("--test-builder")
+            .arg(sdk.root.join("bin/rustc"));
     }
     Err(rustdoc.args(&args).exec()).with_context(|| format!("cannot start {}", program.display()))
 }
@@ -72,7 +92,11 @@ struct Sdk {
 impl Sdk {
     fn find() -> Result<Sdk> {
         let program = std::env::current_exe().context("cannot find this program's own file")?;
-        let root = program.ancestors().nth(2).context("this program does not lie in an SDK")?.to_path_buf();
+        let root = program
+            .ancestors()
+            .nth(2)
+            .context("this program does not lie in an SDK")?
+            .to_path_buf();
         let manifest = Manifest::read(&root)?;
         Ok(Sdk { root, manifest })
     }
@@ -81,11 +105,17 @@ impl Sdk {
     fn call(&self) -> (Vec<OsString>, Call) {
         let mut args: Vec<OsString> = std::env::args_os().skip(1).collect();
         let call = Call::read(&args);
-        if let Some(index) = args.iter().position(|arg| arg == TARGET || arg == format!("--target={TARGET}").as_str())
+        if let Some(index) = args
+            .iter()
+            .position(|arg| arg == TARGET || arg == format!("--target={TARGET}").as_str())
             && call.ours
         {
             let joined = args[index] != TARGET;
-            args[index] = if joined { "--target=".into() } else { OsString::new() };
+            args[index] = if joined {
+                "--target=".into()
+            } else {
+                OsString::new()
+            };
             args[index].push(sysroot::specification(&self.root));
         }
         (args, call)
@@ -141,7 +171,10 @@ impl Call {
                 None => None,
             };
             if let Some(target) = option("--target") {
-                let stem = Path::new(&target).file_stem().and_then(OsStr::to_str).map(str::to_owned);
+                let stem = Path::new(&target)
+                    .file_stem()
+                    .and_then(OsStr::to_str)
+                    .map(str::to_owned);
                 call.ours = target == TARGET || stem.as_deref() == Some(TARGET);
             } else if let Some(kind) = option("--crate-type") {
                 kinds.push(kind);
@@ -170,7 +203,11 @@ impl Call {
 
     /// The dependency file that the call writes.
     fn dependencies(&self) -> Option<PathBuf> {
-        Some(self.out.as_ref()?.join(format!("{}{}.d", self.name.as_ref()?, self.extra)))
+        Some(
+            self.out
+                .as_ref()?
+                .join(format!("{}{}.d", self.name.as_ref()?, self.extra)),
+        )
     }
 }
 
@@ -194,18 +231,29 @@ mod tests {
 
     #[test]
     fn a_program_for_our_target_is_told_from_the_rest() {
-        assert!(call("--crate-name a src/main.rs --crate-type bin --target x86_64-unknown-skete").program);
+        assert!(
+            call("--crate-name a src/main.rs --crate-type bin --target x86_64-unknown-skete")
+                .program
+        );
         assert!(call("--crate-name a src/lib.rs --test --target=x86_64-unknown-skete").program);
         assert!(call("--crate-type=bin --target /t/x86_64-unknown-skete.json a.rs").program);
-        assert!(!call("--crate-name a src/lib.rs --crate-type lib --target x86_64-unknown-skete").program);
+        assert!(
+            !call("--crate-name a src/lib.rs --crate-type lib --target x86_64-unknown-skete")
+                .program
+        );
         assert!(!call("--crate-name a src/main.rs --crate-type bin").program);
-        assert!(!call("--crate-name a src/main.rs --crate-type bin --target x86_64-unknown-linux-gnu").ours);
+        assert!(
+            !call("--crate-name a src/main.rs --crate-type bin --target x86_64-unknown-linux-gnu")
+                .ours
+        );
         assert!(call("-vV").version);
     }
 
     #[test]
     fn the_dependency_file_is_found() {
-        let call = call("--crate-name app src/main.rs --out-dir /t/deps -C extra-filename=-1f -Copt-level=3");
+        let call = call(
+            "--crate-name app src/main.rs --out-dir /t/deps -C extra-filename=-1f -Copt-level=3",
+        );
         assert_eq!(call.dependencies(), Some(PathBuf::from("/t/deps/app-1f.d")));
         assert_eq!(Call::read(&["-".into()]).dependencies(), None);
     }

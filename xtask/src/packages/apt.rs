@@ -30,19 +30,30 @@ impl System {
 
     fn parse(text: &str) -> Option<System> {
         let field = |name: &str| {
-            let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix('='))?;
+            let line = text
+                .lines()
+                .find_map(|line| line.strip_prefix(name)?.strip_prefix('='))?;
             Some(line.trim_matches('"').to_owned())
         };
-        Some(System { id: field("ID")?, codename: field("VERSION_CODENAME")? })
+        Some(System {
+            id: field("ID")?,
+            codename: field("VERSION_CODENAME")?,
+        })
     }
 }
 
 /// Installed packages and their versions.
 pub fn installed() -> Result<BTreeMap<String, String>> {
     let format = "${db:Status-Status} ${Package} ${Version}\n";
-    let list = process::output(Command::new("dpkg-query").args(["--show", "--showformat", format]))?;
-    let installed = list.lines().filter_map(|line| line.strip_prefix("installed "));
-    Ok(installed.filter_map(|line| line.split_once(' ')).map(|(name, version)| (name.into(), version.into())).collect())
+    let list =
+        process::output(Command::new("dpkg-query").args(["--show", "--showformat", format]))?;
+    let installed = list
+        .lines()
+        .filter_map(|line| line.strip_prefix("installed "));
+    Ok(installed
+        .filter_map(|line| line.split_once(' '))
+        .map(|(name, version)| (name.into(), version.into()))
+        .collect())
 }
 
 /// A package index of our own.
@@ -54,10 +65,13 @@ impl Index {
     /// Copies the machine's package sources, adds backports to Debian's where they are absent, and
     /// fetches the lists.
     pub fn open(system: &System) -> Result<Index> {
-        let index = Index { dir: paths::generated().join("apt") };
+        let index = Index {
+            dir: paths::generated().join("apt"),
+        };
         let sources = index.dir.join("sources");
         if sources.exists() {
-            fs::remove_dir_all(&sources).with_context(|| format!("cannot renew {}", sources.display()))?;
+            fs::remove_dir_all(&sources)
+                .with_context(|| format!("cannot renew {}", sources.display()))?;
         }
         for dir in ["sources", "lists/partial", "cache/archives/partial"] {
             let dir = index.dir.join(dir);
@@ -68,7 +82,8 @@ impl Index {
         files.extend(single.is_file().then_some(single));
         let mut texts = String::new();
         for file in files {
-            let text = fs::read_to_string(&file).with_context(|| format!("cannot read {}", file.display()))?;
+            let text = fs::read_to_string(&file)
+                .with_context(|| format!("cannot read {}", file.display()))?;
             let mut name = file.file_name().unwrap_or_default().to_owned();
             if name == "sources.list" {
                 name = "machine.list".into();
@@ -78,7 +93,10 @@ impl Index {
             texts.push('\n');
         }
         if system.id == "debian" && !texts.contains(&backports_suite(&system.codename)) {
-            fs::write(sources.join("skete-backports.sources"), backports_source(&texts, &system.codename))?;
+            fs::write(
+                sources.join("skete-backports.sources"),
+                backports_source(&texts, &system.codename),
+            )?;
         }
         let step = Step::new("fetching the lists of packages");
         let mut update = index.apt("apt-get");
@@ -95,17 +113,28 @@ impl Index {
     pub fn available(&self) -> Result<BTreeMap<String, String>> {
         let names = process::output(self.apt("apt-cache").arg("pkgnames"))?;
         let wanted = |name: &&str| {
-            let compiler = name.starts_with("rustc") || name.starts_with("rust-") && name.ends_with("src");
+            let compiler =
+                name.starts_with("rustc") || name.starts_with("rust-") && name.ends_with("src");
             let linker = name.strip_prefix("lld").is_some_and(|rest| {
-                rest.is_empty() || rest.strip_prefix('-').is_some_and(|number| number.parse::<u32>().is_ok())
+                rest.is_empty()
+                    || rest
+                        .strip_prefix('-')
+                        .is_some_and(|number| number.parse::<u32>().is_ok())
             });
             compiler || linker || *name == "qemu-system-x86"
         };
         let names: Vec<&str> = names.lines().filter(wanted).collect();
         if names.is_empty() {
-            bail!("the lists of packages could not be fetched; is there a connection to the package server?");
+            bail!(
+                "the lists of packages could not be fetched; is there a connection to the package server?"
+            );
         }
-        let policy = process::output(self.apt("apt-cache").arg("policy").args(&names).env("LC_ALL", "C"))?;
+        let policy = process::output(
+            self.apt("apt-cache")
+                .arg("policy")
+                .args(&names)
+                .env("LC_ALL", "C"),
+        )?;
         Ok(candidates(&policy))
     }
 
@@ -126,8 +155,16 @@ impl Index {
 
     /// Gives the index back to the user after sudo has written to it.
     pub fn own(&self) -> Result<()> {
-        let owner = format!("{}:{}", rustix::process::getuid().as_raw(), rustix::process::getgid().as_raw());
-        process::run(Command::new("sudo").args(["chown", "-R", &owner]).arg(&self.dir))
+        let owner = format!(
+            "{}:{}",
+            rustix::process::getuid().as_raw(),
+            rustix::process::getgid().as_raw()
+        );
+        process::run(
+            Command::new("sudo")
+                .args(["chown", "-R", &owner])
+                .arg(&self.dir),
+        )
     }
 
     fn apt(&self, program: &str) -> Command {
@@ -156,12 +193,16 @@ fn backports_source(sources: &str, codename: &str) -> String {
     let mut key = "/usr/share/keyrings/debian-archive-keyring.gpg".to_owned();
     for stanza in sources.split("\n\n") {
         let field = |name: &str| {
-            let line = stanza.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'))?;
+            let line = stanza
+                .lines()
+                .find_map(|line| line.strip_prefix(name)?.strip_prefix(':'))?;
             Some(line.trim().to_owned())
         };
         if field("Suites").is_some_and(|suites| suites.split(' ').any(|suite| suite == codename)) {
             uri = field("URIs").unwrap_or(uri);
-            key = field("Signed-By").filter(|key| key.starts_with('/')).unwrap_or(key);
+            key = field("Signed-By")
+                .filter(|key| key.starts_with('/'))
+                .unwrap_or(key);
             break;
         }
     }
@@ -193,7 +234,10 @@ mod tests {
     fn the_system_is_read() {
         let text = "PRETTY_NAME=\"Debian GNU/Linux 12 (bookworm)\"\nVERSION_CODENAME=bookworm\nID=debian\nVERSION_ID=\"12\"\n";
         let system = System::parse(text);
-        assert_eq!(system.map(|system| (system.id, system.codename)), Some(("debian".into(), "bookworm".into())));
+        assert_eq!(
+            system.map(|system| (system.id, system.codename)),
+            Some(("debian".into(), "bookworm".into()))
+        );
         assert!(System::parse("ID=arch\n").is_none());
     }
 
@@ -203,7 +247,10 @@ mod tests {
                       1.96.0 500\n        500 http://deb.debian.org/debian-security bookworm-security/main\n\
                       rustc-none:\n  Installed: (none)\n  Candidate: (none)\n";
         let found = candidates(policy);
-        assert_eq!(found.get("rustc-web").map(String::as_str), Some("1.96.0+dfsg1-1~deb12u2"));
+        assert_eq!(
+            found.get("rustc-web").map(String::as_str),
+            Some("1.96.0+dfsg1-1~deb12u2")
+        );
         assert_eq!(found.len(), 1);
     }
 
@@ -212,8 +259,13 @@ mod tests {
         let sources = "Types: deb\nURIs: http://mirror.example/security\nSuites: bookworm-security\n\n\
                        Types: deb\nURIs: http://mirror.example/debian\nSuites: bookworm bookworm-updates\nSigned-By: /k.gpg\n";
         let source = backports_source(sources, "bookworm");
-        assert!(source.contains("URIs: http://mirror.example/debian\nSuites: bookworm-backports\n"));
+        assert!(
+            source.contains("URIs: http://mirror.example/debian\nSuites: bookworm-backports\n")
+        );
         assert!(source.contains("Signed-By: /k.gpg"));
-        assert!(backports_source("", "trixie").contains("http://deb.debian.org/debian\nSuites: trixie-backports"));
+        assert!(
+            backports_source("", "trixie")
+                .contains("http://deb.debian.org/debian\nSuites: trixie-backports")
+        );
     }
 }

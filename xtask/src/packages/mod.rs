@@ -36,7 +36,11 @@ pub fn ensure(yes: bool) -> Result<Tools> {
     if needs.contains(&Need::Compiler) {
         eprintln!("skete: {}", search.explain());
     }
-    let names = needs.iter().map(|need| need.describe()).collect::<Vec<_>>().join(", ");
+    let names = needs
+        .iter()
+        .map(|need| need.describe())
+        .collect::<Vec<_>>()
+        .join(", ");
     if which("apt-get").is_none() {
         bail!("missing: {names}; install them (this system has no apt-get, so Skete cannot)");
     }
@@ -46,14 +50,20 @@ pub fn ensure(yes: bool) -> Result<Tools> {
     let search = toolchain::search();
     let still = crate::packages::needs(search.found.as_ref());
     if !still.is_empty() {
-        let names = still.iter().map(|need| need.describe()).collect::<Vec<_>>().join(", ");
+        let names = still
+            .iter()
+            .map(|need| need.describe())
+            .collect::<Vec<_>>()
+            .join(", ");
         bail!("the packages are installed, but still missing: {names}");
     }
     found(search)
 }
 
 fn found(search: toolchain::Search) -> Result<Tools> {
-    let Some(toolchain) = search.found else { bail!(search.explain()) };
+    let Some(toolchain) = search.found else {
+        bail!(search.explain())
+    };
     let linker = linker(&toolchain).context("LLVM's linker is missing")?;
     Ok(Tools { toolchain, linker })
 }
@@ -77,8 +87,16 @@ fn needs(toolchain: Option<&Toolchain>) -> Vec<Need> {
 
 /// LLVM's linker: the compiler's own, another Rust toolchain's, the system's.
 fn linker(toolchain: &Toolchain) -> Option<PathBuf> {
-    let own = toolchain.sysroot.join("lib/rustlib").join(&toolchain.host).join("bin/rust-lld");
-    if own.is_file() { Some(own) } else { any_linker() }
+    let own = toolchain
+        .sysroot
+        .join("lib/rustlib")
+        .join(&toolchain.host)
+        .join("bin/rust-lld");
+    if own.is_file() {
+        Some(own)
+    } else {
+        any_linker()
+    }
 }
 
 fn any_linker() -> Option<PathBuf> {
@@ -90,7 +108,12 @@ fn any_linker() -> Option<PathBuf> {
         .into_iter()
         .flatten()
         .flatten()
-        .flat_map(|entry| std::fs::read_dir(entry.path().join("lib/rustlib")).into_iter().flatten().flatten())
+        .flat_map(|entry| {
+            std::fs::read_dir(entry.path().join("lib/rustlib"))
+                .into_iter()
+                .flatten()
+                .flatten()
+        })
         .map(|entry| entry.path().join("bin/rust-lld"))
         .filter(|path| path.is_file())
         .collect();
@@ -99,7 +122,11 @@ fn any_linker() -> Option<PathBuf> {
         return Some(linker);
     }
     let versioned = (15..64).rev().map(|version| format!("ld.lld-{version}"));
-    ["rust-lld".to_owned()].into_iter().chain(versioned).chain(["ld.lld".to_owned()]).find_map(which)
+    ["rust-lld".to_owned()]
+        .into_iter()
+        .chain(versioned)
+        .chain(["ld.lld".to_owned()])
+        .find_map(which)
 }
 
 fn install(needs: &[Need], yes: bool) -> Result<()> {
@@ -116,11 +143,17 @@ fn install(needs: &[Need], yes: bool) -> Result<()> {
     };
     let plan = plan::plan(&facts).map_err(anyhow::Error::msg)?;
     let commands = index.commands(&plan);
-    let typed = commands.iter().map(|command| format!("  sudo {}", process::show(command))).collect::<Vec<_>>();
+    let typed = commands
+        .iter()
+        .map(|command| format!("  sudo {}", process::show(command)))
+        .collect::<Vec<_>>();
     match plan.action {
         Action::Install => {}
         Action::Ask if asked(&plan.packages())? => {}
-        Action::Ask => bail!("nothing was installed; the commands are:\n{}", typed.join("\n")),
+        Action::Ask => bail!(
+            "nothing was installed; the commands are:\n{}",
+            typed.join("\n")
+        ),
         Action::Print => bail!(
             "packages are missing and installing them needs root; run these commands, then try again:\n{}",
             typed.join("\n")
@@ -142,7 +175,9 @@ fn install(needs: &[Need], yes: bool) -> Result<()> {
 
 fn sudo(command: &Command) -> Command {
     let mut sudo = Command::new("sudo");
-    sudo.arg("DEBIAN_FRONTEND=noninteractive").arg(command.get_program()).args(command.get_args());
+    sudo.arg("DEBIAN_FRONTEND=noninteractive")
+        .arg(command.get_program())
+        .args(command.get_args());
     sudo
 }
 
@@ -152,7 +187,9 @@ fn privilege() -> Privilege {
     }
     match which("sudo") {
         None => Privilege::None,
-        Some(sudo) if process::output(Command::new(&sudo).args(["-n", "true"])).is_ok() => Privilege::Sudo,
+        Some(sudo) if process::output(Command::new(&sudo).args(["-n", "true"])).is_ok() => {
+            Privilege::Sudo
+        }
         Some(_) => Privilege::SudoAsks,
     }
 }
@@ -167,8 +204,16 @@ fn asked(packages: &str) -> Result<bool> {
 
 /// The names of a directory's files with one of these endings.
 fn files_with(dir: &Path, endings: &[&str]) -> Vec<PathBuf> {
-    let entries = std::fs::read_dir(dir).into_iter().flatten().flatten().map(|entry| entry.path());
-    let wanted = |path: &PathBuf| path.extension().and_then(|e| e.to_str()).is_some_and(|e| endings.contains(&e));
+    let entries = std::fs::read_dir(dir)
+        .into_iter()
+        .flatten()
+        .flatten()
+        .map(|entry| entry.path());
+    let wanted = |path: &PathBuf| {
+        path.extension()
+            .and_then(|e| e.to_str())
+            .is_some_and(|e| endings.contains(&e))
+    };
     let mut files: Vec<PathBuf> = entries.filter(wanted).collect();
     files.sort();
     files
