@@ -19,7 +19,7 @@ pub fn monotonic() -> u64 {
         0 => calibrate(),
         scale => scale,
     };
-    (u128::from(cpu::timestamp()) * u128::from(scale) >> 32) as u64
+    ((u128::from(cpu::timestamp()) * u128::from(scale)) >> 32) as u64
 }
 
 #[cold]

@@ -114,7 +114,11 @@ unsafe extern "C" fn common() {
     )
 }
 
-/// Continues what was interrupted; the stack pointer is at its [`Frame`].
+/// Continues what was interrupted.
+///
+/// # Safety
+///
+/// Jumped to, not called, with the stack pointer at the [`Frame`] of what was interrupted.
 #[unsafe(naked)]
 pub unsafe extern "C" fn leave() {
     naked_asm!(
