@@ -39,49 +39,39 @@ pub struct Options {
     pub mode: u32,
 }
 
-struct Files {
-    tree: Tree,
-    /// Where relative paths start: an absolute path without `.` and `..`.
-    current: Vec<u8>,
-}
+static TREE: Mutex<Option<Tree>> = Mutex::new(None);
 
-static FILES: Mutex<Option<Files>> = Mutex::new(None);
+/// Where relative paths start: an absolute path without `.` and `..`; empty for the root. Apart from the
+/// tree: a program that only asks where it is has no file system.
+static CURRENT: Mutex<Vec<u8>> = Mutex::new(Vec::new());
 
-/// Does something with the tree, which is made when it is first needed.
-fn with<T>(work: impl FnOnce(&mut Files) -> Result<T>) -> Result<T> {
-    let mut slot = FILES.lock();
-    let files = match &mut *slot {
-        Some(files) => files,
+/// Does something with the tree, which is made when it is first needed, and a path, made absolute.
+fn at<T>(path: &[u8], work: impl FnOnce(&mut Tree, &[u8]) -> Result<T>) -> Result<T> {
+    let path = absolute(path)?;
+    let mut slot = TREE.lock();
+    let tree = match &mut *slot {
+        Some(tree) => tree,
         None => {
             let mut tree = Tree::new()?;
             tree.make_directory(b"/tmp", 0o1777)?;
-            slot.insert(Files { tree, current: Vec::from(b"/") })
+            slot.insert(tree)
         }
     };
-    work(files)
+    work(tree, &path)
 }
 
-/// Does something with the tree and a path, made absolute.
-fn at<T>(path: &[u8], work: impl FnOnce(&mut Tree, &[u8]) -> Result<T>) -> Result<T> {
-    with(|files| {
-        let absolute = files.absolute(path)?;
-        work(&mut files.tree, &absolute)
-    })
-}
-
-impl Files {
-    fn absolute<'a>(&self, path: &'a [u8]) -> Result<Cow<'a, [u8]>> {
-        Path::new(path)?;
-        if path.starts_with(b"/") || self.current == b"/" {
-            return Ok(Cow::Borrowed(path));
-        }
-        let mut absolute = Vec::new();
-        reserve(&mut absolute, self.current.len() + 1 + path.len())?;
-        absolute.extend_from_slice(&self.current);
-        absolute.push(b'/');
-        absolute.extend_from_slice(path);
-        Ok(Cow::Owned(absolute))
+fn absolute(path: &[u8]) -> Result<Cow<'_, [u8]>> {
+    Path::new(path)?;
+    if path.starts_with(b"/") {
+        return Ok(Cow::Borrowed(path));
     }
+    let current = CURRENT.lock();
+    let mut absolute = Vec::new();
+    reserve(&mut absolute, current.len() + 1 + path.len())?;
+    absolute.extend_from_slice(&current);
+    absolute.push(b'/');
+    absolute.extend_from_slice(path);
+    Ok(Cow::Owned(absolute))
 }
 
 /// The directory where relative paths start.
@@ -90,7 +80,11 @@ impl Files {
 ///
 /// [`Error::NoSpace`].
 pub fn current_directory() -> Result<Vec<u8>> {
-    with(|files| Ok(files.current.clone()))
+    let current = CURRENT.lock();
+    let mut path = Vec::new();
+    reserve(&mut path, current.len().max(1))?;
+    path.extend_from_slice(if current.is_empty() { b"/" } else { &current });
+    Ok(path)
 }
 
 /// Lets relative paths start elsewhere.
@@ -99,14 +93,17 @@ pub fn current_directory() -> Result<Vec<u8>> {
 ///
 /// Those of chdir(2).
 pub fn set_current_directory(path: &[u8]) -> Result<()> {
-    with(|files| {
-        let absolute = files.absolute(path)?;
-        if files.tree.find(&absolute)?.kind() != Kind::Directory {
+    let mut canonical = at(path, |tree, path| {
+        if tree.find(path)?.kind() != Kind::Directory {
             return Err(Error::NotADirectory);
         }
-        files.current = files.tree.canonical(&absolute)?;
-        Ok(())
-    })
+        tree.canonical(path)
+    })?;
+    if canonical == b"/" {
+        canonical.clear();
+    }
+    *CURRENT.lock() = canonical;
+    Ok(())
 }
 
 /// The absolute path, without `.` and `..`, of what a path leads to.
@@ -193,7 +190,8 @@ pub fn remove_file(path: &[u8]) -> Result<()> {
 ///
 /// Those of rename(2).
 pub fn rename(from: &[u8], to: &[u8]) -> Result<()> {
-    at(to, |_, to| Ok(Vec::from(to))).and_then(|to| at(from, |tree, from| tree.rename(from, &to)))
+    let to = absolute(to)?;
+    at(from, |tree, from| tree.rename(from, &to))
 }
 
 /// Reserves room in a vector, as the file system's own error.
