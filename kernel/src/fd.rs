@@ -165,7 +165,12 @@ pub fn get(descriptor: i32) -> Result<Handle> {
     if let Some(handle) = standard(descriptor) {
         return Ok(handle);
     }
-    TABLE.lock().get(descriptor).cloned().flatten().ok_or(Error::BadDescriptor)
+    TABLE
+        .lock()
+        .get(descriptor)
+        .cloned()
+        .flatten()
+        .ok_or(Error::BadDescriptor)
 }
 
 /// Opens the lowest free descriptor for an object.
@@ -175,11 +180,16 @@ pub fn get(descriptor: i32) -> Result<Handle> {
 /// [`Error::TooManyOpen`]; [`Error::OutOfMemory`].
 pub fn open(handle: Handle) -> Result<i32> {
     let mut table = TABLE.lock();
-    let free = table.iter().enumerate().position(|(number, slot)| slot.is_none() && standard(number).is_none());
+    let free = table
+        .iter()
+        .enumerate()
+        .position(|(number, slot)| slot.is_none() && standard(number).is_none());
     let number = match free {
         Some(number) => number,
         None => {
-            let number = (table.len()..).find(|number| standard(*number).is_none()).unwrap_or(LIMIT);
+            let number = (table.len()..)
+                .find(|number| standard(*number).is_none())
+                .unwrap_or(LIMIT);
             if number >= LIMIT {
                 return Err(Error::TooManyOpen);
             }

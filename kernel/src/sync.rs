@@ -2,7 +2,9 @@
 
 use core::cell::UnsafeCell;
 use core::ops::{Deref, DerefMut};
-use core::sync::atomic::{AtomicBool, AtomicU32, Ordering::Acquire, Ordering::Relaxed, Ordering::Release};
+use core::sync::atomic::{
+    AtomicBool, AtomicU32, Ordering::Acquire, Ordering::Relaxed, Ordering::Release,
+};
 
 use crate::{arch, sched};
 
@@ -26,7 +28,10 @@ pub struct LockGuard<'a, T> {
 impl<T> Lock<T> {
     /// A lock around `value`.
     pub const fn new(value: T) -> Lock<T> {
-        Lock { held: AtomicBool::new(false), value: UnsafeCell::new(value) }
+        Lock {
+            held: AtomicBool::new(false),
+            value: UnsafeCell::new(value),
+        }
     }
 
     /// Waits, spinning, until the lock is free.
@@ -36,7 +41,10 @@ impl<T> Lock<T> {
         while self.held.swap(true, Acquire) {
             arch::spin(&self.held);
         }
-        LockGuard { lock: self, interrupts }
+        LockGuard {
+            lock: self,
+            interrupts,
+        }
     }
 
     /// The lock, if it is free.
@@ -47,7 +55,10 @@ impl<T> Lock<T> {
             arch::irq::restore(interrupts);
             return None;
         }
-        Some(LockGuard { lock: self, interrupts })
+        Some(LockGuard {
+            lock: self,
+            interrupts,
+        })
     }
 }
 
@@ -116,13 +127,20 @@ pub struct MutexGuard<'a, T> {
 impl<T> Mutex<T> {
     /// A mutex around `value`.
     pub const fn new(value: T) -> Mutex<T> {
-        Mutex { state: AtomicU32::new(FREE), value: UnsafeCell::new(value) }
+        Mutex {
+            state: AtomicU32::new(FREE),
+            value: UnsafeCell::new(value),
+        }
     }
 
     /// Sleeps until the mutex is free.
     #[inline]
     pub fn lock(&self) -> MutexGuard<'_, T> {
-        if self.state.compare_exchange(FREE, HELD, Acquire, Relaxed).is_err() {
+        if self
+            .state
+            .compare_exchange(FREE, HELD, Acquire, Relaxed)
+            .is_err()
+        {
             self.lock_contended();
         }
         MutexGuard { mutex: self }

@@ -7,9 +7,10 @@ use core::mem::offset_of;
 
 use hermit_abi::errno::*;
 use hermit_abi::{
-    DT_DIR, DT_REG, EFD_CLOEXEC, EFD_NONBLOCK, EFD_SEMAPHORE, F_DUPFD, F_GETFD, F_GETFL, F_SETFD, F_SETFL, FD_CLOEXEC, FIONBIO, IOV_MAX,
-    O_APPEND, O_CREAT, O_DIRECTORY, O_EXCL, O_NONBLOCK, O_RDONLY, O_RDWR, O_TRUNC, O_WRONLY, POLLIN, POLLNVAL, POLLOUT, S_IFCHR, S_IFDIR,
-    S_IFREG, SEEK_CUR, SEEK_END, SEEK_SET, dirent64, iovec, nfds_t, pollfd, stat, timespec,
+    DT_DIR, DT_REG, EFD_CLOEXEC, EFD_NONBLOCK, EFD_SEMAPHORE, F_DUPFD, F_GETFD, F_GETFL, F_SETFD,
+    F_SETFL, FD_CLOEXEC, FIONBIO, IOV_MAX, O_APPEND, O_CREAT, O_DIRECTORY, O_EXCL, O_NONBLOCK,
+    O_RDONLY, O_RDWR, O_TRUNC, O_WRONLY, POLLIN, POLLNVAL, POLLOUT, S_IFCHR, S_IFDIR, S_IFREG,
+    SEEK_CUR, SEEK_END, SEEK_SET, dirent64, iovec, nfds_t, pollfd, stat, timespec,
 };
 use skete_kernel::fd::eventfd::EventFd;
 use skete_kernel::fd::poll::{self, Events};
@@ -23,18 +24,28 @@ use crate::{pointers, time};
 #[unsafe(no_mangle)]
 unsafe extern "C" fn sys_read(descriptor: i32, buffer: *mut u8, length: usize) -> isize {
     // SAFETY: the caller passes a buffer.
-    count(unsafe { pointers::buffer(buffer, length) }.and_then(|buffer| fd::get(descriptor)?.read(buffer)))
+    count(
+        unsafe { pointers::buffer(buffer, length) }
+            .and_then(|buffer| fd::get(descriptor)?.read(buffer)),
+    )
 }
 
 #[unsafe(no_mangle)]
 unsafe extern "C" fn sys_write(descriptor: i32, bytes: *const u8, length: usize) -> isize {
     // SAFETY: the caller passes a buffer.
-    count(unsafe { pointers::bytes(bytes, length) }.and_then(|bytes| fd::get(descriptor)?.write(bytes)))
+    count(
+        unsafe { pointers::bytes(bytes, length) }
+            .and_then(|bytes| fd::get(descriptor)?.write(bytes)),
+    )
 }
 
 /// Reads or writes the parts of a vector in turn, until one is not done as a whole. What was done before an
 /// error counts.
-unsafe fn vectored(vectors: *const iovec, number: usize, mut each: impl FnMut(iovec) -> Result<usize>) -> Result<usize> {
+unsafe fn vectored(
+    vectors: *const iovec,
+    number: usize,
+    mut each: impl FnMut(iovec) -> Result<usize>,
+) -> Result<usize> {
     if number > IOV_MAX || vectors.is_null() && number > 0 {
         return Err(Error::InvalidArgument);
     }
@@ -75,7 +86,11 @@ unsafe extern "C" fn sys_readv(descriptor: i32, vectors: *const iovec, number: u
 unsafe extern "C" fn sys_writev(descriptor: i32, vectors: *const iovec, number: usize) -> isize {
     count(fd::get(descriptor).and_then(|handle| {
         // SAFETY: the caller passes vectors of buffers.
-        unsafe { vectored(vectors, number, |vector| handle.write(pointers::bytes(vector.iov_base.cast(), vector.iov_len)?)) }
+        unsafe {
+            vectored(vectors, number, |vector| {
+                handle.write(pointers::bytes(vector.iov_base.cast(), vector.iov_len)?)
+            })
+        }
     }))
 }
 
@@ -111,7 +126,10 @@ extern "C" fn sys_fsync(descriptor: i32) -> i32 {
 
 #[unsafe(no_mangle)]
 extern "C" fn sys_ftruncate(descriptor: i32, length: u64) -> i32 {
-    status(fd::get(descriptor).and_then(|handle| handle.object(Error::InvalidArgument)?.set_length(length)))
+    status(
+        fd::get(descriptor)
+            .and_then(|handle| handle.object(Error::InvalidArgument)?.set_length(length)),
+    )
 }
 
 #[unsafe(no_mangle)]
@@ -128,7 +146,10 @@ unsafe extern "C" fn sys_open(path: *const c_char, flags: i32, mode: i32) -> i32
         mode: mode as u32,
     };
     // SAFETY: the caller passes a C string.
-    value(unsafe { pointers::text(path) }.and_then(|path| fd::open(Handle::Object(fs::open(path, options)?))))
+    value(
+        unsafe { pointers::text(path) }
+            .and_then(|path| fd::open(Handle::Object(fs::open(path, options)?))),
+    )
 }
 
 #[unsafe(no_mangle)]
@@ -170,7 +191,10 @@ unsafe extern "C" fn sys_chmod(path: *const c_char, mode: u32) -> i32 {
 
 #[unsafe(no_mangle)]
 extern "C" fn sys_fchmod(descriptor: i32, mode: u32) -> i32 {
-    status(fd::get(descriptor).and_then(|handle| handle.object(Error::InvalidArgument)?.set_mode(mode)))
+    status(
+        fd::get(descriptor)
+            .and_then(|handle| handle.object(Error::InvalidArgument)?.set_mode(mode)),
+    )
 }
 
 /// The times of the last access and the last change, as utimensat(2) takes them: a time with `UTIME_OMIT` for
@@ -182,7 +206,10 @@ unsafe fn times(pair: *const [timespec; 2]) -> Result<[Option<i64>; 2]> {
     let nanoseconds = |time: &timespec| match time.tv_nsec {
         UTIME_OMIT => Ok(None),
         rest @ 0..1_000_000_000 => {
-            let whole = time.tv_sec.checked_mul(1_000_000_000).and_then(|whole| whole.checked_add(rest.into()));
+            let whole = time
+                .tv_sec
+                .checked_mul(1_000_000_000)
+                .and_then(|whole| whole.checked_add(rest.into()));
             whole.map(Some).ok_or(Error::InvalidArgument)
         }
         _ => Err(Error::InvalidArgument),
@@ -194,7 +221,9 @@ unsafe fn times(pair: *const [timespec; 2]) -> Result<[Option<i64>; 2]> {
 unsafe extern "C" fn sys_utimens(path: *const c_char, pair: *const [timespec; 2]) -> i32 {
     // SAFETY: the caller passes a C string and two times.
     let arguments = unsafe { pointers::text(path).and_then(|path| Ok((path, times(pair)?))) };
-    status(arguments.and_then(|(path, [accessed, modified])| fs::set_times(path, accessed, modified)))
+    status(
+        arguments.and_then(|(path, [accessed, modified])| fs::set_times(path, accessed, modified)),
+    )
 }
 
 #[unsafe(no_mangle)]
@@ -202,7 +231,9 @@ unsafe extern "C" fn sys_futimens(descriptor: i32, pair: *const [timespec; 2]) -
     // SAFETY: the caller passes two times.
     let times = unsafe { times(pair) };
     status(times.and_then(|[accessed, modified]| {
-        fd::get(descriptor)?.object(Error::InvalidArgument)?.set_times(accessed, modified)
+        fd::get(descriptor)?
+            .object(Error::InvalidArgument)?
+            .set_times(accessed, modified)
     }))
 }
 
@@ -259,7 +290,9 @@ unsafe fn fill(result: Result<Metadata>, place: *mut stat) -> i32 {
             ..stat::default()
         };
         // SAFETY: the caller passes a place for it, or null.
-        unsafe { place.as_mut() }.map(|place| *place = filled).ok_or(Error::InvalidArgument)
+        unsafe { place.as_mut() }
+            .map(|place| *place = filled)
+            .ok_or(Error::InvalidArgument)
     }))
 }
 
@@ -280,10 +313,19 @@ unsafe extern "C" fn sys_fstat(descriptor: i32, result: *mut stat) -> i32 {
     let metadata = match fd::get(descriptor) {
         Ok(Handle::Object(object)) => object.metadata(),
         Ok(_) => {
-            let console = stat { st_mode: S_IFCHR | 0o620, st_nlink: 1, st_blksize: 1024, ..stat::default() };
+            let console = stat {
+                st_mode: S_IFCHR | 0o620,
+                st_nlink: 1,
+                st_blksize: 1024,
+                ..stat::default()
+            };
             // SAFETY: the caller passes a place for it, or null.
             let place = unsafe { result.as_mut() };
-            return status(place.map(|place| *place = console).ok_or(Error::InvalidArgument));
+            return status(
+                place
+                    .map(|place| *place = console)
+                    .ok_or(Error::InvalidArgument),
+            );
         }
         Err(error) => Err(error),
     };
@@ -301,26 +343,35 @@ unsafe extern "C" fn sys_getdents64(descriptor: i32, buffer: *mut dirent64, leng
         let buffer = unsafe { pointers::buffer(buffer.cast(), length)? };
         let mut used = 0;
         let mut full = false;
-        fd::get(descriptor)?.object(Error::NotADirectory)?.entries(&mut |entry| {
-            // Each entry is as long as its name, with a NUL, wants it; the next one is aligned.
-            let size = (NAME + entry.name.len() + 1).next_multiple_of(align_of::<dirent64>());
-            let Some(place) = buffer.get_mut(used..used + size) else {
-                full = true;
-                return false;
-            };
-            place.fill(0);
-            place[offset_of!(dirent64, d_ino)..][..8].copy_from_slice(&entry.number.to_ne_bytes());
-            place[offset_of!(dirent64, d_off)..][..8].copy_from_slice(&entry.next.to_ne_bytes());
-            place[offset_of!(dirent64, d_reclen)..][..2].copy_from_slice(&(size as u16).to_ne_bytes());
-            place[offset_of!(dirent64, d_type)] = match entry.kind {
-                Kind::File => DT_REG,
-                Kind::Directory => DT_DIR,
-            };
-            place[NAME..][..entry.name.len()].copy_from_slice(entry.name);
-            used += size;
-            true
-        })?;
-        if used == 0 && full { Err(Error::InvalidArgument) } else { Ok(used) }
+        fd::get(descriptor)?
+            .object(Error::NotADirectory)?
+            .entries(&mut |entry| {
+                // Each entry is as long as its name, with a NUL, wants it; the next one is aligned.
+                let size = (NAME + entry.name.len() + 1).next_multiple_of(align_of::<dirent64>());
+                let Some(place) = buffer.get_mut(used..used + size) else {
+                    full = true;
+                    return false;
+                };
+                place.fill(0);
+                place[offset_of!(dirent64, d_ino)..][..8]
+                    .copy_from_slice(&entry.number.to_ne_bytes());
+                place[offset_of!(dirent64, d_off)..][..8]
+                    .copy_from_slice(&entry.next.to_ne_bytes());
+                place[offset_of!(dirent64, d_reclen)..][..2]
+                    .copy_from_slice(&(size as u16).to_ne_bytes());
+                place[offset_of!(dirent64, d_type)] = match entry.kind {
+                    Kind::File => DT_REG,
+                    Kind::Directory => DT_DIR,
+                };
+                place[NAME..][..entry.name.len()].copy_from_slice(entry.name);
+                used += size;
+                true
+            })?;
+        if used == 0 && full {
+            Err(Error::InvalidArgument)
+        } else {
+            Ok(used)
+        }
     };
     count(list()) as i64
 }
@@ -413,7 +464,9 @@ unsafe extern "C" fn sys_poll(descriptors: *mut pollfd, number: nfds_t, timeout:
     match u64::try_from(timeout) {
         Ok(0) => look().unwrap_or(0),
         timeout => {
-            let deadline = timeout.ok().map(|milliseconds| clock::monotonic().saturating_add(milliseconds * 1_000_000));
+            let deadline = timeout
+                .ok()
+                .map(|milliseconds| clock::monotonic().saturating_add(milliseconds * 1_000_000));
             poll::wait(deadline, look).unwrap_or(0)
         }
     }

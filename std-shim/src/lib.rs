@@ -8,9 +8,8 @@
 //! A function that fails returns the negated number of the error, and leaves the number where
 //! `sys_get_errno` finds it.
 
-#![no_std]
+#![cfg_attr(target_os = "none", no_std)]
 #![cfg(any(target_os = "none", skete_lint_arch))]
-#![expect(clippy::missing_safety_doc, reason = "each function keeps the contract of its namesake in hermit-abi")]
 
 extern crate alloc;
 

@@ -16,7 +16,11 @@ const fn valid(size: usize, align: usize) -> bool {
 
 #[unsafe(no_mangle)]
 extern "C" fn sys_alloc(size: usize, align: usize) -> *mut u8 {
-    if valid(size, align) { heap::allocate(size, align) } else { core::ptr::null_mut() }
+    if valid(size, align) {
+        heap::allocate(size, align)
+    } else {
+        core::ptr::null_mut()
+    }
 }
 
 #[unsafe(no_mangle)]
@@ -26,11 +30,20 @@ extern "C" fn sys_malloc(size: usize, align: usize) -> *mut u8 {
 
 #[unsafe(no_mangle)]
 extern "C" fn sys_alloc_zeroed(size: usize, align: usize) -> *mut u8 {
-    if valid(size, align) { heap::allocate_zeroed(size, align) } else { core::ptr::null_mut() }
+    if valid(size, align) {
+        heap::allocate_zeroed(size, align)
+    } else {
+        core::ptr::null_mut()
+    }
 }
 
 #[unsafe(no_mangle)]
-unsafe extern "C" fn sys_realloc(pointer: *mut u8, size: usize, align: usize, new_size: usize) -> *mut u8 {
+unsafe extern "C" fn sys_realloc(
+    pointer: *mut u8,
+    size: usize,
+    align: usize,
+    new_size: usize,
+) -> *mut u8 {
     if !valid(new_size, align) {
         return core::ptr::null_mut();
     }
@@ -76,7 +89,8 @@ unsafe extern "C" fn sys_mmap(size: usize, protection: u32, result: *mut *mut u8
         }
         let start = area::allocate(size, FRAME, Kind::Heap)?;
         if access != Access::ReadWrite {
-            area::protect(start, size.next_multiple_of(FRAME), access).inspect_err(|_| _ = area::free(start))?;
+            area::protect(start, size.next_multiple_of(FRAME), access)
+                .inspect_err(|_| _ = area::free(start))?;
         }
         // SAFETY: the caller passes a place for a pointer.
         unsafe { result.write(start as *mut u8) };
@@ -89,7 +103,11 @@ unsafe extern "C" fn sys_mmap(size: usize, protection: u32, result: *mut *mut u8
 extern "C" fn sys_munmap(pointer: *mut u8, size: usize) -> i32 {
     let start = pointer as usize;
     status(area::size(start).and_then(|whole| {
-        if size.next_multiple_of(FRAME) == whole { area::free(start) } else { Err(Error::InvalidArgument) }
+        if size.next_multiple_of(FRAME) == whole {
+            area::free(start)
+        } else {
+            Err(Error::InvalidArgument)
+        }
     }))
 }
 

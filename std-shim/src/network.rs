@@ -41,7 +41,12 @@ extern "C" fn sys_getaddrbyname(_name: *const c_char, _address: *mut u8, _length
 }
 
 #[unsafe(no_mangle)]
-extern "C" fn sys_getaddrinfo(_node: *const c_char, _service: *const c_char, _hints: *const addrinfo, _result: *mut *mut addrinfo) -> i32 {
+extern "C" fn sys_getaddrinfo(
+    _node: *const c_char,
+    _service: *const c_char,
+    _hints: *const addrinfo,
+    _result: *mut *mut addrinfo,
+) -> i32 {
     no_network();
     EAI_FAIL
 }

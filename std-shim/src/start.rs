@@ -40,7 +40,9 @@ fn c_array(strings: Vec<alloc::string::String>) -> (c_int, *const *const c_char)
     let pointers = strings
         .into_iter()
         // A NUL cannot come over a command line; a string with one would end there.
-        .map(|string| CString::new(string).map_or(c"".as_ptr(), |string| string.into_raw().cast_const()))
+        .map(|string| {
+            CString::new(string).map_or(c"".as_ptr(), |string| string.into_raw().cast_const())
+        })
         .chain([ptr::null()])
         .collect::<Vec<_>>();
     (count, pointers.leak().as_ptr())

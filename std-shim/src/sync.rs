@@ -11,7 +11,12 @@ use crate::errno::{status, value};
 use crate::pointers;
 
 #[unsafe(no_mangle)]
-unsafe extern "C" fn sys_futex_wait(address: *mut u32, expected: u32, timeout: *const timespec, flags: u32) -> i32 {
+unsafe extern "C" fn sys_futex_wait(
+    address: *mut u32,
+    expected: u32,
+    timeout: *const timespec,
+    flags: u32,
+) -> i32 {
     let wait = || {
         if flags & !FUTEX_RELATIVE_TIMEOUT != 0 {
             return Err(Error::InvalidArgument);
@@ -19,7 +24,9 @@ unsafe extern "C" fn sys_futex_wait(address: *mut u32, expected: u32, timeout: *
         // SAFETY: the caller passes a futex and, if any, a time.
         let (word, timeout) = unsafe { (pointers::word(address)?, pointers::duration(timeout)?) };
         let deadline = match timeout {
-            Some(timeout) if flags & FUTEX_RELATIVE_TIMEOUT != 0 => Some(time::monotonic().saturating_add(timeout)),
+            Some(timeout) if flags & FUTEX_RELATIVE_TIMEOUT != 0 => {
+                Some(time::monotonic().saturating_add(timeout))
+            }
             absolute => absolute,
         };
         futex::wait(word, expected, deadline)
@@ -55,7 +62,13 @@ unsafe extern "C" fn sys_sem_init(place: *mut sem_t, _shared: i32, count: u32) -
         return status(Err(Error::InvalidArgument));
     }
     // SAFETY: the caller passes a place for a semaphore.
-    unsafe { place.write(Box::into_raw(Box::new(AtomicU32::new(count))).cast_const().cast()) };
+    unsafe {
+        place.write(
+            Box::into_raw(Box::new(AtomicU32::new(count)))
+                .cast_const()
+                .cast(),
+        )
+    };
     0
 }
 
@@ -80,13 +93,18 @@ unsafe extern "C" fn sys_sem_post(place: *mut sem_t) -> i32 {
 }
 
 fn try_take(count: &AtomicU32) -> bool {
-    count.fetch_update(SeqCst, SeqCst, |count| count.checked_sub(1)).is_ok()
+    count
+        .fetch_update(SeqCst, SeqCst, |count| count.checked_sub(1))
+        .is_ok()
 }
 
 #[unsafe(no_mangle)]
 unsafe extern "C" fn sys_sem_trywait(place: *mut sem_t) -> i32 {
     // SAFETY: the caller passes a semaphore.
-    status(unsafe { semaphore(place) }.and_then(|count| try_take(count).then_some(()).ok_or(Error::WouldBlock)))
+    status(
+        unsafe { semaphore(place) }
+            .and_then(|count| try_take(count).then_some(()).ok_or(Error::WouldBlock)),
+    )
 }
 
 #[unsafe(no_mangle)]
@@ -130,7 +148,11 @@ mod queues {
     }
 
     pub fn destroy(id: usize) -> Result<()> {
-        QUEUES.lock().remove(&id).map(drop).ok_or(Error::InvalidArgument)
+        QUEUES
+            .lock()
+            .remove(&id)
+            .map(drop)
+            .ok_or(Error::InvalidArgument)
     }
 
     pub fn wait(id: usize, timeout: Option<u64>) -> Result<()> {

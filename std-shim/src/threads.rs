@@ -12,7 +12,13 @@ const DEFAULT_STACK: usize = 1 << 20;
 /// Gives 0 when the thread cannot be started; `sys_get_errno` has the reason. There is one processor: a
 /// thread that is to run on a certain one runs there.
 #[unsafe(no_mangle)]
-extern "C" fn sys_spawn2(entry: extern "C" fn(usize), argument: usize, priority: u8, stack_size: usize, _core: isize) -> Tid {
+extern "C" fn sys_spawn2(
+    entry: extern "C" fn(usize),
+    argument: usize,
+    priority: u8,
+    stack_size: usize,
+    _core: isize,
+) -> Tid {
     sched::spawn(entry, argument, priority, stack_size).unwrap_or_else(|error| {
         fail(number(error));
         0
@@ -20,13 +26,21 @@ extern "C" fn sys_spawn2(entry: extern "C" fn(usize), argument: usize, priority:
 }
 
 #[unsafe(no_mangle)]
-unsafe extern "C" fn sys_spawn(id: *mut Tid, entry: extern "C" fn(usize), argument: usize, priority: u8, _core: isize) -> i32 {
-    status(sched::spawn(entry, argument, priority, DEFAULT_STACK).map(|thread| {
-        if !id.is_null() {
-            // SAFETY: the caller passes a place for the number.
-            unsafe { id.write(thread) };
-        }
-    }))
+unsafe extern "C" fn sys_spawn(
+    id: *mut Tid,
+    entry: extern "C" fn(usize),
+    argument: usize,
+    priority: u8,
+    _core: isize,
+) -> i32 {
+    status(
+        sched::spawn(entry, argument, priority, DEFAULT_STACK).map(|thread| {
+            if !id.is_null() {
+                // SAFETY: the caller passes a place for the number.
+                unsafe { id.write(thread) };
+            }
+        }),
+    )
 }
 
 #[unsafe(no_mangle)]

@@ -12,9 +12,9 @@ use super::{image, status};
 use crate::arch::{self, paging, power};
 use crate::console::input::Discipline;
 use crate::debug::{Level, Line};
+use crate::mm::Region;
 use crate::mm::blocks::Blocks;
 use crate::mm::frames::{self, FRAME};
-use crate::mm::Region;
 use crate::sync::Lock;
 use crate::{console, sched};
 
@@ -61,11 +61,18 @@ pub unsafe fn start(raw: &'static RawBootInfo, main: extern "C" fn(usize) -> !) 
     unsafe { paging::adopt_loader_tables() };
     let info = BootInfo::from(*raw);
     let (line, map) = match info.platform_info {
-        PlatformInfo::Multiboot { command_line, multiboot_info_addr } => {
+        PlatformInfo::Multiboot {
+            command_line,
+            multiboot_info_addr,
+        } => {
             // SAFETY: the structure was made, or passed on, by the loader, below 1 GiB.
-            (command_line, unsafe { multiboot_map(multiboot_info_addr.get() as usize) })
+            (command_line, unsafe {
+                multiboot_map(multiboot_info_addr.get() as usize)
+            })
         }
-        _ => refuse(Line::new().text("skete: this loader's platform is not known: use Skete's or Hermit's multiboot loader")),
+        _ => refuse(Line::new().text(
+            "skete: this loader's platform is not known: use Skete's or Hermit's multiboot loader",
+        )),
     };
     let line = line.map_or("", reach);
     early_options(line);
@@ -76,8 +83,18 @@ pub unsafe fn start(raw: &'static RawBootInfo, main: extern "C" fn(usize) -> !) 
     let range = info.load_info.kernel_image_addr_range;
     // SAFETY: the map is the machine's, and nobody else uses what it calls free.
     if unsafe { take_memory(&map, range.start as usize..range.end as usize) }.is_none() {
-        let available: usize = map.free.as_slice().iter().map(|region| region.end - region.start).sum();
-        refuse(Line::new().text("skete: out of memory while starting: ").number(available as u64 >> 10).text(" KiB are too little; give the machine more (-m, --memory)"));
+        let available: usize = map
+            .free
+            .as_slice()
+            .iter()
+            .map(|region| region.end - region.start)
+            .sum();
+        refuse(
+            Line::new()
+                .text("skete: out of memory while starting: ")
+                .number(available as u64 >> 10)
+                .text(" KiB are too little; give the machine more (-m, --memory)"),
+        );
     }
     let program = options(line);
     // The line was the last thing that lay in the loader's memory.
@@ -86,12 +103,18 @@ pub unsafe fn start(raw: &'static RawBootInfo, main: extern "C" fn(usize) -> !) 
         unsafe { frames::add(*region) };
     }
     Line::log(Level::Info, |line| {
-        line.text("memory: ").number(frames::total() as u64 * 4).text(" KiB, free: ").number(frames::available() as u64 * 4).text(" KiB");
+        line.text("memory: ")
+            .number(frames::total() as u64 * 4)
+            .text(" KiB, free: ")
+            .number(frames::available() as u64 * 4)
+            .text(" KiB");
     });
     let _ = PROGRAM.lock().set(program);
     match sched::start(main, 0) {
         Ok(never) => match never {},
-        Err(_) => refuse(Line::new().text("skete: out of memory while starting the program; give the machine more (-m, --memory)")),
+        Err(_) => refuse(Line::new().text(
+            "skete: out of memory while starting the program; give the machine more (-m, --memory)",
+        )),
     }
 }
 
@@ -99,7 +122,10 @@ pub unsafe fn start(raw: &'static RawBootInfo, main: extern "C" fn(usize) -> !) 
 fn reach(text: &'static str) -> &'static str {
     // SAFETY: the same bytes, by an address that stays valid.
     unsafe {
-        let bytes = core::slice::from_raw_parts(arch::direct(text.as_ptr() as usize) as *const u8, text.len());
+        let bytes = core::slice::from_raw_parts(
+            arch::direct(text.as_ptr() as usize) as *const u8,
+            text.len(),
+        );
         core::str::from_utf8_unchecked(bytes)
     }
 }
@@ -117,19 +143,26 @@ struct Map {
 unsafe fn multiboot_map(address: usize) -> Map {
     const MAP_LENGTH: usize = 44;
     const MAP_ADDRESS: usize = 48;
-    let mut map = Map { free: Regions::new(), loader: Regions::new() };
+    let mut map = Map {
+        free: Regions::new(),
+        loader: Regions::new(),
+    };
     // SAFETY: vouched for by the caller; entries need not be aligned.
     unsafe {
         let info = arch::direct(address) as *const u8;
         let length = info.add(MAP_LENGTH).cast::<u32>().read_unaligned() as usize;
-        let entries = arch::direct(info.add(MAP_ADDRESS).cast::<u32>().read_unaligned() as usize) as *const u8;
+        let entries = arch::direct(info.add(MAP_ADDRESS).cast::<u32>().read_unaligned() as usize)
+            as *const u8;
         let mut offset = 0;
         while offset + 24 <= length {
             let entry = entries.add(offset);
             let size = entry.cast::<u32>().read_unaligned() as usize;
             let start = entry.add(4).cast::<u64>().read_unaligned() as usize;
             let bytes = entry.add(12).cast::<u64>().read_unaligned() as usize;
-            let region = Region { start, end: start.saturating_add(bytes) };
+            let region = Region {
+                start,
+                end: start.saturating_add(bytes),
+            };
             match entry.add(20).cast::<u32>().read_unaligned() {
                 AVAILABLE => map.free.push(region),
                 LOADER => map.loader.push(region),
@@ -150,19 +183,31 @@ unsafe fn take_memory(map: &Map, image: core::ops::Range<usize>) -> Option<()> {
     let mut own = Regions::new();
     for page in (image.start & !(FRAME - 1)..image.end).step_by(FRAME) {
         let frame = paging::translate(page)?;
-        own.push(Region { start: frame, end: frame + FRAME });
+        own.push(Region {
+            start: frame,
+            end: frame + FRAME,
+        });
     }
-    let mut free = map.free.without(Region { start: 0, end: FRAME });
+    let mut free = map.free.without(Region {
+        start: 0,
+        end: FRAME,
+    });
     for part in own.as_slice() {
         free = free.without(*part);
     }
     let size = Blocks::bytes_for(free.end().max(map.loader.end()));
     let start = free.longest_below(LOADER_MAPPED)?.start;
-    let books = Region { start, end: (start + size).next_multiple_of(FRAME) };
+    let books = Region {
+        start,
+        end: (start + size).next_multiple_of(FRAME),
+    };
     free = free.without(books);
 
     let mut memory = map.free;
-    map.loader.as_slice().iter().for_each(|region| memory.push(*region));
+    map.loader
+        .as_slice()
+        .iter()
+        .for_each(|region| memory.push(*region));
     // SAFETY: free memory by the loader's map, not the image's, not the books'.
     unsafe {
         frames::init(free.as_slice().iter().copied(), books);
@@ -213,7 +258,9 @@ fn options(line: &str) -> Program {
         }
     }
     program.arguments.push(name);
-    program.arguments.extend(words.map(alloc::borrow::Cow::into_owned));
+    program
+        .arguments
+        .extend(words.map(alloc::borrow::Cow::into_owned));
     program
 }
 

@@ -86,7 +86,11 @@ impl Node {
             number: NUMBERS.fetch_add(1, Relaxed),
             mode: AtomicU32::new(mode & 0o7777),
             links: AtomicU64::new(1),
-            times: Mutex::new(Times { accessed: now, modified: now, changed: now }),
+            times: Mutex::new(Times {
+                accessed: now,
+                modified: now,
+                changed: now,
+            }),
             content,
         })
     }
@@ -135,12 +139,22 @@ impl Node {
 
     /// What there is to know about it.
     pub fn metadata(&self) -> Metadata {
-        let Times { accessed, modified, changed } = *self.times.lock();
+        let Times {
+            accessed,
+            modified,
+            changed,
+        } = *self.times.lock();
         let (length, children) = match &self.content {
             Content::File(bytes) => (bytes.lock().len() as u64, 0),
             Content::Directory(names) => {
                 let names = names.lock();
-                (0, 1 + names.values().filter(|node| node.kind() == Kind::Directory).count() as u64)
+                (
+                    0,
+                    1 + names
+                        .values()
+                        .filter(|node| node.kind() == Kind::Directory)
+                        .count() as u64,
+                )
             }
         };
         Metadata {
@@ -177,7 +191,9 @@ impl Node {
     /// Changes a file's length.
     pub(super) fn set_length(&self, length: u64) -> Result<()> {
         let mut bytes = self.bytes()?.lock();
-        let length = usize::try_from(length).ok().filter(|length| isize::try_from(*length).is_ok());
+        let length = usize::try_from(length)
+            .ok()
+            .filter(|length| isize::try_from(*length).is_ok());
         let length = length.ok_or(Error::FileTooLarge)?;
         let missing = length.saturating_sub(bytes.len());
         reserve(&mut bytes, missing)?;
@@ -201,7 +217,11 @@ pub struct OpenFile {
 
 impl OpenFile {
     pub(super) const fn new(node: Arc<Node>, options: Options) -> OpenFile {
-        OpenFile { node, options, position: Mutex::new(0) }
+        OpenFile {
+            node,
+            options,
+            position: Mutex::new(0),
+        }
     }
 }
 
@@ -212,7 +232,9 @@ impl Object for OpenFile {
         }
         let mut position = self.position.lock();
         let bytes = self.node.bytes()?.lock();
-        let start = usize::try_from(*position).unwrap_or(usize::MAX).min(bytes.len());
+        let start = usize::try_from(*position)
+            .unwrap_or(usize::MAX)
+            .min(bytes.len());
         let length = buffer.len().min(bytes.len() - start);
         buffer[..length].copy_from_slice(&bytes[start..start + length]);
         *position += length as u64;
@@ -232,7 +254,10 @@ impl Object for OpenFile {
             return Ok(0);
         }
         let start = usize::try_from(*position).map_err(|_| Error::FileTooLarge)?;
-        let end = start.checked_add(new.len()).filter(|end| isize::try_from(*end).is_ok()).ok_or(Error::FileTooLarge)?;
+        let end = start
+            .checked_add(new.len())
+            .filter(|end| isize::try_from(*end).is_ok())
+            .ok_or(Error::FileTooLarge)?;
         if end > bytes.len() {
             let missing = end - bytes.len();
             reserve(&mut bytes, missing)?;
@@ -252,7 +277,9 @@ impl Object for OpenFile {
             Seek::Current(offset) => (*position as i64).checked_add(offset),
             Seek::End(offset) => (self.node.metadata().length as i64).checked_add(offset),
         };
-        let target = target.and_then(|target| u64::try_from(target).ok()).ok_or(Error::InvalidArgument)?;
+        let target = target
+            .and_then(|target| u64::try_from(target).ok())
+            .ok_or(Error::InvalidArgument)?;
         *position = target;
         Ok(target)
     }
@@ -294,7 +321,12 @@ impl Object for OpenFile {
         entries.sort_unstable_by_key(|(_, node)| node.number);
         for (name, node) in entries {
             let next = node.number + 1;
-            if !take(&Entry { name, number: node.number, kind: node.kind(), next }) {
+            if !take(&Entry {
+                name,
+                number: node.number,
+                kind: node.kind(),
+                next,
+            }) {
                 break;
             }
             *position = next;

@@ -53,7 +53,9 @@ impl Tree {
     ///
     /// [`Error::NoSpace`].
     pub fn new() -> Result<Tree> {
-        Ok(Tree { root: Node::directory(0o755) })
+        Ok(Tree {
+            root: Node::directory(0o755),
+        })
     }
 
     /// Walks along names; `..` above the root stays at the root.
@@ -68,7 +70,12 @@ impl Tree {
                 way.truncate((way.len() - 1).max(1));
                 continue;
             }
-            let next = node.names()?.lock().get(name).cloned().ok_or(Error::NotFound)?;
+            let next = node
+                .names()?
+                .lock()
+                .get(name)
+                .cloned()
+                .ok_or(Error::NotFound)?;
             reserve(&mut way, 1)?;
             way.push(next);
         }
@@ -82,7 +89,10 @@ impl Tree {
     /// [`Error::NotFound`], [`Error::NotADirectory`], [`Error::NameTooLong`].
     pub fn find(&self, path: &[u8]) -> Result<Arc<Node>> {
         let path = Path::new(path)?;
-        let node = self.walk(path.names())?.pop().expect("the way begins at the root");
+        let node = self
+            .walk(path.names())?
+            .pop()
+            .expect("the way begins at the root");
         if path.means_directory() {
             node.names()?;
         }
@@ -100,7 +110,10 @@ impl Tree {
         reserve(&mut canonical, path.len() + 1)?;
         for name in Path::new(path)?.names() {
             if name == b".." {
-                let parent = canonical.iter().rposition(|byte| *byte == b'/').unwrap_or(0);
+                let parent = canonical
+                    .iter()
+                    .rposition(|byte| *byte == b'/')
+                    .unwrap_or(0);
                 canonical.truncate(parent);
             } else {
                 canonical.push(b'/');
@@ -141,7 +154,9 @@ impl Tree {
         };
         let new = existing.is_none();
         let node = match (existing, place) {
-            (Some(_), _) if options.create && options.exclusive => return Err(Error::AlreadyExists),
+            (Some(_), _) if options.create && options.exclusive => {
+                return Err(Error::AlreadyExists);
+            }
             (Some(node), _) => node,
             (None, Some(place)) if options.create => {
                 if parsed.means_directory() {
@@ -154,9 +169,15 @@ impl Tree {
             _ => return Err(Error::NotFound),
         };
         match node.kind() {
-            Kind::Directory if options.write || options.create || options.truncate => return Err(Error::IsADirectory),
-            Kind::File if options.directory || parsed.means_directory() => return Err(Error::NotADirectory),
-            Kind::File if options.write && !new && !node.is_writable() => return Err(Error::PermissionDenied),
+            Kind::Directory if options.write || options.create || options.truncate => {
+                return Err(Error::IsADirectory);
+            }
+            Kind::File if options.directory || parsed.means_directory() => {
+                return Err(Error::NotADirectory);
+            }
+            Kind::File if options.write && !new && !node.is_writable() => {
+                return Err(Error::PermissionDenied);
+            }
             Kind::File if options.truncate && options.write => node.set_length(0)?,
             _ => {}
         }
@@ -250,7 +271,9 @@ impl Tree {
             Some(there) => match (directory, there.kind()) {
                 (true, Kind::File) => return Err(Error::NotADirectory),
                 (false, Kind::Directory) => return Err(Error::IsADirectory),
-                (true, Kind::Directory) if !there.names()?.lock().is_empty() => return Err(Error::DirectoryNotEmpty),
+                (true, Kind::Directory) if !there.names()?.lock().is_empty() => {
+                    return Err(Error::DirectoryNotEmpty);
+                }
                 _ => {}
             },
             None => {}

@@ -51,7 +51,9 @@ struct Areas {
     classes: [Class; CLASSES],
 }
 
-static AREAS: Lock<Areas> = Lock::new(Areas { classes: [Class { fresh: 0, free: 0 }; CLASSES] });
+static AREAS: Lock<Areas> = Lock::new(Areas {
+    classes: [Class { fresh: 0, free: 0 }; CLASSES],
+});
 
 fn lock() -> LockGuard<'static, Areas> {
     // A page fault on the stack needs this lock: let it happen before.
@@ -83,7 +85,11 @@ impl Books {
 
     fn decode(note: u64) -> Option<Books> {
         (note & 1 != 0).then_some(Books {
-            kind: if note & 2 != 0 { Kind::Stack } else { Kind::Heap },
+            kind: if note & 2 != 0 {
+                Kind::Stack
+            } else {
+                Kind::Heap
+            },
             offset: 1 << (note >> 2 & 63),
             promised: (note >> 8 & 0xff) as usize,
             pages: (note >> 16) as usize,
@@ -132,9 +138,26 @@ pub fn contains(address: usize) -> bool {
 pub fn allocate(size: usize, align: usize, kind: Kind) -> Result<usize> {
     let pages = size.div_ceil(FRAME).max(1);
     let offset = align.max(FRAME);
-    let books = Books { kind, offset, pages, promised: if kind == Kind::Stack { STACK_PROMISE.min(pages) } else { 0 } };
-    let bytes = pages.checked_mul(FRAME).and_then(|bytes| bytes.checked_add(offset)).ok_or(Error::OutOfMemory)?;
-    let class = (bytes.checked_next_power_of_two().ok_or(Error::OutOfMemory)?.ilog2().max(SMALLEST) - SMALLEST) as usize;
+    let books = Books {
+        kind,
+        offset,
+        pages,
+        promised: if kind == Kind::Stack {
+            STACK_PROMISE.min(pages)
+        } else {
+            0
+        },
+    };
+    let bytes = pages
+        .checked_mul(FRAME)
+        .and_then(|bytes| bytes.checked_add(offset))
+        .ok_or(Error::OutOfMemory)?;
+    let class = (bytes
+        .checked_next_power_of_two()
+        .ok_or(Error::OutOfMemory)?
+        .ilog2()
+        .max(SMALLEST)
+        - SMALLEST) as usize;
     if class >= CLASSES || !frames::promise(books.promise()) {
         return Err(Error::OutOfMemory);
     }
@@ -148,7 +171,11 @@ impl Areas {
         let shift = SMALLEST + class as u32;
         let base = AREA_MAP + (class << CLASS_SHIFT);
         let entry = &mut self.classes[class];
-        let number = if entry.free != 0 { entry.free - 1 } else { entry.fresh };
+        let number = if entry.free != 0 {
+            entry.free - 1
+        } else {
+            entry.fresh
+        };
         if number >> (CLASS_SHIFT - shift) != 0 {
             return Err(Error::OutOfMemory);
         }
@@ -194,7 +221,9 @@ const INACCESSIBLE: u64 = 1;
 
 /// The frame of a page, accessible or not.
 fn held(page: Slot) -> Option<usize> {
-    page.frame().or_else(|| (page.note() & INACCESSIBLE != 0).then(|| (page.note() & !INACCESSIBLE) as usize))
+    page.frame().or_else(|| {
+        (page.note() & INACCESSIBLE != 0).then(|| (page.note() & !INACCESSIBLE) as usize)
+    })
 }
 
 /// Unmaps pages and frees their frames; tells how many there were.
@@ -233,7 +262,9 @@ pub fn free(start: usize) -> Result<()> {
 
 fn area_at(start: usize) -> Result<(usize, usize, Books)> {
     let (class, slot) = slot_of(start).ok_or(Error::InvalidArgument)?;
-    let books = books_of(slot).filter(|books| slot + books.offset == start).ok_or(Error::InvalidArgument)?;
+    let books = books_of(slot)
+        .filter(|books| slot + books.offset == start)
+        .ok_or(Error::InvalidArgument)?;
     Ok((class, slot, books))
 }
 
@@ -265,7 +296,9 @@ pub fn resize(start: usize, new_size: usize, align: usize) -> Result<usize> {
             Some(less) => drop_pages(start + pages * FRAME, less),
             None => 0,
         };
-        Slot::of(slot, false).ok_or(Error::InvalidArgument)?.set_note(resized.encode());
+        Slot::of(slot, false)
+            .ok_or(Error::InvalidArgument)?
+            .set_note(resized.encode());
         drop(areas);
         if old > new {
             frames::unpromise(old - new - dropped);
@@ -277,7 +310,8 @@ pub fn resize(start: usize, new_size: usize, align: usize) -> Result<usize> {
     for_each_page(start, books.pages, |page, from| {
         if let Some(frame) = held(from) {
             from.set_note(0);
-            let to = Slot::of(moved + (page - start), true).expect("the new area's tables were promised");
+            let to = Slot::of(moved + (page - start), true)
+                .expect("the new area's tables were promised");
             to.map(frame, Access::ReadWrite);
         }
     });
@@ -307,10 +341,26 @@ pub fn populate(address: usize) -> bool {
         return page.frame().is_some();
     }
     let frame = match books {
-        Books { kind: Kind::Stack, promised: 0, .. } => frames::allocate_for_stack(),
-        Books { kind: Kind::Stack, promised, .. } => {
-            let Some(guard) = Slot::of(slot, false) else { return false };
-            guard.set_note(Books { promised: promised - 1, ..books }.encode());
+        Books {
+            kind: Kind::Stack,
+            promised: 0,
+            ..
+        } => frames::allocate_for_stack(),
+        Books {
+            kind: Kind::Stack,
+            promised,
+            ..
+        } => {
+            let Some(guard) = Slot::of(slot, false) else {
+                return false;
+            };
+            guard.set_note(
+                Books {
+                    promised: promised - 1,
+                    ..books
+                }
+                .encode(),
+            );
             frames::allocate_promised()
         }
         _ => frames::allocate_promised(),
@@ -334,10 +384,16 @@ pub fn describe(address: usize) -> Place {
         return Place::Elsewhere;
     };
     match books_of(slot) {
-        Some(books) if books.contains(slot, address) && Slot::of(address, false).is_none_or(|page| page.note() == 0 && page.frame().is_none()) => {
+        Some(books)
+            if books.contains(slot, address)
+                && Slot::of(address, false)
+                    .is_none_or(|page| page.note() == 0 && page.frame().is_none()) =>
+        {
             Place::OutOfMemory
         }
-        Some(books) if books.kind == Kind::Stack && address < slot + books.offset => Place::StackGuard,
+        Some(books) if books.kind == Kind::Stack && address < slot + books.offset => {
+            Place::StackGuard
+        }
         _ => Place::Elsewhere,
     }
 }
@@ -351,7 +407,9 @@ pub fn describe(address: usize) -> Place {
 pub fn protect(start: usize, size: usize, access: Access) -> Result<()> {
     let (_, slot) = slot_of(start).ok_or(Error::InvalidArgument)?;
     let books = books_of(slot).ok_or(Error::InvalidArgument)?;
-    let inside = size > 0 && books.contains(slot, start) && books.contains(slot, start.saturating_add(size - 1));
+    let inside = size > 0
+        && books.contains(slot, start)
+        && books.contains(slot, start.saturating_add(size - 1));
     if !inside || books.kind != Kind::Heap || !start.is_multiple_of(FRAME) {
         return Err(Error::InvalidArgument);
     }

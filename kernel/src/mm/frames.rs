@@ -16,7 +16,11 @@ struct Frames {
     total: usize,
 }
 
-static FRAMES: Lock<Frames> = Lock::new(Frames { blocks: Blocks::new(&mut []), promised: 0, total: 0 });
+static FRAMES: Lock<Frames> = Lock::new(Frames {
+    blocks: Blocks::new(&mut []),
+    promised: 0,
+    total: 0,
+});
 
 fn lock() -> LockGuard<'static, Frames> {
     // A page fault on the stack needs this lock: let it happen before.
@@ -104,7 +108,10 @@ pub fn allocate_for_stack() -> Option<usize> {
 #[must_use]
 pub fn promise(count: usize) -> bool {
     let mut frames = lock();
-    let enough = frames.promised.checked_add(count).is_some_and(|sum| sum <= frames.blocks.free_frames());
+    let enough = frames
+        .promised
+        .checked_add(count)
+        .is_some_and(|sum| sum <= frames.blocks.free_frames());
     if enough {
         frames.promised += count;
     }

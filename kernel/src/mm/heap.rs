@@ -41,7 +41,10 @@ impl Source for Frames {
 #[must_use]
 pub fn allocate(size: usize, align: usize) -> *mut u8 {
     if Spans::serves(size.next_multiple_of(align), align) {
-        return SPANS.lock().allocate(size, align, &mut Frames).map_or(ptr::null_mut(), NonNull::as_ptr);
+        return SPANS
+            .lock()
+            .allocate(size, align, &mut Frames)
+            .map_or(ptr::null_mut(), NonNull::as_ptr);
     }
     allocate_large(size, align).0
 }
@@ -64,7 +67,8 @@ pub fn allocate_zeroed(size: usize, align: usize) -> *mut u8 {
 /// Memory beyond the spans, and whether it is known to be zero.
 #[cold]
 fn allocate_large(size: usize, align: usize) -> (*mut u8, bool) {
-    if size <= LONGEST_RUN && align <= FRAME
+    if size <= LONGEST_RUN
+        && align <= FRAME
         && let Some(frame) = frames::allocate(size.div_ceil(FRAME))
     {
         return (arch::direct(frame) as *mut u8, false);
@@ -87,7 +91,11 @@ pub unsafe fn free(pointer: *mut u8, size: usize, align: usize) {
         area::free(address).expect("an allocation to free");
     } else if Spans::serves(size.next_multiple_of(align), align) {
         // SAFETY: vouched for by the caller; a null pointer is no allocation.
-        unsafe { SPANS.lock().free(NonNull::new_unchecked(pointer), size, align, &mut Frames) };
+        unsafe {
+            SPANS
+                .lock()
+                .free(NonNull::new_unchecked(pointer), size, align, &mut Frames)
+        };
     } else {
         frames::free(address - arch::DIRECT_MAP, size.div_ceil(FRAME));
     }
@@ -102,10 +110,13 @@ pub unsafe fn resize(pointer: *mut u8, size: usize, align: usize, new_size: usiz
     let address = pointer as usize;
     if area::contains(address) {
         if new_size > LONGEST_RUN {
-            return area::resize(address, new_size, align).map_or(ptr::null_mut(), |start| start as *mut u8);
+            return area::resize(address, new_size, align)
+                .map_or(ptr::null_mut(), |start| start as *mut u8);
         }
     } else if Spans::serves(size.next_multiple_of(align), align) {
-        if Spans::serves(new_size.next_multiple_of(align), align) && Spans::same_class(size, align, new_size) {
+        if Spans::serves(new_size.next_multiple_of(align), align)
+            && Spans::same_class(size, align, new_size)
+        {
             return pointer;
         }
     } else if size.div_ceil(FRAME) == new_size.div_ceil(FRAME) {

@@ -82,7 +82,10 @@ const SHAPES: [Shape; CLASSES] = {
     let mut shapes = [Shape { size: 0, bytes: 0 }; CLASSES];
     let mut class = 0;
     while class < CLASSES {
-        shapes[class] = Shape { size: size_of_class(class) as u32, bytes: (frames_of_class(class) * FRAME) as u32 };
+        shapes[class] = Shape {
+            size: size_of_class(class) as u32,
+            bytes: (frames_of_class(class) * FRAME) as u32,
+        };
         class += 1;
     }
     shapes
@@ -108,7 +111,9 @@ impl Spans {
     /// No spans yet.
     #[must_use]
     pub const fn new() -> Spans {
-        Spans { open: [ptr::null_mut(); CLASSES] }
+        Spans {
+            open: [ptr::null_mut(); CLASSES],
+        }
     }
 
     /// True when a request is for this allocator.
@@ -121,7 +126,11 @@ impl Spans {
     #[inline]
     const fn class(size: usize, align: usize) -> usize {
         // A multiple of the alignment falls into a class whose size is a multiple of it too.
-        class_of(if align <= 16 { size } else { size.next_multiple_of(align) })
+        class_of(if align <= 16 {
+            size
+        } else {
+            size.next_multiple_of(align)
+        })
     }
 
     /// True when both sizes are of one class, so that an object of the first needs no move to become
@@ -133,7 +142,12 @@ impl Spans {
 
     /// Memory for `size` bytes. `None` when the source is dry.
     #[inline]
-    pub fn allocate(&mut self, size: usize, align: usize, source: &mut impl Source) -> Option<NonNull<u8>> {
+    pub fn allocate(
+        &mut self,
+        size: usize,
+        align: usize,
+        source: &mut impl Source,
+    ) -> Option<NonNull<u8>> {
         let class = Self::class(size, align);
         let mut span = self.open[class];
         if span.is_null() {
@@ -165,11 +179,19 @@ impl Spans {
     ///
     /// As for `GlobalAlloc::dealloc`.
     #[inline]
-    pub unsafe fn free(&mut self, object: NonNull<u8>, size: usize, align: usize, source: &mut impl Source) {
+    pub unsafe fn free(
+        &mut self,
+        object: NonNull<u8>,
+        size: usize,
+        align: usize,
+        source: &mut impl Source,
+    ) {
         let class = Self::class(size, align);
         let shape = SHAPES[class];
         let object = object.as_ptr();
-        let span = object.map_addr(|address| address & !(shape.bytes as usize - 1)).cast::<Span>();
+        let span = object
+            .map_addr(|address| address & !(shape.bytes as usize - 1))
+            .cast::<Span>();
         // SAFETY: spans are aligned to their size, so that the mask leads to the header of the span
         // that the object came from.
         unsafe {
@@ -182,14 +204,20 @@ impl Spans {
                 self.insert(class, span);
             } else if (*span).used == 0 && !((*span).next.is_null() && (*span).previous.is_null()) {
                 self.remove(class, span);
-                source.free(NonNull::new_unchecked(span.cast()), shape.bytes as usize / FRAME);
+                source.free(
+                    NonNull::new_unchecked(span.cast()),
+                    shape.bytes as usize / FRAME,
+                );
             }
         }
     }
 
     #[cold]
     fn grow(&mut self, class: usize, source: &mut impl Source) -> Option<*mut Span> {
-        let span = source.allocate(frames_of_class(class))?.cast::<Span>().as_ptr();
+        let span = source
+            .allocate(frames_of_class(class))?
+            .cast::<Span>()
+            .as_ptr();
         // SAFETY: the source gave the memory, which is larger than a header.
         unsafe {
             span.write(Span {
@@ -282,7 +310,10 @@ mod tests {
 
     #[test]
     fn a_dry_source_is_told() {
-        let mut source = Host { frames: 0, limit: Some(1) };
+        let mut source = Host {
+            frames: 0,
+            limit: Some(1),
+        };
         let mut spans = Spans::new();
         let mut count = 0;
         while spans.allocate(64, 8, &mut source).is_some() {

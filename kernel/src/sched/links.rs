@@ -40,14 +40,23 @@ impl Links {
         if self.0.try_reserve(missing).is_err() {
             return false;
         }
-        self.0.resize(self.0.len() + missing, Link { next: NONE, previous: NONE });
+        self.0.resize(
+            self.0.len() + missing,
+            Link {
+                next: NONE,
+                previous: NONE,
+            },
+        );
         true
     }
 }
 
 impl List {
     /// A list without tasks.
-    pub const EMPTY: List = List { first: NONE, last: NONE };
+    pub const EMPTY: List = List {
+        first: NONE,
+        last: NONE,
+    };
 
     /// True when no task stands in it.
     #[inline]
@@ -58,7 +67,10 @@ impl List {
 
     /// Puts a task at the end.
     pub fn push(&mut self, links: &mut Links, task: u32) {
-        links.0[task as usize] = Link { next: NONE, previous: self.last };
+        links.0[task as usize] = Link {
+            next: NONE,
+            previous: self.last,
+        };
         match self.last {
             NONE => self.first = task,
             last => links.0[last as usize].next = task,
@@ -90,7 +102,11 @@ impl List {
 
     /// The tasks from the first on. A task may be removed once it has been yielded.
     #[must_use]
-    pub fn first_matching(&self, links: &Links, mut matches: impl FnMut(u32) -> bool) -> Option<u32> {
+    pub fn first_matching(
+        &self,
+        links: &Links,
+        mut matches: impl FnMut(u32) -> bool,
+    ) -> Option<u32> {
         let mut task = self.first;
         while task != NONE {
             if matches(task) {

@@ -23,7 +23,10 @@ impl RunQueue {
     /// An empty queue.
     #[must_use]
     pub const fn new() -> RunQueue {
-        RunQueue { lists: [List::EMPTY; PRIORITIES], occupied: 0 }
+        RunQueue {
+            lists: [List::EMPTY; PRIORITIES],
+            occupied: 0,
+        }
     }
 
     /// The priority of the task that would be next.

@@ -108,7 +108,11 @@ pub(super) static SCHED: Lock<Scheduler> = Lock::new(Scheduler {
     idle: false,
     dead_stack: 0,
     switches: 0,
-    timer: Timer { slice: None, wake: u64::MAX, expired: false },
+    timer: Timer {
+        slice: None,
+        wake: u64::MAX,
+        expired: false,
+    },
 });
 
 static CURRENT_ID: AtomicU32 = AtomicU32::new(0);
@@ -124,11 +128,15 @@ pub fn current_id() -> ThreadId {
 
 impl Scheduler {
     fn task(&mut self, number: u32) -> &mut Task {
-        self.tasks[number as usize].as_mut().expect("a task in a list is live")
+        self.tasks[number as usize]
+            .as_mut()
+            .expect("a task in a list is live")
     }
 
     fn find(&self, id: ThreadId) -> Option<u32> {
-        let mut number = *self.by_id.get(id as usize & self.by_id.len().wrapping_sub(1))?;
+        let mut number = *self
+            .by_id
+            .get(id as usize & self.by_id.len().wrapping_sub(1))?;
         while number != NONE {
             let task = self.tasks[number as usize].as_ref()?;
             if task.id == id {
@@ -162,7 +170,9 @@ impl Scheduler {
 
     fn rehash(&mut self, buckets: usize) -> Result<()> {
         let mut by_id = Vec::new();
-        by_id.try_reserve_exact(buckets).map_err(|_| Error::OutOfMemory)?;
+        by_id
+            .try_reserve_exact(buckets)
+            .map_err(|_| Error::OutOfMemory)?;
         by_id.resize(buckets, NONE);
         for (number, task) in self.tasks.iter_mut().enumerate() {
             if let Some(task) = task {
@@ -175,7 +185,14 @@ impl Scheduler {
     }
 
     /// Enters a task; gives its number and identity.
-    fn add(&mut self, priority: u8, stack: usize, context: usize, thread_pointer: usize, state: State) -> Result<(u32, ThreadId)> {
+    fn add(
+        &mut self,
+        priority: u8,
+        stack: usize,
+        context: usize,
+        thread_pointer: usize,
+        state: State,
+    ) -> Result<(u32, ThreadId)> {
         let number = self.take_number()?;
         self.last_id = self.last_id.wrapping_add(1).max(1);
         while self.find(self.last_id).is_some() {
@@ -288,7 +305,10 @@ impl Scheduler {
 /// # Errors
 ///
 /// [`Error::OutOfMemory`].
-pub fn start(main: extern "C" fn(usize) -> !, argument: usize) -> Result<core::convert::Infallible> {
+pub fn start(
+    main: extern "C" fn(usize) -> !,
+    argument: usize,
+) -> Result<core::convert::Infallible> {
     let (stack, thread_pointer, top) = new_stack(MAIN_STACK, 3 * FRAME)?;
     let mut scheduler = SCHED.lock();
     let (number, _) = scheduler.add(NORMAL_PRIORITY, stack, 0, thread_pointer, State::Running)?;
@@ -303,7 +323,10 @@ pub fn start(main: extern "C" fn(usize) -> !, argument: usize) -> Result<core::c
 /// below the block have their pages already.
 fn new_stack(size: usize, filled: usize) -> Result<(usize, usize, usize)> {
     let block = tls::size();
-    let size = size.max(SMALLEST_STACK).checked_add(block).ok_or(Error::OutOfMemory)?;
+    let size = size
+        .max(SMALLEST_STACK)
+        .checked_add(block)
+        .ok_or(Error::OutOfMemory)?;
     if frames::available() < RESERVE {
         return Err(Error::OutOfMemory);
     }
@@ -336,7 +359,12 @@ struct Start {
 ///
 /// [`Error::OutOfMemory`] when there is no room for its stack; [`Error::InvalidArgument`] for a
 /// priority beyond the highest.
-pub fn spawn(entry: extern "C" fn(usize), argument: usize, priority: u8, stack_size: usize) -> Result<ThreadId> {
+pub fn spawn(
+    entry: extern "C" fn(usize),
+    argument: usize,
+    priority: u8,
+    stack_size: usize,
+) -> Result<ThreadId> {
     if usize::from(priority) >= PRIORITIES {
         return Err(Error::InvalidArgument);
     }
@@ -413,7 +441,10 @@ fn settle(mut scheduler: LockGuard<'static, Scheduler>) {
 }
 
 /// Waits until a task is ready. `gone`: the current task exists no more.
-fn wait_for_ready(mut scheduler: LockGuard<'static, Scheduler>, gone: bool) -> LockGuard<'static, Scheduler> {
+fn wait_for_ready(
+    mut scheduler: LockGuard<'static, Scheduler>,
+    gone: bool,
+) -> LockGuard<'static, Scheduler> {
     while scheduler.ready.is_empty() {
         if scheduler.timers.first().is_none() && DEVICE_WAITS.load(Relaxed) == 0 {
             drop(scheduler);
@@ -452,10 +483,19 @@ fn switch_away(scheduler: LockGuard<'static, Scheduler>) {
 }
 
 /// Lets the current task wait under `key`, at most until `deadline`.
-pub(super) fn block(mut scheduler: LockGuard<'static, Scheduler>, key: usize, deadline: Option<u64>) -> Result<()> {
+pub(super) fn block(
+    mut scheduler: LockGuard<'static, Scheduler>,
+    key: usize,
+    deadline: Option<u64>,
+) -> Result<()> {
     let current = scheduler.current;
     {
-        let Scheduler { waiting, links, timers, .. } = &mut *scheduler;
+        let Scheduler {
+            waiting,
+            links,
+            timers,
+            ..
+        } = &mut *scheduler;
         waiting.push(links, key, current);
         if let Some(deadline) = deadline {
             timers.insert(deadline, current);
@@ -467,7 +507,11 @@ pub(super) fn block(mut scheduler: LockGuard<'static, Scheduler>, key: usize, de
     let timed_out = &raw const task.timed_out;
     switch_away(scheduler);
     // SAFETY: the box of the running task is live, and only a waiting task's is changed by others.
-    if unsafe { timed_out.read() } { Err(Error::TimedOut) } else { Ok(()) }
+    if unsafe { timed_out.read() } {
+        Err(Error::TimedOut)
+    } else {
+        Ok(())
+    }
 }
 
 /// Wakes up to `count` tasks that wait under `key`.
@@ -521,7 +565,11 @@ pub fn yield_now() {
     let mut scheduler = SCHED.lock();
     let current = scheduler.current;
     let priority = scheduler.task(current).priority;
-    if scheduler.ready.highest().is_some_and(|highest| highest >= priority) {
+    if scheduler
+        .ready
+        .highest()
+        .is_some_and(|highest| highest >= priority)
+    {
         scheduler.make_ready(current);
         switch_away(scheduler);
     }
@@ -537,7 +585,11 @@ pub fn join(id: ThreadId) -> Result<()> {
     let mut scheduler = SCHED.lock();
     if scheduler.find(id).is_none() {
         let existed = id != 0 && id <= scheduler.last_id;
-        return if existed { Ok(()) } else { Err(Error::NoSuchThread) };
+        return if existed {
+            Ok(())
+        } else {
+            Err(Error::NoSuchThread)
+        };
     }
     let current = scheduler.current;
     if scheduler.task(current).id == id {
@@ -660,8 +712,14 @@ fn deadlock(gone: bool) -> ! {
     let count = scheduler.tasks.iter().flatten().count();
     let mut line = Line::new();
     line.text("skete: deadlock: ").number(count as u64);
-    line.text(if count == 1 { " thread waits" } else { " threads wait" });
-    line.text(" for each other, and nothing can wake ").text(if count == 1 { "it" } else { "them" }).text(": threads");
+    line.text(if count == 1 {
+        " thread waits"
+    } else {
+        " threads wait"
+    });
+    line.text(" for each other, and nothing can wake ")
+        .text(if count == 1 { "it" } else { "them" })
+        .text(": threads");
     for task in scheduler.tasks.iter().flatten().take(16) {
         line.text(" ").number(u64::from(task.id));
     }

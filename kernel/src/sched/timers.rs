@@ -23,7 +23,10 @@ impl Timers {
     /// No deadlines.
     #[must_use]
     pub const fn new() -> Timers {
-        Timers { heap: Vec::new(), places: Vec::new() }
+        Timers {
+            heap: Vec::new(),
+            places: Vec::new(),
+        }
     }
 
     /// Makes room for tasks with numbers below `count`, so that `insert` never needs memory; `false`
@@ -93,7 +96,9 @@ impl Timers {
         let entry = self.heap[place];
         loop {
             let mut child = 2 * place + 1;
-            if child + 1 < self.heap.len() && self.heap[child + 1].deadline < self.heap[child].deadline {
+            if child + 1 < self.heap.len()
+                && self.heap[child + 1].deadline < self.heap[child].deadline
+            {
                 child += 1;
             }
             if child >= self.heap.len() || entry.deadline <= self.heap[child].deadline {

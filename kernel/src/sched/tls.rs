@@ -47,9 +47,16 @@ pub unsafe fn install(top: usize) -> (usize, usize) {
     let start = pointer - size.next_multiple_of(align);
     // SAFETY: inside the bytes that the caller vouches for; the template is a part of the image.
     unsafe {
-        ptr::copy_nonoverlapping(START.load(Relaxed) as *const u8, start as *mut u8, file_size);
+        ptr::copy_nonoverlapping(
+            START.load(Relaxed) as *const u8,
+            start as *mut u8,
+            file_size,
+        );
         ptr::write_bytes((start + file_size) as *mut u8, 0, size - file_size);
-        (pointer as *mut Control).write(Control { own: pointer, word: 0 });
+        (pointer as *mut Control).write(Control {
+            own: pointer,
+            word: 0,
+        });
     }
     (pointer, start & !15)
 }
@@ -59,12 +66,16 @@ pub unsafe fn install(top: usize) -> (usize, usize) {
 pub fn word() -> i32 {
     let word: i32;
     // SAFETY: FS points to the running thread's `Control` from its start on.
-    unsafe { core::arch::asm!("mov {:e}, fs:[8]", out(reg) word, options(nostack, preserves_flags, readonly)) };
+    unsafe {
+        core::arch::asm!("mov {:e}, fs:[8]", out(reg) word, options(nostack, preserves_flags, readonly))
+    };
     word
 }
 
 /// Sets the running thread's word for `std-shim`.
 pub fn set_word(word: i32) {
     // SAFETY: as in `word`.
-    unsafe { core::arch::asm!("mov fs:[8], {:e}", in(reg) word, options(nostack, preserves_flags)) };
+    unsafe {
+        core::arch::asm!("mov fs:[8], {:e}", in(reg) word, options(nostack, preserves_flags))
+    };
 }

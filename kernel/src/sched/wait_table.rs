@@ -30,7 +30,10 @@ impl WaitTable {
     /// A table in which nobody waits.
     #[must_use]
     pub const fn new() -> WaitTable {
-        WaitTable { buckets: [List::EMPTY; BUCKETS], keys: Vec::new() }
+        WaitTable {
+            buckets: [List::EMPTY; BUCKETS],
+            keys: Vec::new(),
+        }
     }
 
     /// Makes room for tasks with numbers below `count`; `false` when memory is short.

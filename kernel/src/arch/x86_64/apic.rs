@@ -80,7 +80,8 @@ pub fn init() {
         if cpu::has(Feature::X2Apic) {
             value |= APIC_BASE_X2;
         } else {
-            let page = paging::map_device(value as usize & !0xfff).expect("memory for one page table");
+            let page =
+                paging::map_device(value as usize & !0xfff).expect("memory for one page table");
             REGISTERS.store(page, Relaxed);
         }
         base.write(value);
@@ -99,7 +100,8 @@ pub fn end_of_interrupt() {
 /// is more than the counter holds: over a minute).
 pub fn arm_timer(nanoseconds: u64) {
     init();
-    let ticks = u128::from(nanoseconds) * u128::from(clock::apic_bus_frequency()) / (1_000_000_000 * u128::from(DIVISOR));
+    let ticks = u128::from(nanoseconds) * u128::from(clock::apic_bus_frequency())
+        / (1_000_000_000 * u128::from(DIVISOR));
     write(TIMER_INITIAL, u32::try_from(ticks + 1).unwrap_or(u32::MAX));
 }
 

@@ -32,7 +32,12 @@ fn hypervisor(cpuid: &CpuId<CpuIdReaderNative>) -> Option<Hypervisor> {
 pub fn timestamp_frequency() -> Option<u64> {
     let cpuid = CpuId::new();
     let from_leaf = cpuid.get_tsc_info().and_then(|info| info.tsc_frequency());
-    let from_hypervisor = || cpuid.get_hypervisor_info()?.tsc_frequency().filter(|khz| *khz != 0);
+    let from_hypervisor = || {
+        cpuid
+            .get_hypervisor_info()?
+            .tsc_frequency()
+            .filter(|khz| *khz != 0)
+    };
     from_leaf
         .or_else(|| from_hypervisor().map(|khz| u64::from(khz) * 1000))
         .or_else(|| paravirtual(&cpuid))
@@ -50,9 +55,15 @@ pub fn apic_bus_frequency() -> u64 {
     let cpuid = CpuId::new();
     let frequency = match hypervisor(&cpuid) {
         Some(_) => VIRTUAL_BUS,
-        None => cpuid.get_tsc_info().map_or(0, |info| u64::from(info.nominal_frequency())),
+        None => cpuid
+            .get_tsc_info()
+            .map_or(0, |info| u64::from(info.nominal_frequency())),
     };
-    let frequency = if frequency == 0 { measure_bus() } else { frequency };
+    let frequency = if frequency == 0 {
+        measure_bus()
+    } else {
+        frequency
+    };
     BUS.store(frequency, Relaxed);
     frequency
 }
@@ -65,7 +76,9 @@ fn measure_bus() -> u64 {
     let (ticks, cycles) = (u64::from(apic::counted()), cpu::timestamp() - start);
     apic::stop_counting();
     match pit {
-        Some(hertz) if cycles > 0 => (u128::from(ticks * apic::DIVISOR) * u128::from(hertz) / u128::from(cycles)) as u64,
+        Some(hertz) if cycles > 0 => {
+            (u128::from(ticks * apic::DIVISOR) * u128::from(hertz) / u128::from(cycles)) as u64
+        }
         _ => VIRTUAL_BUS,
     }
 }
@@ -133,7 +146,11 @@ fn paravirtual(cpuid: &CpuId<CpuIdReaderNative>) -> Option<u64> {
     }
     // nanoseconds = (cycles << shift) * multiplier >> 32, so a second takes:
     let cycles = (1_000_000_000u128 << 32) / u128::from(multiplier);
-    Some(if shift >= 0 { cycles >> shift } else { cycles << -shift } as u64)
+    Some(if shift >= 0 {
+        cycles >> shift
+    } else {
+        cycles << -shift
+    } as u64)
 }
 
 /// The high precision event timer (IA-PC HPET specification 1.0a), where every PC has it.

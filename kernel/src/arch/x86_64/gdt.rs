@@ -33,7 +33,10 @@ struct Tables {
 // SAFETY: written once, by `init`, before a second thread of control exists.
 unsafe impl Sync for Tables {}
 
-#[expect(clippy::declare_interior_mutable_const, reason = "a template for statics")]
+#[expect(
+    clippy::declare_interior_mutable_const,
+    reason = "a template for statics"
+)]
 const EMPTY: Stack = Stack(UnsafeCell::new([0; STACK]));
 static EXCEPTIONS: Stack = EMPTY;
 static LAST_RESORT: Stack = EMPTY;
@@ -53,7 +56,10 @@ pub fn init() {
     // SAFETY: called once, on the boot processor, with interrupts off; the tables are static.
     unsafe {
         let tss = &mut *TABLES.tss.get();
-        for (entry, stack) in [&EXCEPTIONS, &LAST_RESORT, &BOOT_STACK].into_iter().enumerate() {
+        for (entry, stack) in [&EXCEPTIONS, &LAST_RESORT, &BOOT_STACK]
+            .into_iter()
+            .enumerate()
+        {
             let top = stack.0.get() as u64 + STACK as u64;
             tss.interrupt_stack_table[entry] = VirtAddr::new(top);
         }

@@ -168,7 +168,9 @@ pub fn flush(address: usize, pages: usize) {
         unsafe { asm!("mov {0}, cr3", "mov cr3, {0}", out(reg) _, options(nostack)) };
     } else {
         for page in 0..pages {
-            x86_64::instructions::tlb::flush(x86_64::VirtAddr::new((address + page * FRAME) as u64));
+            x86_64::instructions::tlb::flush(x86_64::VirtAddr::new(
+                (address + page * FRAME) as u64,
+            ));
         }
     }
 }
@@ -212,7 +214,11 @@ pub struct Segment {
 ///
 /// Called once, under the loader's tables, with the direct map reachable. Whatever the caller still
 /// uses of the loader's identity map is gone afterwards.
-pub unsafe fn switch_to_own(segments: impl Iterator<Item = Segment>, memory: &[Region], image: &[Region]) -> Option<()> {
+pub unsafe fn switch_to_own(
+    segments: impl Iterator<Item = Segment>,
+    memory: &[Region],
+    image: &[Region],
+) -> Option<()> {
     let root = table(new_table()?);
     for region in memory {
         // SAFETY: `root` was just made.
@@ -241,7 +247,11 @@ pub unsafe fn switch_to_own(segments: impl Iterator<Item = Segment>, memory: &[R
 unsafe fn map_direct(root: *mut Table, region: Region, image: &[Region]) -> Option<()> {
     let huge_pages = core::arch::x86_64::__cpuid(0x8000_0001).edx & 1 << 26 != 0;
     let end = region.end.next_multiple_of(FRAME);
-    let is_image = |start: usize, size: usize| image.iter().any(|part| part.start < start + size && start < part.end);
+    let is_image = |start: usize, size: usize| {
+        image
+            .iter()
+            .any(|part| part.start < start + size && start < part.end)
+    };
     let mut at = region.start & !(FRAME - 1);
     while at < end {
         let fits = |size: usize| at.is_multiple_of(size) && at + size <= end && !is_image(at, size);
@@ -266,7 +276,9 @@ unsafe fn map_direct(root: *mut Table, region: Region, image: &[Region]) -> Opti
             continue;
         };
         // SAFETY: vouched for by the caller.
-        unsafe { *entry(root, direct(at), level, true)? = at as u64 | Access::ReadWrite.bits() | LARGE };
+        unsafe {
+            *entry(root, direct(at), level, true)? = at as u64 | Access::ReadWrite.bits() | LARGE
+        };
         at += size;
     }
     Some(())
@@ -279,7 +291,8 @@ pub fn map_device(physical: usize) -> Option<usize> {
     // SAFETY: the device region holds nothing else; a page is always mapped to the same frame.
     unsafe {
         let slot = entry(root(), address, 0, true)?;
-        *slot = (physical & !(FRAME - 1)) as u64 | Access::ReadWrite.bits() | NO_CACHE | WRITE_THROUGH;
+        *slot =
+            (physical & !(FRAME - 1)) as u64 | Access::ReadWrite.bits() | NO_CACHE | WRITE_THROUGH;
     }
     Some(address + (physical & (FRAME - 1)))
 }

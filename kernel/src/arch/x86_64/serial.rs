@@ -50,13 +50,17 @@ pub fn write(bytes: &[u8]) {
 
 /// Takes what has been received, up to the size of the buffer, without waiting.
 pub fn read(buffer: &mut [u8]) -> usize {
-    PORT.lock().uart().map_or(0, |uart| uart.receive_bytes(buffer))
+    PORT.lock()
+        .uart()
+        .map_or(0, |uart| uart.receive_bytes(buffer))
 }
 
 /// Makes COM1 interrupt when bytes have come in. `false` when the machine cannot.
 pub fn enable_receive_interrupt() -> bool {
     let mut port = PORT.lock();
-    let Some(uart) = port.uart() else { return false };
+    let Some(uart) = port.uart() else {
+        return false;
+    };
     if !apic::route(COM1_LINE, trap::SERIAL) {
         return false;
     }

@@ -122,8 +122,21 @@ unsafe extern "C" fn common() {
 #[unsafe(naked)]
 pub unsafe extern "C" fn leave() {
     naked_asm!(
-        "pop r15", "pop r14", "pop r13", "pop r12", "pop r11", "pop r10", "pop r9", "pop r8",
-        "pop rdi", "pop rsi", "pop rbp", "pop rdx", "pop rcx", "pop rbx", "pop rax",
+        "pop r15",
+        "pop r14",
+        "pop r13",
+        "pop r12",
+        "pop r11",
+        "pop r10",
+        "pop r9",
+        "pop r8",
+        "pop rdi",
+        "pop rsi",
+        "pop rbp",
+        "pop rdx",
+        "pop rcx",
+        "pop rbx",
+        "pop rax",
         "add rsp, 16",
         "iretq",
     )
@@ -166,7 +179,10 @@ pub fn init() {
                 | (entry >> 16 & 0xffff) << 48;
             gate[1] = entry >> 32;
         }
-        let pointer = TablePointer { limit: size_of_val(table) as u16 - 1, base: table.as_ptr() as u64 };
+        let pointer = TablePointer {
+            limit: size_of_val(table) as u16 - 1,
+            base: table.as_ptr() as u64,
+        };
         asm!("lidt [{}]", in(reg) &raw const pointer, options(readonly, nostack));
     }
 }
@@ -247,25 +263,50 @@ fn page_fault(frame: &Frame, address: usize) -> ! {
 fn fault(frame: &Frame, cause: &str, address: Option<usize>) -> ! {
     static FAULTED: AtomicBool = AtomicBool::new(false);
     if FAULTED.swap(true, Relaxed) {
-        Line::new().text("skete: a second fault while the first was being told, at ").hex(frame.rip).end();
+        Line::new()
+            .text("skete: a second fault while the first was being told, at ")
+            .hex(frame.rip)
+            .end();
         power::end(status::KERNEL_BUG);
     }
     let mut line = Line::new();
     line.text("skete: ").text(cause);
     if let Some(address) = address {
-        line.text(if cause == "stack overflow" { ": access to " } else { " " }).hex(address as u64);
+        line.text(if cause == "stack overflow" {
+            ": access to "
+        } else {
+            " "
+        })
+        .hex(address as u64);
     }
     if frame.vector == DOUBLE_FAULT || frame.error != 0 && address.is_none() {
         line.text(" (error code ").hex(frame.error).text(")");
     }
-    line.text(" at ").hex(frame.rip).text(" in thread ").number(u64::from(sched::current_id())).end();
+    line.text(" at ")
+        .hex(frame.rip)
+        .text(" in thread ")
+        .number(u64::from(sched::current_id()))
+        .end();
 
     let registers = [
-        ("rax", frame.rax), ("rbx", frame.rbx), ("rcx", frame.rcx), ("rdx", frame.rdx),
-        ("rsi", frame.rsi), ("rdi", frame.rdi), ("rbp", frame.rbp), ("rsp", frame.rsp),
-        ("r8 ", frame.r8), ("r9 ", frame.r9), ("r10", frame.r10), ("r11", frame.r11),
-        ("r12", frame.r12), ("r13", frame.r13), ("r14", frame.r14), ("r15", frame.r15),
-        ("rip", frame.rip), ("flags", frame.rflags),
+        ("rax", frame.rax),
+        ("rbx", frame.rbx),
+        ("rcx", frame.rcx),
+        ("rdx", frame.rdx),
+        ("rsi", frame.rsi),
+        ("rdi", frame.rdi),
+        ("rbp", frame.rbp),
+        ("rsp", frame.rsp),
+        ("r8 ", frame.r8),
+        ("r9 ", frame.r9),
+        ("r10", frame.r10),
+        ("r11", frame.r11),
+        ("r12", frame.r12),
+        ("r13", frame.r13),
+        ("r14", frame.r14),
+        ("r15", frame.r15),
+        ("rip", frame.rip),
+        ("flags", frame.rflags),
     ];
     for row in registers.chunks(4) {
         let mut line = Line::new();
@@ -284,7 +325,11 @@ pub fn print_stack(rip: u64, mut rbp: u64) {
     Line::new().text("  ").hex16(rip).end();
     for _ in 0..64 {
         let frame = rbp as usize;
-        if frame == 0 || !frame.is_multiple_of(8) || !paging::is_mapped(frame) || !paging::is_mapped(frame + 8) {
+        if frame == 0
+            || !frame.is_multiple_of(8)
+            || !paging::is_mapped(frame)
+            || !paging::is_mapped(frame + 8)
+        {
             return;
         }
         // SAFETY: mapped memory, as was just checked; a wrong frame pointer gives a wrong line.
@@ -305,6 +350,8 @@ pub fn print_own_stack() {
     let rbp: u64;
     let rip: u64;
     // SAFETY: reads registers.
-    unsafe { asm!("mov {}, rbp", "lea {}, [rip]", out(reg) rbp, out(reg) rip, options(nomem, nostack)) };
+    unsafe {
+        asm!("mov {}, rbp", "lea {}, [rip]", out(reg) rbp, out(reg) rip, options(nomem, nostack))
+    };
     print_stack(rip, rbp);
 }

@@ -15,7 +15,11 @@ const WRITE: Options = Options {
     directory: false,
     mode: 0o644,
 };
-const READ: Options = Options { write: false, create: false, ..WRITE };
+const READ: Options = Options {
+    write: false,
+    create: false,
+    ..WRITE
+};
 
 fn tree() -> Tree {
     Tree::new().unwrap()
@@ -53,8 +57,24 @@ fn a_file_keeps_what_is_written() {
 #[test]
 fn appending_goes_to_the_end() {
     let mut tree = tree();
-    let first = tree.open(b"/a", Options { append: true, ..WRITE }).unwrap();
-    let second = tree.open(b"/a", Options { append: true, ..WRITE }).unwrap();
+    let first = tree
+        .open(
+            b"/a",
+            Options {
+                append: true,
+                ..WRITE
+            },
+        )
+        .unwrap();
+    let second = tree
+        .open(
+            b"/a",
+            Options {
+                append: true,
+                ..WRITE
+            },
+        )
+        .unwrap();
     first.write(b"one ").unwrap();
     second.write(b"two ").unwrap();
     first.seek(Seek::Start(0)).unwrap();
@@ -74,8 +94,26 @@ fn opening_has_the_errors_of_open() {
     assert_eq!(open("/f/", READ), Some(Error::NotADirectory));
     assert_eq!(open("/d", WRITE), Some(Error::IsADirectory));
     assert_eq!(open("/new/", WRITE), Some(Error::IsADirectory));
-    assert_eq!(open("/f", Options { exclusive: true, ..WRITE }), Some(Error::AlreadyExists));
-    assert_eq!(open("/f", Options { directory: true, ..READ }), Some(Error::NotADirectory));
+    assert_eq!(
+        open(
+            "/f",
+            Options {
+                exclusive: true,
+                ..WRITE
+            }
+        ),
+        Some(Error::AlreadyExists)
+    );
+    assert_eq!(
+        open(
+            "/f",
+            Options {
+                directory: true,
+                ..READ
+            }
+        ),
+        Some(Error::NotADirectory)
+    );
     assert_eq!(open("/d", READ), None);
     assert_eq!(open("/../../f", READ), None);
 }
@@ -83,7 +121,15 @@ fn opening_has_the_errors_of_open() {
 #[test]
 fn rights_of_a_descriptor_are_kept() {
     let mut tree = tree();
-    let writer = tree.open(b"/f", Options { read: false, ..WRITE }).unwrap();
+    let writer = tree
+        .open(
+            b"/f",
+            Options {
+                read: false,
+                ..WRITE
+            },
+        )
+        .unwrap();
     assert_eq!(writer.read(&mut [0; 1]), Err(Error::BadDescriptor));
     let reader = tree.open(b"/f", READ).unwrap();
     assert_eq!(reader.write(b"x"), Err(Error::BadDescriptor));
@@ -93,9 +139,20 @@ fn rights_of_a_descriptor_are_kept() {
 #[test]
 fn a_file_that_may_not_be_written_is_not() {
     let mut tree = tree();
-    let file = tree.open(b"/f", Options { mode: 0o444, ..WRITE }).unwrap();
+    let file = tree
+        .open(
+            b"/f",
+            Options {
+                mode: 0o444,
+                ..WRITE
+            },
+        )
+        .unwrap();
     assert_eq!(file.write(b"its maker may"), Ok(13));
-    assert_eq!(error(tree.open(b"/f", WRITE)), Some(Error::PermissionDenied));
+    assert_eq!(
+        error(tree.open(b"/f", WRITE)),
+        Some(Error::PermissionDenied)
+    );
     assert!(tree.open(b"/f", READ).is_ok());
     file.set_mode(0o600).unwrap();
     assert!(tree.open(b"/f", WRITE).is_ok());
@@ -110,8 +167,18 @@ fn a_canonical_path_has_no_dots() {
     let mut tree = tree();
     tree.make_directory(b"/d", 0o755).unwrap();
     tree.make_directory(b"/d/e", 0o755).unwrap();
-    for (path, expected) in [("/", "/"), ("/..", "/"), ("/d/./e//", "/d/e"), ("/d/e/../..", "/"), ("/d/../d/e", "/d/e")] {
-        assert_eq!(tree.canonical(path.as_bytes()), Ok(expected.into()), "{path}");
+    for (path, expected) in [
+        ("/", "/"),
+        ("/..", "/"),
+        ("/d/./e//", "/d/e"),
+        ("/d/e/../..", "/"),
+        ("/d/../d/e", "/d/e"),
+    ] {
+        assert_eq!(
+            tree.canonical(path.as_bytes()),
+            Ok(expected.into()),
+            "{path}"
+        );
     }
     assert_eq!(tree.canonical(b"/d/none/.."), Err(Error::NotFound));
 }
@@ -132,14 +199,29 @@ fn directories_are_removed_when_empty() {
     let mut tree = tree();
     tree.make_directory(b"/d", 0o755).unwrap();
     tree.make_directory(b"/d/e", 0o755).unwrap();
-    assert_eq!(error(tree.make_directory(b"/d", 0o755)), Some(Error::AlreadyExists));
-    assert_eq!(error(tree.make_directory(b"/", 0o755)), Some(Error::AlreadyExists));
-    assert_eq!(error(tree.remove_directory(b"/d")), Some(Error::DirectoryNotEmpty));
+    assert_eq!(
+        error(tree.make_directory(b"/d", 0o755)),
+        Some(Error::AlreadyExists)
+    );
+    assert_eq!(
+        error(tree.make_directory(b"/", 0o755)),
+        Some(Error::AlreadyExists)
+    );
+    assert_eq!(
+        error(tree.remove_directory(b"/d")),
+        Some(Error::DirectoryNotEmpty)
+    );
     assert_eq!(error(tree.remove_file(b"/d/e")), Some(Error::IsADirectory));
     assert_eq!(error(tree.remove_directory(b"/")), Some(Error::Busy));
-    assert_eq!(error(tree.remove_directory(b"/d/.")), Some(Error::InvalidArgument));
+    assert_eq!(
+        error(tree.remove_directory(b"/d/.")),
+        Some(Error::InvalidArgument)
+    );
     tree.open(b"/f", WRITE).unwrap();
-    assert_eq!(error(tree.remove_directory(b"/f")), Some(Error::NotADirectory));
+    assert_eq!(
+        error(tree.remove_directory(b"/f")),
+        Some(Error::NotADirectory)
+    );
     tree.remove_directory(b"/d/e/").unwrap();
     tree.remove_directory(b"/d").unwrap();
 }
@@ -169,11 +251,20 @@ fn renaming_has_the_errors_of_rename() {
 #[test]
 fn a_directory_lists_what_it_holds() {
     let mut tree = tree();
-    let expected: std::collections::BTreeSet<String> = (0..1000).map(|number| format!("file-{number}")).collect();
+    let expected: std::collections::BTreeSet<String> =
+        (0..1000).map(|number| format!("file-{number}")).collect();
     for name in &expected {
         tree.open(name.as_bytes(), WRITE).unwrap();
     }
-    let directory = tree.open(b"/", Options { directory: true, ..READ }).unwrap();
+    let directory = tree
+        .open(
+            b"/",
+            Options {
+                directory: true,
+                ..READ
+            },
+        )
+        .unwrap();
     let mut seen = std::collections::BTreeSet::new();
     loop {
         // A few at a time, as a small buffer would; names vanish meanwhile.
