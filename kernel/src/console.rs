@@ -4,9 +4,9 @@ pub mod input;
 
 use core::sync::atomic::{AtomicU8, AtomicU16, AtomicU32, Ordering::Relaxed};
 
-use crate::Result;
-use crate::arch::serial;
+use crate::arch::{fw_cfg, serial};
 use crate::sync::Mutex;
+use crate::{Error, Result};
 use input::{Discipline, Input};
 
 static ERROR_PORT: AtomicU16 = AtomicU16::new(0);
@@ -44,8 +44,22 @@ fn discipline() -> Discipline {
     match DISCIPLINE.load(Relaxed) {
         kind if kind == Discipline::Framed as u8 => Discipline::Framed,
         kind if kind == Discipline::None as u8 => Discipline::None,
+        kind if kind == Discipline::File as u8 => Discipline::File,
         _ => Discipline::Terminal,
     }
+}
+
+/// The name of the file that is standard input with [`Discipline::File`].
+const FILE_NAME: &str = "opt/skete/stdin";
+static FILE: Mutex<Option<fw_cfg::File>> = Mutex::new(None);
+
+fn read_file(buffer: &mut [u8]) -> Result<usize> {
+    let mut slot = FILE.lock();
+    let file = match &mut *slot {
+        Some(file) => file,
+        None => slot.insert(fw_cfg::File::open(FILE_NAME).ok_or(Error::NoDevice)?),
+    };
+    Ok(file.read(buffer))
 }
 
 /// COM1 has received something.
@@ -59,10 +73,13 @@ pub fn interrupt() {
 ///
 /// # Errors
 ///
-/// [`Error::NoDevice`](crate::Error::NoDevice) when the machine has no COM1 that can interrupt.
+/// [`Error::NoDevice`] when the machine has no COM1 that can interrupt, or no file to read.
 pub fn read(buffer: &mut [u8]) -> Result<usize> {
     if buffer.is_empty() {
         return Ok(0);
+    }
+    if discipline() == Discipline::File {
+        return read_file(buffer);
     }
     let mut input = INPUT.lock();
     input.start(discipline(), || {
@@ -89,6 +106,9 @@ pub fn read(buffer: &mut [u8]) -> Result<usize> {
 #[must_use]
 pub fn ready() -> crate::fd::poll::Events {
     use crate::fd::poll::Events;
+    if discipline() == Discipline::File {
+        return Events::READABLE;
+    }
     let mut input = INPUT.lock();
     let started = input.start(discipline(), || {
         serial::announce_reader();

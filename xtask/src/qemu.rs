@@ -140,9 +140,14 @@ impl Vm {
     /// process should have: the guest's, 124 after the time limit, 1 when the guest ended without
     /// a status.
     pub fn run(&self) -> Result<i32> {
-        let input = Input::inherit();
+        let file = Input::inherit_file();
+        let input = if file.is_some() {
+            None
+        } else {
+            Input::inherit()
+        };
         let run = stream::run(
-            self.prepare(input.is_some())?,
+            self.prepare(input.is_some(), file)?,
             input,
             self.timeout,
             &mut stream::Inherit::new()?,
@@ -178,7 +183,7 @@ impl Vm {
         let input = stdin.map(|bytes| Input::bytes(bytes.to_vec()));
         let mut output = stream::Collect::default();
         let run = stream::run(
-            self.prepare(input.is_some())?,
+            self.prepare(input.is_some(), None)?,
             input,
             self.timeout,
             &mut output,
@@ -298,7 +303,9 @@ impl Vm {
         }
     }
 
-    fn prepare(&self, input: bool) -> Result<Start> {
+    /// Makes everything ready for a machine whose standard input is sent over COM1 (`input`), or is
+    /// `file`, or is empty.
+    fn prepare(&self, input: bool, file: Option<File>) -> Result<Start> {
         for (what, path) in [("image", &self.image), ("loader", &self.loader)] {
             if !path.is_file() {
                 bail!("there is no {what} at {}", path.display());
@@ -307,8 +314,21 @@ impl Vm {
         if process::which(QEMU).is_none() {
             bail!("QEMU ({QEMU}) is not installed; `cargo xtask setup` installs it");
         }
-        let stdin = if input { "framed" } else { "none" };
-        Start::new(|stderr, status| self.command(stdin, stderr, status))
+        let stdin = match &file {
+            Some(_) => "file",
+            None if input => "framed",
+            None => "none",
+        };
+        Start::new(|stderr, status| {
+            let (mut qemu, mut open) = self.command(stdin, stderr, status)?;
+            if let Some(file) = file {
+                rustix::io::fcntl_setfd(&file, rustix::io::FdFlags::empty())?;
+                let path = format!("/proc/self/fd/{}", file.as_raw_fd());
+                qemu.args(["-fw_cfg", &format!("name=opt/skete/stdin,file={path}")]);
+                open.push(file);
+            }
+            Ok((qemu, open))
+        })
     }
 }
 

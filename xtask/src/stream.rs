@@ -70,6 +70,17 @@ impl Input {
         (!null).then(|| Input(Box::new(File::from(stdin))))
     }
 
+    /// This process's own standard input, when it is a regular file that can be given to QEMU as a
+    /// whole: nothing of it has been read, and the device that takes it counts in 32 bits.
+    pub fn inherit_file() -> Option<File> {
+        let stdin = rustix::io::dup(rustix::stdio::stdin()).ok()?;
+        let meta = rustix::fs::fstat(&stdin).ok()?;
+        let regular = rustix::fs::FileType::from_raw_mode(meta.st_mode).is_file();
+        let whole = rustix::fs::tell(&stdin).is_ok_and(|position| position == 0);
+        let small = u32::try_from(meta.st_size).is_ok();
+        (regular && whole && small).then(|| File::from(stdin))
+    }
+
     /// These bytes.
     pub fn bytes(bytes: Vec<u8>) -> Input {
         Input(Box::new(Cursor::new(bytes)))

@@ -247,6 +247,7 @@ fn options(line: &str) -> Program {
                 "tty" => true,
                 "framed" => choose(Discipline::Framed),
                 "none" => choose(Discipline::None),
+                "file" => choose(Discipline::File),
                 _ => false,
             },
             Some(("status" | "stderr", number)) => port(number).is_some(),
@@ -254,7 +255,7 @@ fn options(line: &str) -> Program {
             _ => false,
         };
         if !known {
-            refuse(Line::new().text("skete: unknown kernel option `").text(&word).text("`: known are name=, env=KEY=VALUE, log=LEVEL, stdin=tty|framed|none, stderr=PORT, status=PORT; the program's arguments go behind --"));
+            refuse(Line::new().text("skete: unknown kernel option `").text(&word).text("`: known are name=, env=KEY=VALUE, log=LEVEL, stdin=tty|framed|file|none, stderr=PORT, status=PORT; the program's arguments go behind --"));
         }
     }
     program.arguments.push(name);

@@ -20,6 +20,8 @@ pub enum Discipline {
     Framed,
     /// There is no input.
     None,
+    /// Nothing comes over the line: the input is a file that the runner gave to the machine.
+    File,
 }
 
 /// Standard input on its way from the line to the program.
@@ -101,7 +103,7 @@ impl Input {
             match self.discipline {
                 Discipline::Framed => self.receive_framed(byte),
                 Discipline::Terminal => self.receive_typed(byte, &mut echo),
-                Discipline::None => {}
+                Discipline::None | Discipline::File => {}
             }
         }
     }

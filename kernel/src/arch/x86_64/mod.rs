@@ -5,6 +5,7 @@ pub mod clock;
 pub mod context;
 pub mod cpu;
 pub mod entropy;
+pub mod fw_cfg;
 pub mod gdt;
 pub mod irq;
 pub mod paging;
