@@ -294,9 +294,12 @@ pub fn run(
                     Ok(())
                 }
             };
-            if passed.is_err() && !reader_gone {
-                reader_gone = true;
-                let _ = child.0.kill();
+            match passed {
+                Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {
+                    reader_gone = true;
+                    let _ = child.0.kill();
+                }
+                passed => passed.context("cannot pass on what the program writes")?,
             }
         }
         exited |= ready.exited;
