@@ -238,7 +238,16 @@ impl Vm {
         };
         qemu.args(["-cpu", "max"]);
         qemu.args(["-smp", &self.smp.to_string()]);
+        // Memory is taken from the host as it is touched, so that a machine may have more than that.
         qemu.args(["-m", &format!("{}B", self.memory.0)]);
+        qemu.args(["-machine", "memory-backend=memory"]);
+        qemu.args([
+            "-object",
+            &format!(
+                "memory-backend-ram,id=memory,size={}B,reserve=off",
+                self.memory.0
+            ),
+        ]);
         qemu.args([
             "-chardev",
             "stdio,id=com1,signal=off",

@@ -71,6 +71,8 @@ pub struct Toolchain {
 /// Why a compiler cannot be used.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Refusal {
+    /// It does not say who it is.
+    NoCompiler,
     /// Its library source is not installed.
     NoLibrary,
     /// The library source is of another release.
@@ -137,6 +139,7 @@ pub fn search() -> Search {
     let mut refused = Vec::new();
     for rustc in candidates() {
         let Ok(mut toolchain) = inspect(&rustc) else {
+            refused.push((rustc, Refusal::NoCompiler));
             continue;
         };
         if !seen.insert(toolchain.sysroot.clone()) {
@@ -159,10 +162,17 @@ pub fn search() -> Search {
     }
 }
 
+/// The compiler that the user has chosen.
+pub fn chosen() -> Option<PathBuf> {
+    std::env::var_os("SKETE_RUSTC").map(PathBuf::from)
+}
+
 fn candidates() -> Vec<PathBuf> {
+    // An explicit choice is the only one.
+    if let Some(rustc) = chosen() {
+        return vec![rustc];
+    }
     let mut found = Vec::new();
-    // An explicit choice comes first.
-    found.extend(std::env::var_os("SKETE_RUSTC").map(PathBuf::from));
     let active = Command::new("rustup")
         .args(["which", "rustc"])
         .current_dir(paths::root())

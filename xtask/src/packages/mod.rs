@@ -29,6 +29,13 @@ pub struct Tools {
 /// the commands to type.
 pub fn ensure(yes: bool) -> Result<Tools> {
     let search = toolchain::search();
+    if let Some(rustc) = toolchain::chosen().filter(|_| search.found.is_none()) {
+        bail!(
+            "SKETE_RUSTC={} cannot be used: {}",
+            rustc.display(),
+            search.explain()
+        );
+    }
     let needs = needs(search.found.as_ref());
     if needs.is_empty() {
         return found(search);
