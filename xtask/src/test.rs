@@ -15,7 +15,7 @@ use std::thread;
 use anyhow::{Result, bail};
 use clap::Args;
 
-use self::case::{Bench, Case};
+use self::case::{Bench, Case, Own};
 use self::report::Report;
 use crate::qemu::Machine;
 use crate::{lint, sdk};
@@ -96,6 +96,7 @@ pub fn run(args: TestArgs) -> Result<()> {
         );
     }
 
+    let own = Own::new()?;
     let mut report = Report::new(names.len());
     for (name, check) in lints {
         report.begin(&name);
@@ -106,15 +107,15 @@ pub fn run(args: TestArgs) -> Result<()> {
         host::run(&test, &mut report);
     }
     if !guests.is_empty() {
-        guest_stage(guests, &args, &mut report)?;
+        guest_stage(guests, &args, own, &mut report)?;
     }
     report.finish()
 }
 
 /// Builds what the cases boot, then runs them.
-fn guest_stage(guests: Vec<Case>, args: &TestArgs, report: &mut Report) -> Result<()> {
+fn guest_stage(guests: Vec<Case>, args: &TestArgs, own: Own, report: &mut Report) -> Result<()> {
     report.begin("building the programs");
-    let bench = Bench::new(sdk::ensure()?)?;
+    let bench = Bench::new(sdk::ensure()?, own)?;
     let jobs = match args.jobs {
         Some(jobs) => usize::from(jobs),
         None => thread::available_parallelism().map_or(1, usize::from),

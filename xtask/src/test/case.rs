@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
+use tempfile::TempDir;
 
 use super::cases::tools::Tool;
 use crate::image::{self, BuildOptions};
@@ -21,12 +22,13 @@ const TIMEOUT: Duration = Duration::from_secs(120);
 pub struct Bench {
     /// The SDK.
     pub sdk: Sdk,
+    own: Own,
     images: BTreeMap<String, PathBuf>,
 }
 
 impl Bench {
     /// Builds all examples and test programs.
-    pub fn new(sdk: Sdk) -> Result<Bench> {
+    pub fn new(sdk: Sdk, own: Own) -> Result<Bench> {
         let options = BuildOptions {
             quiet: true,
             ..BuildOptions::default()
@@ -42,7 +44,12 @@ impl Bench {
                 images.insert(name, path);
             }
         }
-        Ok(Bench { sdk, images })
+        Ok(Bench { sdk, own, images })
+    }
+
+    /// This very program, as it was when the tests began.
+    pub fn xtask(&self) -> &Path {
+        &self.own.path
     }
 
     /// The image of a program of the repository.
@@ -51,6 +58,39 @@ impl Bench {
             .get(program)
             .map(PathBuf::as_path)
             .with_context(|| format!("no program is called {program}"))
+    }
+}
+
+/// A second name for this very program, for the cases that run it as a user would: the first one
+/// points to another file as soon as somebody builds xtask again.
+pub struct Own {
+    path: PathBuf,
+    _directory: TempDir,
+}
+
+impl Own {
+    /// Makes the name; it is gone when this is dropped.
+    pub fn new() -> Result<Own> {
+        let program = std::env::current_exe().context("cannot find this program's own file")?;
+        let generated = paths::generated();
+        fs::create_dir_all(&generated)?;
+        let directory = tempfile::Builder::new()
+            .prefix("test-")
+            .tempdir_in(generated)?;
+        let path = directory.path().join("xtask");
+        // On another file system it is a copy, with the time by which the SDK knows it.
+        if fs::hard_link(&program, &path).is_err() {
+            let copied = || -> std::io::Result<()> {
+                fs::copy(&program, &path)?;
+                let time = fs::metadata(&program)?.modified()?;
+                fs::File::open(&path)?.set_modified(time)
+            };
+            copied().with_context(|| format!("cannot copy {}", program.display()))?;
+        }
+        Ok(Own {
+            path,
+            _directory: directory,
+        })
     }
 }
 

@@ -69,8 +69,8 @@ impl Tool {
     }
 
     /// The command, with `mark` in the environment of all that it starts.
-    fn command(&self, mark: &str) -> Result<Command> {
-        let own = std::env::current_exe().context("cannot find this program's own file")?;
+    fn command(&self, bench: &Bench, mark: &str) -> Result<Command> {
+        let own = bench.xtask();
         let mut command = match self.program {
             Program::Xtask => Command::new(own),
             Program::Cargo => plain_cargo(),
@@ -104,12 +104,12 @@ impl Tool {
     }
 
     /// Runs it to its end.
-    pub fn run(&self, _bench: &Bench, mark: &str) -> Result<Got> {
+    pub fn run(&self, bench: &Bench, mark: &str) -> Result<Got> {
         let mut stdin = tempfile::tempfile()?;
         stdin.write_all(&self.stdin)?;
         stdin.seek(SeekFrom::Start(0))?;
         let (mut stdout, mut stderr) = (tempfile::tempfile()?, tempfile::tempfile()?);
-        let mut command = self.command(mark)?;
+        let mut command = self.command(bench, mark)?;
         command
             .stdin(stdin)
             .stdout(stdout.try_clone()?)
@@ -328,7 +328,7 @@ pub fn all() -> Vec<Case> {
 fn interrupt(bench: &Bench, mark: &str) -> Result<()> {
     let image = bench.image("fault")?;
     let mut command =
-        Tool::xtask(&["run", &image.to_string_lossy(), "--", "spin"]).command(mark)?;
+        Tool::xtask(&["run", &image.to_string_lossy(), "--", "spin"]).command(bench, mark)?;
     let mut child = command
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
