@@ -239,14 +239,14 @@ impl Vm {
         qemu.args(["-cpu", "max"]);
         qemu.args(["-smp", &self.smp.to_string()]);
         // Memory is taken from the host as it is touched, so that a machine may have more than that.
-        qemu.args(["-m", &format!("{}B", self.memory.0)]);
+        // QEMU rounds `-m` to a multiple of 8 KiB, and the backend has to be as large.
+        let memory = self.memory.0;
+        let memory = memory.checked_next_multiple_of(8 << 10).unwrap_or(memory);
+        qemu.args(["-m", &format!("{memory}B")]);
         qemu.args(["-machine", "memory-backend=memory"]);
         qemu.args([
             "-object",
-            &format!(
-                "memory-backend-ram,id=memory,size={}B,reserve=off",
-                self.memory.0
-            ),
+            &format!("memory-backend-ram,id=memory,size={memory}B,reserve=off"),
         ]);
         qemu.args([
             "-chardev",
