@@ -5,6 +5,7 @@
 
 mod case;
 mod cases;
+mod expect;
 mod host;
 mod leftovers;
 mod pool;

@@ -10,7 +10,8 @@ mod streams;
 pub mod tools;
 mod variants;
 
-use super::case::{Case, Doing, Expect, Guest};
+use super::case::{Case, Doing, Guest};
+use super::expect::Expect;
 use crate::qemu::Machine;
 
 /// Every kind of machine.

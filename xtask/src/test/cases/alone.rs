@@ -6,7 +6,8 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 
-use super::super::case::{Bench, Case, Doing, Expect, Guest};
+use super::super::case::{Bench, Case, Doing, Guest};
+use super::super::expect::Expect;
 use super::super::leftovers;
 use super::tools::Tool;
 

@@ -2,7 +2,8 @@
 
 use anyhow::{Context, Result};
 
-use super::super::case::{Bench, Case, Expect, Guest, Steps};
+use super::super::case::{Bench, Case, Guest, Steps};
+use super::super::expect::Expect;
 use super::{everywhere, guest};
 
 pub fn all() -> Vec<Case> {

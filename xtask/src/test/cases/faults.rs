@@ -1,6 +1,7 @@
 //! What must not be possible, and how it ends.
 
-use super::super::case::{Case, Expect, Guest};
+use super::super::case::{Case, Guest};
+use super::super::expect::Expect;
 use super::{everywhere, guest};
 
 /// A fault's exit status.

@@ -3,7 +3,8 @@
 use anyhow::{Context, Result, bail};
 use object::elf;
 
-use super::super::case::{Case, Expect, Guest, Make};
+use super::super::case::{Case, Guest, Make};
+use super::super::expect::Expect;
 use super::{everywhere, guest};
 
 pub fn all() -> Vec<Case> {

@@ -5,7 +5,8 @@ use std::path::Path;
 
 use anyhow::{Context, Result, ensure};
 
-use super::super::case::{Bench, Case, Expect, Steps};
+use super::super::case::{Bench, Case, Steps};
+use super::super::expect::Expect;
 use super::tools::Tool;
 use crate::paths;
 

@@ -5,7 +5,8 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::Result;
 
-use super::super::case::{Bench, Case, Expect, Guest, Steps};
+use super::super::case::{Bench, Case, Guest, Steps};
+use super::super::expect::Expect;
 use super::{everywhere, guest};
 use crate::qemu::Machine;
 

@@ -2,7 +2,8 @@
 
 use std::fmt::Write as _;
 
-use super::super::case::{Case, Expect, Guest};
+use super::super::case::{Case, Guest};
+use super::super::expect::Expect;
 use super::{everywhere, guest};
 
 pub fn all() -> Vec<Case> {

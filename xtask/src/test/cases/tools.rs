@@ -11,7 +11,8 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
 
-use super::super::case::{Bench, Case, Doing, Expect, Got};
+use super::super::case::{Bench, Case, Doing};
+use super::super::expect::{Expect, Got};
 use super::super::leftovers;
 use crate::paths;
 

@@ -4,7 +4,8 @@ use std::path::PathBuf;
 
 use anyhow::{Context, Result};
 
-use super::super::case::{Bench, Case, Expect, Guest, Steps};
+use super::super::case::{Bench, Case, Guest, Steps};
+use super::super::expect::Expect;
 use crate::image::{self, BuildOptions, Profile};
 
 /// A program under a profile of the case's own, so that no other build is disturbed.
