@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use anyhow::{Result, bail};
+use anyhow::{Result, anyhow, bail};
 use clap::Args;
 
 use crate::image::{self, BuildOptions, ProfileArgs};
@@ -74,7 +74,7 @@ pub struct VmArgs {
     log: Option<String>,
 
     /// Set a variable in the program's environment (SKETE_ENV: one a line)
-    #[arg(long = "env", value_name = "KEY=VALUE", env = "SKETE_ENV", value_delimiter = '\n', value_parser = variable)]
+    #[arg(long = "env", value_name = "KEY=VALUE", value_parser = variable)]
     variables: Vec<(String, String)>,
 
     /// One more argument for QEMU (SKETE_QEMU: separated by spaces)
@@ -109,6 +109,14 @@ fn variable(text: &str) -> Result<(String, String), String> {
 impl VmArgs {
     /// Boots an image on this process's own streams; gives its exit status.
     pub fn boot(self, loader: PathBuf, image: PathBuf, args: Vec<String>) -> Result<ExitCode> {
+        let mut env = self.variables;
+        if let Ok(lines) = std::env::var("SKETE_ENV")
+            && env.is_empty()
+        {
+            for line in lines.lines() {
+                env.push(variable(line).map_err(|why| anyhow!("SKETE_ENV: `{line}` is {why}"))?);
+            }
+        }
         let vm = Vm {
             loader,
             machine: self.machine,
@@ -118,7 +126,7 @@ impl VmArgs {
             timeout: self.timeout,
             log: self.log,
             args,
-            env: self.variables,
+            env,
             gdb: self.gdb,
             qemu_args: self.qemu.into_iter().map(Into::into).collect(),
             image,

@@ -1,4 +1,4 @@
-//! The sysroot: Rust's standard library for the target, with our changes, prebuilt.
+//! The sysroots: Rust's standard library for the target, with our changes, prebuilt.
 //!
 //! A program is then built by any cargo, without `-Z` flags and without building std first.
 //! The changed source lies there too, so that `-Zbuild-std` works as well.
@@ -33,7 +33,34 @@ pub fn specification(root: &Path) -> PathBuf {
         .join(format!("{TARGET}.json"))
 }
 
-/// Makes the sysroot in `root`; gives the key of the library in it.
+/// What a panic does in a program. The library is prebuilt for each: for a program that aborts it
+/// holds neither landing pads nor tables nor an unwinder.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Panic {
+    /// Destructors run, and the panic can be caught: the target's own choice.
+    Unwind,
+    /// The machine ends (`panic = "abort"`).
+    Abort,
+}
+
+impl Panic {
+    /// The sysroot with the library for this, in the SDK at `root`.
+    pub fn sysroot(self, root: &Path) -> PathBuf {
+        match self {
+            Panic::Unwind => root.to_path_buf(),
+            Panic::Abort => root.join("abort"),
+        }
+    }
+
+    const fn name(self) -> &'static str {
+        match self {
+            Panic::Unwind => "unwind",
+            Panic::Abort => "abort",
+        }
+    }
+}
+
+/// Makes the sysroots in `root`; gives the key of the libraries in them.
 pub fn make(keys: &mut Keys, root: &Path, toolchain: &Toolchain, linker: &Path) -> Result<String> {
     host(keys, root, toolchain, linker)?;
 
@@ -58,15 +85,23 @@ pub fn make(keys: &mut Keys, root: &Path, toolchain: &Toolchain, linker: &Path) 
         .text(include_str!("sysroot.rs"))
         .content(&specification)?
         .finish();
-    keys.step(
-        "library",
-        &key,
-        &[
-            &rustlib.join(TARGET).join("lib"),
-            &self::specification(root),
-        ],
-        || prebuild(root, toolchain, &source, &specification),
-    )?;
+    for panic in [Panic::Unwind, Panic::Abort] {
+        let sysroot = panic.sysroot(root);
+        let libraries = sysroot.join("lib/rustlib").join(TARGET).join("lib");
+        let specified = self::specification(&sysroot);
+        let outputs = [libraries.as_path(), &specified];
+        keys.step(
+            &format!("library: {}", panic.name()),
+            &key,
+            &outputs,
+            || {
+                if panic == Panic::Abort {
+                    share(root, &sysroot, &toolchain.host)?;
+                }
+                prebuild(&sysroot, toolchain, &source, &specification, panic)
+            },
+        )?;
+    }
     Ok(key)
 }
 
@@ -102,6 +137,19 @@ fn host(keys: &mut Keys, root: &Path, toolchain: &Toolchain, linker: &Path) -> R
             Ok(())
         },
     )
+}
+
+/// Gives the second sysroot what it has in common with the first.
+fn share(root: &Path, sysroot: &Path, host: &str) -> Result<()> {
+    let rustlib = sysroot.join("lib/rustlib");
+    fs::create_dir_all(&rustlib).with_context(|| format!("cannot create {}", rustlib.display()))?;
+    for name in [host, "src"] {
+        let link = rustlib.join(name);
+        let _ = fs::remove_file(&link);
+        symlink(root.join("lib/rustlib").join(name), &link)
+            .with_context(|| format!("cannot write {}", link.display()))?;
+    }
+    Ok(())
 }
 
 /// Copies the library's source and applies our changes.
@@ -140,8 +188,21 @@ fn copy_file(from: &Path, to: &Path) -> Result<()> {
 }
 
 /// Compiles the library and puts it where the compiler looks for it.
-fn prebuild(root: &Path, toolchain: &Toolchain, source: &Path, specification: &Path) -> Result<()> {
-    let step = Step::new("building the standard library");
+fn prebuild(
+    sysroot: &Path,
+    toolchain: &Toolchain,
+    source: &Path,
+    specification: &Path,
+    panic: Panic,
+) -> Result<()> {
+    let step = Step::new(match panic {
+        Panic::Unwind => "building the standard library",
+        Panic::Abort => "building the standard library for panic = \"abort\"",
+    });
+    let (flags, features) = match panic {
+        Panic::Unwind => (FLAGS.to_owned(), "backtrace,panic-unwind"),
+        Panic::Abort => (format!("{FLAGS} -Cpanic=abort"), "backtrace"),
+    };
     let vendor = source.join("vendor");
     let mut cargo = process::cargo();
     cargo
@@ -150,8 +211,9 @@ fn prebuild(root: &Path, toolchain: &Toolchain, source: &Path, specification: &P
             "--release",
             "--package",
             "sysroot",
+            "--no-default-features",
             "--features",
-            "backtrace",
+            features,
         ])
         .arg("--manifest-path")
         .arg(source.join("Cargo.toml"))
@@ -163,10 +225,10 @@ fn prebuild(root: &Path, toolchain: &Toolchain, source: &Path, specification: &P
         ])
         .arg(specification)
         .arg("--target-dir")
-        .arg(paths::generated().join("build/library"))
+        .arg(paths::generated().join("build/library").join(panic.name()))
         .env("RUSTC", &toolchain.rustc)
         .env("RUSTC_BOOTSTRAP", "1")
-        .env("CARGO_ENCODED_RUSTFLAGS", FLAGS.replace(' ', "\x1f"))
+        .env("CARGO_ENCODED_RUSTFLAGS", flags.replace(' ', "\x1f"))
         .env("CARGO_PROFILE_RELEASE_DEBUG", "1")
         .env("CARGO_PROFILE_RELEASE_CODEGEN_UNITS", "1")
         .env("__CARGO_DEFAULT_LIB_METADATA", "skete")
@@ -190,7 +252,7 @@ fn prebuild(root: &Path, toolchain: &Toolchain, source: &Path, specification: &P
         bail!("cargo built the standard library, but names no libstd among its results");
     }
 
-    let target = root.join("lib/rustlib").join(TARGET);
+    let target = sysroot.join("lib/rustlib").join(TARGET);
     if target.exists() {
         fs::remove_dir_all(&target)
             .with_context(|| format!("cannot remove {}", target.display()))?;
@@ -202,7 +264,7 @@ fn prebuild(root: &Path, toolchain: &Toolchain, source: &Path, specification: &P
         fs::copy(&path, lib.join(name))
             .with_context(|| format!("cannot copy {}", path.display()))?;
     }
-    fs::copy(specification, self::specification(root))
+    fs::copy(specification, self::specification(sysroot))
         .context("cannot copy the target's specification")?;
     step.done();
     Ok(())

@@ -15,7 +15,7 @@ use std::process::{Command, ExitCode};
 use anyhow::{Context, Result};
 
 use crate::sdk::{Manifest, TARGET};
-use crate::sysroot;
+use crate::sysroot::{self, Panic};
 
 /// Acts as `rustc`.
 pub fn rustc() -> Result<ExitCode> {
@@ -123,7 +123,11 @@ impl Sdk {
 
     fn prepare(&self, command: &mut Command, call: &Call) {
         if !call.sysroot {
-            command.arg("--sysroot").arg(&self.root);
+            let panic = match call.abort {
+                true => Panic::Abort,
+                false => Panic::Unwind,
+            };
+            command.arg("--sysroot").arg(panic.sysroot(&self.root));
         }
         if !call.ours {
             return;
@@ -153,6 +157,8 @@ struct Call {
     library: bool,
     /// It names a sysroot.
     sysroot: bool,
+    /// A panic is to end the program (`panic = "abort"`).
+    abort: bool,
     name: Option<String>,
     extra: String,
     out: Option<PathBuf>,
@@ -187,6 +193,8 @@ impl Call {
             } else if let Some(value) = option("-C").or_else(|| option("--codegen")) {
                 if let Some(extra) = value.strip_prefix("extra-filename=") {
                     call.extra = extra.to_owned();
+                } else if let Some(panic) = value.strip_prefix("panic=") {
+                    call.abort = panic != "unwind";
                 }
             } else if arg == "-vV" || arg == "-V" || arg == "--version" {
                 call.version = true;
@@ -198,6 +206,8 @@ impl Call {
         }
         let bin = kinds.is_empty() || kinds.iter().any(|kind| kind == "bin");
         call.program = call.ours && bin;
+        // Build scripts and procedural macros run on the host, with the host's own library.
+        call.abort &= call.ours;
         call
     }
 
@@ -256,6 +266,16 @@ mod tests {
         );
         assert_eq!(call.dependencies(), Some(PathBuf::from("/t/deps/app-1f.d")));
         assert_eq!(Call::read(&["-".into()]).dependencies(), None);
+    }
+
+    #[test]
+    fn the_library_fits_what_a_panic_does() {
+        let target = "--target x86_64-unknown-skete";
+        assert!(call(&format!("-C panic=abort a.rs {target}")).abort);
+        assert!(call(&format!("-Cpanic=abort a.rs {target}")).abort);
+        assert!(!call(&format!("-C panic=unwind a.rs {target}")).abort);
+        assert!(!call(&format!("a.rs {target}")).abort);
+        assert!(!call("-C panic=abort build.rs").abort);
     }
 
     #[test]

@@ -30,8 +30,9 @@ const SMALLEST_STACK: usize = 32 * 1024;
 const MAIN_STACK: usize = 8 * 1024 * 1024;
 /// Bytes of a thread's stack that have their pages from the start.
 const FILLED: usize = 1024;
-/// Frames that a new thread must leave for others, so that they can go on.
-const RESERVE: usize = 16;
+/// Frames that a new thread must leave for what is there already, at most: a sixteenth of all, up to a
+/// megabyte. A program that may not start another thread still has memory to say so.
+const RESERVE: usize = 256;
 /// The priority that a thread has when nobody says otherwise.
 pub const NORMAL_PRIORITY: u8 = 2;
 
@@ -327,7 +328,7 @@ fn new_stack(size: usize, filled: usize) -> Result<(usize, usize, usize)> {
         .max(SMALLEST_STACK)
         .checked_add(block)
         .ok_or(Error::OutOfMemory)?;
-    if frames::available() < RESERVE {
+    if frames::available() < RESERVE.min(frames::total() / 16) {
         return Err(Error::OutOfMemory);
     }
     let stack = area::allocate(size, FRAME, Kind::Stack)?;
@@ -711,15 +712,9 @@ fn deadlock(gone: bool) -> ! {
     let scheduler = SCHED.lock();
     let count = scheduler.tasks.iter().flatten().count();
     let mut line = Line::new();
-    line.text("skete: deadlock: ").number(count as u64);
-    line.text(if count == 1 {
-        " thread waits"
-    } else {
-        " threads wait"
-    });
-    line.text(" for each other, and nothing can wake ")
-        .text(if count == 1 { "it" } else { "them" })
-        .text(": threads");
+    line.text("skete: deadlock: nothing can ever wake the ")
+        .number(count as u64)
+        .text(" waiting threads:");
     for task in scheduler.tasks.iter().flatten().take(16) {
         line.text(" ").number(u64::from(task.id));
     }

@@ -61,9 +61,15 @@ pub struct Subject {
 
 impl Subject {
     fn build(what: &str) -> Result<Self> {
+        Self::build_with(what, &[])
+    }
+
+    /// Builds with settings of cargo's, as `--config` takes them.
+    fn build_with(what: &str, config: &[&str]) -> Result<Self> {
         let sdk = sdk::ensure()?;
         let options = BuildOptions {
             quiet: true,
+            config: config.iter().map(ToString::to_string).collect(),
             ..BuildOptions::default()
         };
         let image = image::build_with(&sdk, what, &options)?;
@@ -159,9 +165,13 @@ pub fn thousands(number: u64) -> String {
 /// Every number that SPECIFICATION.md has a row for.
 fn measure(step: &Step) -> Result<Vec<Measurement>> {
     step.at("building hello");
+    // Both are built to the same place, so the first is measured before the second is built.
+    let aborting = Subject::build_with("hello", &[r#"profile.release.panic="abort""#])?;
+    let smallest = size::measure_aborting(&aborting)?;
     let hello = Subject::build("hello")?;
     let expected = hello.expected_output()?;
-    let mut measurements = size::measure(&hello)?;
+    let mut measurements = vec![smallest];
+    measurements.extend(size::measure(&hello)?);
     step.at("counting instructions");
     measurements.extend(instructions::measure(&hello)?);
     step.at("looking for the least memory");

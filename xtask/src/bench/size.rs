@@ -15,6 +15,14 @@ pub fn measure(subject: &Subject) -> Result<Vec<Measurement>> {
     ])
 }
 
+/// The size of the image of a program that ends when it panics.
+pub fn measure_aborting(subject: &Subject) -> Result<Measurement> {
+    bytes(
+        "hello with panic = \"abort\": image, stripped",
+        &subject.stripped,
+    )
+}
+
 fn bytes(name: &'static str, path: &Path) -> Result<Measurement> {
     let size = fs::metadata(path)
         .with_context(|| format!("cannot read {}", path.display()))?
