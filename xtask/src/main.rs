@@ -25,6 +25,7 @@ mod stream;
 mod sysroot;
 mod test;
 mod toolchain;
+mod trace;
 mod wrapper;
 
 use std::ffi::OsStr;

@@ -150,7 +150,7 @@ impl Vm {
             self.prepare(input.is_some(), file)?,
             input,
             self.timeout,
-            &mut stream::Inherit::new()?,
+            &mut stream::Inherit::new(&self.image)?,
         )?;
         if run.timed_out {
             let limit = self.timeout.unwrap_or_default().as_secs_f64();

@@ -8,11 +8,13 @@ use anyhow::{Context, Result, bail};
 use super::{Measurement, Subject, Unit};
 use crate::qemu::Vm;
 
-/// How many pairs of runs there are; odd, so that one of them is the median.
-const PAIRS: usize = 31;
+/// How many pairs of runs make a series; odd, so that one of them is the median.
+const PAIRS: usize = 11;
+/// How many series there are.
+const SERIES: usize = 3;
 
 /// The image's time in a microvm by that of an empty one: the median of pairs of runs, so that
-/// what else the host does meets both alike.
+/// what else the host does meets both alike; the lowest of several, because it can only slow them.
 pub fn measure(subject: &Subject) -> Result<Measurement> {
     let directory = tempfile::tempdir().context("cannot make a temporary directory")?;
     let path = directory.path().join("empty");
@@ -24,13 +26,17 @@ pub fn measure(subject: &Subject) -> Result<Measurement> {
     };
     // The first pair fills the host's caches.
     pair(&image, &empty)?;
-    let mut ratios = (0..PAIRS)
-        .map(|_| pair(&image, &empty))
-        .collect::<Result<Vec<f64>>>()?;
-    ratios.sort_by(f64::total_cmp);
+    let mut lowest = f64::INFINITY;
+    for _ in 0..SERIES {
+        let mut ratios = (0..PAIRS)
+            .map(|_| pair(&image, &empty))
+            .collect::<Result<Vec<f64>>>()?;
+        ratios.sort_by(f64::total_cmp);
+        lowest = lowest.min(ratios[PAIRS / 2]);
+    }
     Ok(Measurement {
         name: "hello: wall time in a microvm, by that of an empty image",
-        value: ratios[PAIRS / 2],
+        value: lowest,
         unit: Unit::Times,
     })
 }

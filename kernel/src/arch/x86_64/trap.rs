@@ -2,7 +2,7 @@
 
 use core::arch::{asm, naked_asm};
 use core::cell::UnsafeCell;
-use core::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use core::sync::atomic::{AtomicU32, Ordering::Relaxed};
 
 use super::gdt::{EXCEPTION_STACK, INTERRUPT_STACK, LAST_RESORT_STACK};
 use super::{apic, paging, power};
@@ -261,13 +261,18 @@ fn page_fault(frame: &Frame, address: usize) -> ! {
 
 /// Tells what happened, where and in which thread, and ends the machine.
 fn fault(frame: &Frame, cause: &str, address: Option<usize>) -> ! {
-    static FAULTED: AtomicBool = AtomicBool::new(false);
-    if FAULTED.swap(true, Relaxed) {
-        Line::new()
-            .text("skete: a second fault while the first was being told, at ")
-            .hex(frame.rip)
-            .end();
-        power::end(status::KERNEL_BUG);
+    static FAULTS: AtomicU32 = AtomicU32::new(0);
+    match FAULTS.fetch_add(1, Relaxed) {
+        0 => {}
+        1 => {
+            Line::new()
+                .text("skete: a second fault while the first was being told, at ")
+                .hex(frame.rip)
+                .end();
+            power::end(status::KERNEL_BUG);
+        }
+        // Telling is what fails.
+        _ => power::end(status::KERNEL_BUG),
     }
     let mut line = Line::new();
     line.text("skete: ").text(cause);
