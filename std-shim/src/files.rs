@@ -7,10 +7,10 @@ use core::mem::offset_of;
 
 use hermit_abi::errno::*;
 use hermit_abi::{
-    DT_DIR, DT_REG, EFD_CLOEXEC, EFD_NONBLOCK, EFD_SEMAPHORE, F_DUPFD, F_GETFD, F_GETFL, F_SETFD,
-    F_SETFL, FD_CLOEXEC, FIONBIO, IOV_MAX, O_APPEND, O_CREAT, O_DIRECTORY, O_EXCL, O_NONBLOCK,
-    O_RDONLY, O_RDWR, O_TRUNC, O_WRONLY, POLLIN, POLLNVAL, POLLOUT, S_IFCHR, S_IFDIR, S_IFREG,
-    SEEK_CUR, SEEK_END, SEEK_SET, dirent64, iovec, nfds_t, pollfd, stat, timespec,
+    DT_CHR, DT_DIR, DT_REG, EFD_CLOEXEC, EFD_NONBLOCK, EFD_SEMAPHORE, F_DUPFD, F_GETFD, F_GETFL,
+    F_SETFD, F_SETFL, FD_CLOEXEC, FIONBIO, IOV_MAX, O_APPEND, O_CREAT, O_DIRECTORY, O_EXCL,
+    O_NONBLOCK, O_RDONLY, O_RDWR, O_TRUNC, O_WRONLY, POLLIN, POLLNVAL, POLLOUT, S_IFCHR, S_IFDIR,
+    S_IFREG, SEEK_CUR, SEEK_END, SEEK_SET, dirent64, iovec, nfds_t, pollfd, stat, timespec,
 };
 use skete_kernel::fd::eventfd::EventFd;
 use skete_kernel::fd::poll::{self, Events};
@@ -276,6 +276,7 @@ unsafe fn fill(result: Result<Metadata>, place: *mut stat) -> i32 {
         let kind = match metadata.kind {
             Kind::File => S_IFREG,
             Kind::Directory => S_IFDIR,
+            Kind::Device => S_IFCHR,
         };
         let filled = stat {
             st_ino: metadata.number,
@@ -362,6 +363,7 @@ unsafe extern "C" fn sys_getdents64(descriptor: i32, buffer: *mut dirent64, leng
                 place[offset_of!(dirent64, d_type)] = match entry.kind {
                     Kind::File => DT_REG,
                     Kind::Directory => DT_DIR,
+                    Kind::Device => DT_CHR,
                 };
                 place[NAME..][..entry.name.len()].copy_from_slice(entry.name);
                 used += size;

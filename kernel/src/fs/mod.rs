@@ -1,5 +1,6 @@
 //! Files. One tree in memory, for the time being: what is written lasts as long as the machine.
 
+mod device;
 mod node;
 pub mod path;
 mod tree;
@@ -57,6 +58,7 @@ fn at<T>(path: &[u8], work: impl FnOnce(&mut Tree, &[u8]) -> Result<T>) -> Resul
         None => {
             let mut tree = Tree::new()?;
             tree.make_directory(b"/tmp", 0o1777)?;
+            tree.add_devices()?;
             slot.insert(tree)
         }
     };

@@ -5,6 +5,7 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
 
+use super::device::Device;
 use super::{Options, reserve};
 use crate::fd::{Object, Seek};
 use crate::sync::Mutex;
@@ -17,12 +18,14 @@ pub enum Kind {
     File,
     /// Names.
     Directory,
+    /// A behaviour.
+    Device,
 }
 
 /// What there is to know about a file. Times are nanoseconds since 1970.
 #[derive(Clone, Copy, Debug)]
 pub struct Metadata {
-    /// File or directory.
+    /// File, directory or device.
     pub kind: Kind,
     /// The file's number, which no other file has while this one exists.
     pub number: u64,
@@ -66,9 +69,10 @@ pub(super) type Names = BTreeMap<Vec<u8>, Arc<Node>>;
 enum Content {
     File(Mutex<Vec<u8>>),
     Directory(Mutex<Names>),
+    Device(Device),
 }
 
-/// A file or a directory.
+/// A file, a directory or a device.
 #[derive(Debug)]
 pub struct Node {
     number: u64,
@@ -103,10 +107,15 @@ impl Node {
         Self::new(Content::Directory(Mutex::new(BTreeMap::new())), mode)
     }
 
+    pub(super) fn device(device: Device) -> Arc<Node> {
+        Self::new(Content::Device(device), 0o666)
+    }
+
     pub(super) fn kind(&self) -> Kind {
         match self.content {
             Content::File(_) => Kind::File,
             Content::Directory(_) => Kind::Directory,
+            Content::Device(_) => Kind::Device,
         }
     }
 
@@ -114,7 +123,7 @@ impl Node {
     pub(super) fn names(&self) -> Result<&Mutex<Names>> {
         match &self.content {
             Content::Directory(names) => Ok(names),
-            Content::File(_) => Err(Error::NotADirectory),
+            Content::File(_) | Content::Device(_) => Err(Error::NotADirectory),
         }
     }
 
@@ -122,6 +131,7 @@ impl Node {
         match &self.content {
             Content::File(bytes) => Ok(bytes),
             Content::Directory(_) => Err(Error::IsADirectory),
+            Content::Device(_) => Err(Error::InvalidArgument),
         }
     }
 
@@ -146,6 +156,7 @@ impl Node {
         } = *self.times.lock();
         let (length, children) = match &self.content {
             Content::File(bytes) => (bytes.lock().len() as u64, 0),
+            Content::Device(_) => (0, 0),
             Content::Directory(names) => {
                 let names = names.lock();
                 (
@@ -230,6 +241,9 @@ impl Object for OpenFile {
         if !self.options.read {
             return Err(Error::BadDescriptor);
         }
+        if let Content::Device(device) = self.node.content {
+            return device.read(buffer);
+        }
         let mut position = self.position.lock();
         let bytes = self.node.bytes()?.lock();
         let start = usize::try_from(*position)
@@ -244,6 +258,9 @@ impl Object for OpenFile {
     fn write(&self, new: &[u8]) -> Result<usize> {
         if !self.options.write {
             return Err(Error::BadDescriptor);
+        }
+        if let Content::Device(device) = self.node.content {
+            return device.write(new);
         }
         let mut position = self.position.lock();
         let mut bytes = self.node.bytes()?.lock();

@@ -3,6 +3,7 @@
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
+use super::device::Device;
 use super::node::{Kind, Node, OpenFile};
 use super::path::Path;
 use super::{Options, reserve};
@@ -56,6 +57,20 @@ impl Tree {
         Ok(Tree {
             root: Node::directory(0o755),
         })
+    }
+
+    /// Makes `/dev` with its devices.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NoSpace`].
+    pub fn add_devices(&mut self) -> Result<()> {
+        self.make_directory(b"/dev", 0o755)?;
+        for (path, device) in Device::ALL {
+            let place = self.place(&Path::new(path.as_bytes())?)?;
+            place.ok_or(Error::NotFound)?.put(Node::device(device))?;
+        }
+        Ok(())
     }
 
     /// Walks along names; `..` above the root stays at the root.
@@ -172,10 +187,10 @@ impl Tree {
             Kind::Directory if options.write || options.create || options.truncate => {
                 return Err(Error::IsADirectory);
             }
-            Kind::File if options.directory || parsed.means_directory() => {
+            Kind::File | Kind::Device if options.directory || parsed.means_directory() => {
                 return Err(Error::NotADirectory);
             }
-            Kind::File if options.write && !new && !node.is_writable() => {
+            Kind::File | Kind::Device if options.write && !new && !node.is_writable() => {
                 return Err(Error::PermissionDenied);
             }
             Kind::File if options.truncate && options.write => node.set_length(0)?,
@@ -268,10 +283,10 @@ impl Tree {
         let replaced = new.node()?;
         match &replaced {
             Some(there) if Arc::ptr_eq(there, &node) => return Ok(()),
-            Some(there) => match (directory, there.kind()) {
-                (true, Kind::File) => return Err(Error::NotADirectory),
-                (false, Kind::Directory) => return Err(Error::IsADirectory),
-                (true, Kind::Directory) if !there.names()?.lock().is_empty() => {
+            Some(there) => match (directory, there.names()) {
+                (true, Err(_)) => return Err(Error::NotADirectory),
+                (false, Ok(_)) => return Err(Error::IsADirectory),
+                (true, Ok(names)) if !names.lock().is_empty() => {
                     return Err(Error::DirectoryNotEmpty);
                 }
                 _ => {}

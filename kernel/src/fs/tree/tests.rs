@@ -184,6 +184,52 @@ fn a_canonical_path_has_no_dots() {
 }
 
 #[test]
+fn devices_behave() {
+    let mut tree = tree();
+    tree.add_devices().unwrap();
+    let mut open = |path: &str| {
+        tree.open(
+            path.as_bytes(),
+            Options {
+                truncate: true,
+                ..WRITE
+            },
+        )
+        .unwrap()
+    };
+    let mut buffer = [1; 16];
+    let null = open("/dev/null");
+    assert_eq!(
+        (null.read(&mut buffer), null.write(b"gone")),
+        (Ok(0), Ok(4))
+    );
+    let zero = open("/dev/zero");
+    assert_eq!(
+        (zero.read(&mut buffer), zero.write(b"gone")),
+        (Ok(16), Ok(4))
+    );
+    assert_eq!(buffer, [0; 16]);
+    let full = open("/dev/full");
+    assert_eq!(
+        (full.read(&mut buffer), full.write(b"x")),
+        (Ok(16), Err(Error::NoSpace))
+    );
+    let random = open("/dev/urandom");
+    assert_eq!(random.read(&mut buffer), Ok(16));
+    assert_ne!(buffer, [0; 16]);
+    assert_eq!(random.metadata().unwrap().kind, Kind::Device);
+    assert_eq!(
+        error(tree.open(b"/dev/null/x", READ)),
+        Some(Error::NotADirectory)
+    );
+    assert_eq!(
+        error(tree.rename(b"/dev", b"/dev/null")),
+        Some(Error::InvalidArgument)
+    );
+    tree.remove_file(b"/dev/full").unwrap();
+}
+
+#[test]
 fn an_unlinked_file_lives_while_open() {
     let mut tree = tree();
     let file = tree.open(b"/f", WRITE).unwrap();

@@ -1,6 +1,7 @@
 //! Checks files and directories: results and error kinds. Works in a directory of its own.
 
 mod contents;
+mod devices;
 mod directories;
 mod names;
 
@@ -41,6 +42,7 @@ fn main() -> ExitCode {
             ("paths with dots and slashes", names::paths),
             ("a file is no directory", names::not_a_directory),
             ("copy", names::copy),
+            ("devices", devices::devices),
         ],
         std::env::args().nth(1).as_deref(),
     )
