@@ -15,8 +15,6 @@ pub enum Error {
     DirectoryNotEmpty,
     /// A name is longer than 255 bytes, or a path longer than 4095.
     NameTooLong,
-    /// Symbolic links lead in a circle, or there are more than 40.
-    TooManyLinks,
     /// The descriptor is not open, or not open for this.
     BadDescriptor,
     /// All descriptors are in use.
@@ -41,10 +39,6 @@ pub enum Error {
     NoSuchThread,
     /// The file, or what it is used for, forbids it.
     PermissionDenied,
-    /// The file system does not change.
-    ReadOnly,
-    /// A rename across file systems.
-    CrossDevice,
     /// In use.
     Busy,
     /// There is no such device in this machine.

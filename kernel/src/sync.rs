@@ -46,20 +46,6 @@ impl<T> Lock<T> {
             interrupts,
         }
     }
-
-    /// The lock, if it is free.
-    #[inline]
-    pub fn try_lock(&self) -> Option<LockGuard<'_, T>> {
-        let interrupts = arch::irq::off();
-        if self.held.swap(true, Acquire) {
-            arch::irq::restore(interrupts);
-            return None;
-        }
-        Some(LockGuard {
-            lock: self,
-            interrupts,
-        })
-    }
 }
 
 impl<T> LockGuard<'_, T> {

@@ -255,7 +255,14 @@ fn options(line: &str) -> Program {
             _ => false,
         };
         if !known {
-            refuse(Line::new().text("skete: unknown kernel option `").text(&word).text("`: known are name=, env=KEY=VALUE, log=LEVEL, stdin=tty|framed|file|none, stderr=PORT, status=PORT; the program's arguments go behind --"));
+            refuse(
+                Line::new()
+                    .text("skete: unknown kernel option `")
+                    .text(&word)
+                    .text("`: known are name=, env=KEY=VALUE, log=LEVEL, ")
+                    .text("stdin=tty|framed|file|none, stderr=PORT, status=PORT; ")
+                    .text("the program's arguments go behind --"),
+            );
         }
     }
     program.arguments.push(name);

@@ -4,7 +4,7 @@ use core::mem::MaybeUninit;
 use core::ptr;
 
 use super::Region;
-pub use super::blocks::{BLOCK, FRAME, LONGEST_RUN};
+pub use super::blocks::FRAME;
 use super::blocks::{Block, Blocks};
 use crate::arch;
 use crate::sync::{Lock, LockGuard};
@@ -68,8 +68,7 @@ pub fn total() -> usize {
     lock().total
 }
 
-/// Takes a run of up to [`LONGEST_RUN`] frames, or a [`BLOCK`]; gives its physical address, a multiple
-/// of the run's next power of two.
+/// Takes a run of frames, as [`Blocks::allocate`] has them; gives its physical address.
 pub fn allocate(count: usize) -> Option<usize> {
     let mut frames = lock();
     if frames.blocks.free_frames() < frames.promised + count {

@@ -1,3 +1,3 @@
 //! Frames on a host: the system's allocator stands in for physical memory.
 
-pub use super::blocks::{BLOCK, FRAME, LONGEST_RUN};
+pub use super::blocks::FRAME;

@@ -100,7 +100,7 @@ impl List {
         }
     }
 
-    /// The tasks from the first on. A task may be removed once it has been yielded.
+    /// The first task for which `matches` holds.
     #[must_use]
     pub fn first_matching(
         &self,

@@ -8,7 +8,7 @@ use alloc::boxed::Box;
 use alloc::vec::Vec;
 use core::sync::atomic::{AtomicU32, Ordering::Relaxed};
 
-use super::links::Links;
+use super::links::{Links, NONE};
 use super::run_queue::{PRIORITIES, RunQueue};
 use super::timers::Timers;
 use super::wait_table::WaitTable;
@@ -64,8 +64,6 @@ enum State {
     Ready,
     Waiting,
 }
-
-use super::links::NONE;
 
 /// Everything about threads.
 pub(super) struct Scheduler {
