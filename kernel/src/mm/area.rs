@@ -56,8 +56,9 @@ static AREAS: Lock<Areas> = Lock::new(Areas {
 });
 
 fn lock() -> LockGuard<'static, Areas> {
-    // A page fault on the stack needs this lock: let it happen before.
-    arch::touch_stack();
+    // A page fault on the stack needs this lock: let it happen before. Half of what is touched is for
+    // what runs under the lock, half for the frames' lock below it.
+    arch::touch_stack::<4096>();
     AREAS.lock()
 }
 
@@ -329,7 +330,7 @@ pub fn populate(address: usize) -> bool {
     let Some((_, slot)) = slot_of(address) else {
         return false;
     };
-    let _areas = AREAS.lock();
+    let _areas = lock();
     let Some(books) = books_of(slot).filter(|books| books.contains(slot, address)) else {
         return false;
     };

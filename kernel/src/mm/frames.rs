@@ -23,8 +23,9 @@ static FRAMES: Lock<Frames> = Lock::new(Frames {
 });
 
 fn lock() -> LockGuard<'static, Frames> {
-    // A page fault on the stack needs this lock: let it happen before.
-    arch::touch_stack();
+    // A page fault on the stack needs this lock: let it happen before. An area's lock may be held
+    // already; its half of the page is for getting here.
+    arch::touch_stack::<2048>();
     FRAMES.lock()
 }
 

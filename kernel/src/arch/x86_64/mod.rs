@@ -45,11 +45,16 @@ pub fn init() {
     apic::mask_legacy_controllers();
 }
 
-/// Touches the stack a page further down, so that a page fault for it happens now.
+/// Touches the stack `BYTES` further down, at most a page, so that a page fault for it happens now.
+///
+/// Under a lock that a page fault needs, nothing below what was touched before may be used or touched.
 #[inline]
-pub fn touch_stack() {
+pub fn touch_stack<const BYTES: usize>() {
+    const { assert!(BYTES <= 4096) };
     // SAFETY: reads a byte of the running stack, or of its guard, which ends the program as it should.
-    unsafe { core::arch::asm!("test byte ptr [rsp - 4096], 0", options(nostack, readonly)) };
+    unsafe {
+        core::arch::asm!("test byte ptr [rsp - {}], 0", const BYTES, options(nostack, readonly));
+    }
 }
 
 /// A turn in the wait for a spin lock. With one processor the holder cannot go on while we spin.

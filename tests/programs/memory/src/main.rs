@@ -21,11 +21,36 @@ fn main() -> ExitCode {
             ("memory freed by another thread", other_thread),
             ("threads allocate at the same time", threads),
             ("gaps are joined again", gaps),
+            ("large blocks from every depth of a fresh stack", depths),
             ("2 GiB in total, a piece at a time", given_back),
             ("more than there is fails, then all is well", exhaustion),
         ],
         std::env::args().nth(1).as_deref(),
     )
+}
+
+/// Allocates large blocks at stack pointers that differ by less than a page, each time on a stack
+/// whose next page was never touched: the allocator's own frames are what touches it first.
+fn depths() -> io::Result<()> {
+    fn descend(left: usize) {
+        let mut own = [0u8; 16];
+        std::hint::black_box(&mut own);
+        if left == 0 {
+            for _ in 0..2 {
+                let mut block = vec![0u8; 300 << 10];
+                block[0] = 1;
+                std::hint::black_box(&mut block);
+            }
+        } else {
+            descend(left - 1);
+            std::hint::black_box(&mut own);
+        }
+    }
+    for depth in 0..400 {
+        let thread = thread::spawn(move || descend(depth));
+        thread.join().expect("no panic");
+    }
+    Ok(())
 }
 
 /// A block that is filled with its own mark and looks at it before it goes.
