@@ -5,7 +5,7 @@ pub mod input;
 use core::sync::atomic::{AtomicU8, AtomicU16, AtomicU32, Ordering::Relaxed};
 
 use crate::arch::{fw_cfg, serial};
-use crate::sync::Mutex;
+use crate::sync::{Mutex, MutexGuard};
 use crate::{Error, Result};
 use input::{Discipline, Input};
 
@@ -62,6 +62,16 @@ fn read_file(buffer: &mut [u8]) -> Result<usize> {
     Ok(file.read(buffer))
 }
 
+/// The input of COM1, which is set up when it is first wanted.
+fn started() -> Result<MutexGuard<'static, Input>> {
+    let mut input = INPUT.lock();
+    input.start(discipline(), || {
+        serial::announce_reader();
+        serial::enable_receive_interrupt()
+    })?;
+    Ok(input)
+}
+
 /// COM1 has received something.
 pub fn interrupt() {
     RECEIVED.fetch_add(1, Relaxed);
@@ -81,11 +91,7 @@ pub fn read(buffer: &mut [u8]) -> Result<usize> {
     if discipline() == Discipline::File {
         return read_file(buffer);
     }
-    let mut input = INPUT.lock();
-    input.start(discipline(), || {
-        serial::announce_reader();
-        serial::enable_receive_interrupt()
-    })?;
+    let mut input = started()?;
     loop {
         let before = RECEIVED.load(Relaxed);
         if let Some(length) = input.take(buffer) {
@@ -109,14 +115,10 @@ pub fn ready() -> crate::fd::poll::Events {
     if discipline() == Discipline::File {
         return Events::READABLE;
     }
-    let mut input = INPUT.lock();
-    let started = input.start(discipline(), || {
-        serial::announce_reader();
-        serial::enable_receive_interrupt()
-    });
-    if started.is_err() {
+    // A read that fails does not wait either.
+    let Ok(mut input) = started() else {
         return Events::READABLE;
-    }
+    };
     loop {
         if input.is_ready() {
             return Events::READABLE;

@@ -40,7 +40,7 @@ impl Source for Frames {
 #[inline]
 #[must_use]
 pub fn allocate(size: usize, align: usize) -> *mut u8 {
-    if Spans::serves(size.next_multiple_of(align), align) {
+    if Spans::serves(size, align) {
         return SPANS
             .lock()
             .allocate(size, align, &mut Frames)
@@ -52,7 +52,7 @@ pub fn allocate(size: usize, align: usize) -> *mut u8 {
 /// Allocates `size` bytes of zeros; null when memory is short.
 #[must_use]
 pub fn allocate_zeroed(size: usize, align: usize) -> *mut u8 {
-    let (pointer, zeroed) = if Spans::serves(size.next_multiple_of(align), align) {
+    let (pointer, zeroed) = if Spans::serves(size, align) {
         (allocate(size, align), false)
     } else {
         allocate_large(size, align)
@@ -89,7 +89,7 @@ pub unsafe fn free(pointer: *mut u8, size: usize, align: usize) {
     let address = pointer as usize;
     if area::contains(address) {
         area::free(address).expect("an allocation to free");
-    } else if Spans::serves(size.next_multiple_of(align), align) {
+    } else if Spans::serves(size, align) {
         // SAFETY: vouched for by the caller; a null pointer is no allocation.
         unsafe {
             SPANS
@@ -113,10 +113,8 @@ pub unsafe fn resize(pointer: *mut u8, size: usize, align: usize, new_size: usiz
             return area::resize(address, new_size, align)
                 .map_or(ptr::null_mut(), |start| start as *mut u8);
         }
-    } else if Spans::serves(size.next_multiple_of(align), align) {
-        if Spans::serves(new_size.next_multiple_of(align), align)
-            && Spans::same_class(size, align, new_size)
-        {
+    } else if Spans::serves(size, align) {
+        if Spans::serves(new_size, align) && Spans::same_class(size, align, new_size) {
             return pointer;
         }
     } else if size.div_ceil(FRAME) == new_size.div_ceil(FRAME) {

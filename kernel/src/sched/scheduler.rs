@@ -523,7 +523,7 @@ pub(super) fn wake_key(key: usize, count: usize) -> usize {
         scheduler.wake(task, false);
         woken += 1;
     }
-    if woken > 0 && !scheduler.idle {
+    if woken > 0 {
         settle(scheduler);
     }
     woken

@@ -3,8 +3,8 @@
 use core::arch::asm;
 
 use super::{AREA_MAP, DEVICE_MAP, DIRECT_MAP, cpu, direct};
-use crate::mm::frames::FRAME;
-use crate::mm::{self, Region};
+use crate::mm::Region;
+use crate::mm::frames::{self, FRAME};
 
 const PRESENT: u64 = 1 << 0;
 const WRITE: u64 = 1 << 1;
@@ -47,21 +47,21 @@ fn table(physical: usize) -> *mut Table {
     direct(physical) as *mut Table
 }
 
-fn root() -> *mut Table {
+/// The physical address of the page-map level 4 in use.
+fn root_address() -> usize {
     let value: u64;
     // SAFETY: reading CR3 is allowed in ring 0.
     unsafe { asm!("mov {}, cr3", out(reg) value, options(nomem, nostack, preserves_flags)) };
-    table((value & ADDRESS) as usize)
+    (value & ADDRESS) as usize
+}
+
+fn root() -> *mut Table {
+    table(root_address())
 }
 
 /// Index into the table of `level` (3: page-map level 4, … 0: page table).
 const fn index(address: usize, level: u32) -> usize {
     address >> (12 + 9 * level) & 511
-}
-
-/// A zeroed frame for a table.
-fn new_table() -> Option<usize> {
-    mm::frames::allocate_zeroed()
 }
 
 /// The entry of `address` in the table of `level`, below `root`. Makes the tables on the way when
@@ -80,7 +80,7 @@ unsafe fn entry(root: *mut Table, address: usize, level: u32, create: bool) -> O
                 if !create {
                     return None;
                 }
-                *slot = new_table()? as u64 | PRESENT | WRITE;
+                *slot = frames::allocate_zeroed()? as u64 | PRESENT | WRITE;
             } else if *slot & LARGE != 0 {
                 return None;
             }
@@ -182,11 +182,9 @@ pub fn flush(address: usize, pages: usize) {
 ///
 /// Called first of all, under the loader's tables, which are identity-mapped and writable.
 pub unsafe fn adopt_loader_tables() {
-    let value: u64;
-    // SAFETY: reads CR3; the loader's root table is mapped identically.
+    let root = root_address() as *mut Table;
+    // SAFETY: the loader's root table is mapped identically.
     unsafe {
-        asm!("mov {}, cr3", out(reg) value, options(nomem, nostack, preserves_flags));
-        let root = (value & ADDRESS) as *mut Table;
         let slot = &raw mut (*root)[index(DIRECT_MAP, 3)];
         if slot.read_volatile() & PRESENT == 0 {
             slot.write_volatile((*root)[0]);
@@ -219,7 +217,7 @@ pub unsafe fn switch_to_own(
     memory: &[Region],
     image: &[Region],
 ) -> Option<()> {
-    let root = table(new_table()?);
+    let root = table(frames::allocate_zeroed()?);
     for region in memory {
         // SAFETY: `root` was just made.
         unsafe { map_direct(root, *region, image)? };
