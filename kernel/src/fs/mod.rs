@@ -1,5 +1,6 @@
 //! Files. One tree in memory, for the time being: what is written lasts as long as the machine.
 
+mod bytes;
 mod device;
 mod node;
 pub mod path;

@@ -5,6 +5,7 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
 
+use super::bytes::Bytes;
 use super::device::Device;
 use super::{Options, reserve};
 use crate::fd::{Object, Seek};
@@ -67,7 +68,7 @@ pub(super) type Names = BTreeMap<Vec<u8>, Arc<Node>>;
 
 #[derive(Debug)]
 enum Content {
-    File(Mutex<Vec<u8>>),
+    File(Mutex<Bytes>),
     Directory(Mutex<Names>),
     Device(Device),
 }
@@ -100,7 +101,13 @@ impl Node {
     }
 
     pub(super) fn file(mode: u32) -> Arc<Node> {
-        Self::new(Content::File(Mutex::new(Vec::new())), mode)
+        Self::new(Content::File(Mutex::new(Bytes::Owned(Vec::new()))), mode)
+    }
+
+    /// A file whose bytes are borrowed until somebody writes to it.
+    #[expect(dead_code, reason = "for the root archive")]
+    pub(super) fn borrowed(bytes: &'static [u8], mode: u32) -> Arc<Node> {
+        Self::new(Content::File(Mutex::new(Bytes::Borrowed(bytes))), mode)
     }
 
     pub(super) fn directory(mode: u32) -> Arc<Node> {
@@ -127,7 +134,7 @@ impl Node {
         }
     }
 
-    fn bytes(&self) -> Result<&Mutex<Vec<u8>>> {
+    fn bytes(&self) -> Result<&Mutex<Bytes>> {
         match &self.content {
             Content::File(bytes) => Ok(bytes),
             Content::Directory(_) => Err(Error::IsADirectory),
@@ -206,11 +213,9 @@ impl Node {
             .ok()
             .filter(|length| isize::try_from(*length).is_ok());
         let length = length.ok_or(Error::FileTooLarge)?;
-        let missing = length.saturating_sub(bytes.len());
-        reserve(&mut bytes, missing)?;
-        bytes.resize(length, 0);
-        if bytes.capacity() / 4 > length {
-            bytes.shrink_to_fit();
+        match length.checked_sub(bytes.len()) {
+            None | Some(0) => bytes.truncate(length),
+            Some(missing) => bytes.own(missing)?.resize(length, 0),
         }
         drop(bytes);
         self.content_changed();
@@ -275,12 +280,12 @@ impl Object for OpenFile {
             .checked_add(new.len())
             .filter(|end| isize::try_from(*end).is_ok())
             .ok_or(Error::FileTooLarge)?;
-        if end > bytes.len() {
-            let missing = end - bytes.len();
-            reserve(&mut bytes, missing)?;
-            bytes.resize(end, 0);
+        let missing = end.saturating_sub(bytes.len());
+        let own = bytes.own(missing)?;
+        if missing > 0 {
+            own.resize(end, 0);
         }
-        bytes[start..end].copy_from_slice(new);
+        own[start..end].copy_from_slice(new);
         *position = end as u64;
         drop(bytes);
         self.node.content_changed();
