@@ -28,11 +28,12 @@ pub struct LintArgs {
 /// Denied beside all warnings, everywhere.
 const DENIED: [&str; 4] = ["-D", "warnings", "-D", "clippy::undocumented_unsafe_blocks"];
 
-/// The three workspaces, with what they are called here.
-const WORKSPACES: [(&str, &str); 3] = [
+/// The workspaces, with what they are called here.
+const WORKSPACES: [(&str, &str); 4] = [
     ("skete", "."),
     ("examples", "examples"),
     ("programs", "tests/programs"),
+    ("fuzz", "fuzz"),
 ];
 
 /// One check: a cargo command that must end well.

@@ -5,6 +5,7 @@
 
 mod bench;
 mod clean;
+mod fuzz;
 mod hash;
 mod image;
 mod init;
@@ -61,6 +62,7 @@ enum Verb {
     Bench(bench::BenchArgs),
     /// Shows what is inside an image and why
     Size(size::SizeArgs),
+    Fuzz(fuzz::FuzzArgs),
     Clean(clean::CleanArgs),
 }
 
@@ -92,6 +94,7 @@ fn verb() -> anyhow::Result<ExitCode> {
         Verb::Lint(args) => lint::run(args)?,
         Verb::Bench(args) => bench::run(args)?,
         Verb::Size(args) => size::run(args)?,
+        Verb::Fuzz(args) => fuzz::run(args)?,
         Verb::Clean(args) => clean::run(args)?,
     }
     Ok(ExitCode::SUCCESS)

@@ -193,7 +193,7 @@ impl Node {
     }
 
     /// Changes the permission bits.
-    pub(super) fn set_mode(&self, mode: u32) {
+    pub fn set_mode(&self, mode: u32) {
         self.mode.store(mode & 0o7777, Relaxed);
         self.times.lock().changed = time::wall();
     }

@@ -51,6 +51,7 @@ pub fn all() -> Vec<HostTest> {
             "host/programs",
             Kind::Cargo("tests/programs", &["test", "--workspace"]),
         ),
+        ("host/fuzz", Kind::Cargo("fuzz", &["test", "--lib"])),
         ("host/test-command", Kind::Look(test_command)),
     ]
     .map(|(name, kind)| HostTest {

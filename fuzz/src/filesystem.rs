@@ -1,0 +1,93 @@
+//! The memory file system against Linux: the same calls, in both, have to come to the same results, and what was
+//! allocated for a file system has to be given back.
+
+mod input;
+mod linux;
+mod oracle;
+mod skete;
+
+use std::fmt::Debug;
+
+use arbitrary::{Arbitrary, Unstructured};
+use rustix::io::Errno;
+
+use crate::memory;
+use input::{DESCRIPTORS, Operation};
+use linux::Linux;
+use skete::Skete;
+
+/// Does with both file systems what the bytes mean.
+///
+/// # Panics
+///
+/// When the two differ, or memory is lost.
+pub fn run(data: &[u8]) {
+    oracle::run(data);
+}
+
+/// What an operation comes to.
+type Outcome<T = ()> = Result<T, Errno>;
+
+/// What both file systems can do. A descriptor is chosen by its place; one that is not open is `EBADF`.
+trait FileSystem {
+    fn apply(&mut self, operation: &Operation) -> Outcome<Answer>;
+}
+
+/// What an operation that succeeded has told.
+#[derive(Debug, PartialEq, Eq)]
+enum Answer {
+    Nothing,
+    Number(u64),
+    Bytes(Vec<u8>),
+    Metadata(Metadata),
+    Names(Vec<(Vec<u8>, Kind)>),
+}
+
+/// What has to agree about a file.
+#[derive(Debug, PartialEq, Eq)]
+struct Metadata {
+    kind: Kind,
+    links: u64,
+    mode: u32,
+    /// Of what is no directory.
+    length: Option<u64>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Kind {
+    File,
+    Directory,
+    Other,
+}
+
+/// Runs on the oracle's thread; an error tells where the two differ.
+fn compare(data: &[u8]) -> Result<(), String> {
+    let before = memory::held();
+    let difference = {
+        let mut input = Unstructured::new(data);
+        let mut ours = Skete::new();
+        let mut theirs = Linux::new();
+        let mut number = 0;
+        loop {
+            let Ok(operation) = Operation::arbitrary(&mut input) else {
+                break Ok(());
+            };
+            number += 1;
+            let (our, their) = (ours.apply(&operation), theirs.apply(&operation));
+            if our != their {
+                break Err(format!(
+                    "operation {number}, {operation:?}: {our:?} instead of {their:?}"
+                ));
+            }
+            if input.is_empty() {
+                break Ok(());
+            }
+        }
+    };
+    difference?;
+    let lost = memory::held() - before;
+    if lost != 0 {
+        return Err(format!("{lost} bytes were not given back"));
+    }
+    Ok(())
+}

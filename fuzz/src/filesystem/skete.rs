@@ -1,0 +1,157 @@
+//! The same calls to the memory file system.
+
+use std::sync::Arc;
+
+use rustix::io::Errno;
+use skete_kernel::Error;
+use skete_kernel::fd::{Object, Seek};
+use skete_kernel::fs::{self, Options, Tree};
+
+use super::input::{Access, Operation, Path, Slot, Whence};
+use super::{Answer, DESCRIPTORS, FileSystem, Kind, Metadata, Outcome};
+
+/// A file system of its own.
+pub struct Skete {
+    tree: Tree,
+    descriptors: [Option<Arc<dyn Object>>; DESCRIPTORS],
+}
+
+impl Skete {
+    pub fn new() -> Skete {
+        Skete {
+            tree: Tree::new().expect("a tree"),
+            descriptors: Default::default(),
+        }
+    }
+}
+
+impl FileSystem for Skete {
+    fn apply(&mut self, operation: &Operation) -> Outcome<Answer> {
+        self.attempt(operation).map_err(errno)
+    }
+}
+
+impl Skete {
+    fn attempt(&mut self, operation: &Operation) -> Result<Answer, Error> {
+        let file = |slot: &Slot| self.descriptors[slot.0].clone().ok_or(Error::BadDescriptor);
+        match operation {
+            Operation::Open {
+                slot,
+                path,
+                access,
+                flags,
+                writable,
+            } => {
+                self.descriptors[slot.0] = None;
+                let options = Options {
+                    read: *access != Access::Write,
+                    write: *access != Access::Read,
+                    append: flags.append,
+                    create: flags.create,
+                    exclusive: flags.exclusive,
+                    truncate: flags.truncate && *access != Access::Read,
+                    directory: flags.directory && !flags.create,
+                    mode: mode(*writable),
+                };
+                self.descriptors[slot.0] = Some(self.tree.open(&path.0, options)?);
+            }
+            Operation::Close(slot) => {
+                self.descriptors[slot.0]
+                    .take()
+                    .ok_or(Error::BadDescriptor)?;
+            }
+            Operation::Read(slot, size) => {
+                let mut buffer = vec![0; size.0];
+                let length = file(slot)?.read(&mut buffer)?;
+                buffer.truncate(length);
+                return Ok(Answer::Bytes(buffer));
+            }
+            Operation::Write(slot, size, byte) => {
+                let written = file(slot)?.write(&vec![*byte; size.0])?;
+                return Ok(Answer::Number(written as u64));
+            }
+            Operation::Seek(slot, whence, offset) => {
+                let to = match whence {
+                    Whence::Start => Seek::Start(offset.0 as u64),
+                    Whence::Current => Seek::Current(offset.0),
+                    Whence::End => Seek::End(offset.0),
+                };
+                return Ok(Answer::Number(file(slot)?.seek(to)?));
+            }
+            Operation::SetLength(slot, length) => file(slot)?.set_length(length.0 as u64)?,
+            Operation::MakeDirectory(path) => self.tree.make_directory(&path.0, 0o755)?,
+            Operation::RemoveDirectory(path) => self.tree.remove_directory(&path.0)?,
+            Operation::RemoveFile(path) => self.tree.remove_file(&path.0)?,
+            Operation::Rename(from, to) => self.tree.rename(&from.0, &to.0)?,
+            Operation::Metadata(path) => {
+                return Ok(metadata(&self.tree.find(&path.0)?.metadata()));
+            }
+            Operation::DescriptorMetadata(slot) => {
+                return Ok(metadata(&file(slot)?.metadata()?));
+            }
+            // Through a name, whatever the mode: there is one owner.
+            Operation::SetMode(path, writable) => {
+                self.tree.find(&path.0)?.set_mode(mode(*writable));
+            }
+            Operation::List(path) => return self.list(path),
+        }
+        Ok(Answer::Nothing)
+    }
+
+    fn list(&mut self, path: &Path) -> Result<Answer, Error> {
+        let options = Options {
+            read: true,
+            directory: true,
+            ..Options::default()
+        };
+        let mut names = Vec::new();
+        self.tree.open(&path.0, options)?.entries(&mut |entry| {
+            names.push((entry.name.to_vec(), kind(entry.kind)));
+            true
+        })?;
+        names.sort();
+        Ok(Answer::Names(names))
+    }
+}
+
+fn mode(writable: bool) -> u32 {
+    if writable { 0o644 } else { 0o444 }
+}
+
+fn kind(kind: fs::Kind) -> Kind {
+    match kind {
+        fs::Kind::File => Kind::File,
+        fs::Kind::Directory => Kind::Directory,
+        fs::Kind::Device => Kind::Other,
+    }
+}
+
+fn metadata(metadata: &fs::Metadata) -> Answer {
+    let kind = kind(metadata.kind);
+    Answer::Metadata(Metadata {
+        kind,
+        links: metadata.links,
+        mode: metadata.mode,
+        length: (kind != Kind::Directory).then_some(metadata.length),
+    })
+}
+
+/// As std-shim numbers them.
+fn errno(error: Error) -> Errno {
+    match error {
+        Error::NotFound => Errno::NOENT,
+        Error::AlreadyExists => Errno::EXIST,
+        Error::NotADirectory => Errno::NOTDIR,
+        Error::IsADirectory => Errno::ISDIR,
+        Error::DirectoryNotEmpty => Errno::NOTEMPTY,
+        Error::NameTooLong => Errno::NAMETOOLONG,
+        Error::BadDescriptor => Errno::BADF,
+        Error::InvalidArgument => Errno::INVAL,
+        Error::FileTooLarge => Errno::FBIG,
+        Error::NotSeekable => Errno::SPIPE,
+        Error::WouldBlock => Errno::AGAIN,
+        Error::PermissionDenied => Errno::ACCESS,
+        Error::Busy => Errno::BUSY,
+        other => panic!("an error that no file has: {other:?}"),
+    }
+}
