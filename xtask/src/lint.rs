@@ -121,7 +121,8 @@ pub fn checks() -> Vec<Check> {
     }
     // The kernel's logic is checked as it runs in host tests, and once more with the room of the
     // processor in the place of `arch/hosted`.
-    let packages: [(&str, &[&str]); 4] = [
+    let packages: [(&str, &[&str]); 5] = [
+        ("clippy archive", &["-p", "skete-archive", "--all-targets"]),
         (
             "clippy xtask",
             &["-p", "xtask", "-p", "skete-icount", "--all-targets"],

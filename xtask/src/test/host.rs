@@ -33,6 +33,10 @@ pub fn all() -> Vec<HostTest> {
             Kind::Cargo(".", &["test", "--package", "xtask"]),
         ),
         (
+            "host/archive",
+            Kind::Cargo(".", &["test", "--package", "skete-archive"]),
+        ),
+        (
             "host/kernel",
             Kind::Cargo(".", &["test", "--package", "skete-kernel"]),
         ),
