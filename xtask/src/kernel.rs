@@ -21,12 +21,18 @@ const LOADER_TARGET: &str = "x86_64-unknown-none";
 
 /// The memory functions that the compiler calls without being asked.
 const MEMORY: [&str; 6] = ["memcpy", "memmove", "memset", "memcmp", "bcmp", "strlen"];
-/// What the object leaves for the program to define, std's entry, and for the linker, the image's own
-/// ELF header.
-const IMPORTS: [&str; 2] = ["runtime_entry", "__ehdr_start"];
+/// What the object leaves for the program to define, std's entry, for the linker, the image's own ELF
+/// header, and for the wrapper, an archive in the image.
+const IMPORTS: [&str; 4] = [
+    "runtime_entry",
+    "__ehdr_start",
+    "skete_root_start",
+    "skete_root_end",
+];
 
 /// The sources that the kernel is made from.
-const KERNEL_SOURCES: [&str; 5] = [
+const KERNEL_SOURCES: [&str; 6] = [
+    "archive",
     "kernel",
     "std-shim",
     "Cargo.toml",
@@ -34,7 +40,13 @@ const KERNEL_SOURCES: [&str; 5] = [
     ".cargo/config.toml",
 ];
 /// The sources that the loader is made from.
-const LOADER_SOURCES: [&str; 4] = ["loader", "Cargo.toml", "Cargo.lock", ".cargo/config.toml"];
+const LOADER_SOURCES: [&str; 5] = [
+    "archive",
+    "loader",
+    "Cargo.toml",
+    "Cargo.lock",
+    ".cargo/config.toml",
+];
 
 /// Makes the kernel object: kernel and std-shim in one relocatable file, in which only the
 /// functions that a program may call have global names. The file changes only with its content, so

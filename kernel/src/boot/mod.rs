@@ -1,5 +1,6 @@
 //! From the loader's hand-over to the first thread.
 
+pub mod archives;
 pub mod command_line;
 #[cfg(any(target_os = "none", skete_lint_arch))]
 mod image;
@@ -17,6 +18,8 @@ pub mod status {
     pub const KERNEL_BUG: i32 = 70;
     /// Every thread waits for another.
     pub const DEADLOCK: i32 = 71;
+    /// The archive of the initial file tree cannot be used (`EX_OSFILE` of sysexits).
+    pub const ROOT: i32 = 72;
     /// `abort()`: 128 + SIGABRT.
     pub const ABORT: i32 = 134;
     /// A fault: 128 + SIGSEGV.

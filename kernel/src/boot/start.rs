@@ -8,7 +8,7 @@ use hermit_entry::boot_info::{BootInfo, PlatformInfo, RawBootInfo};
 
 use super::command_line::{Words, port};
 use super::memory_map::Regions;
-use super::{image, status};
+use super::{archives, image, status};
 use crate::arch::{self, paging, power};
 use crate::console::input::Discipline;
 use crate::debug::{Level, Line};
@@ -26,6 +26,8 @@ const LOADER_MAPPED: usize = 1 << 30;
 const AVAILABLE: u32 = 1;
 /// The type that our loader gives to its own memory (docs/boot-protocol.md).
 const LOADER: u32 = 0x534b;
+/// The type that our loader gives to an archive of the initial file tree.
+const ARCHIVE: u32 = 0x534c;
 
 /// What the program is started with.
 #[derive(Debug, Default)]
@@ -96,6 +98,8 @@ pub unsafe fn start(raw: &'static RawBootInfo, main: extern "C" fn(usize) -> !) 
                 .text(" KiB are too little; give the machine more (-m, --memory)"),
         );
     }
+    // SAFETY: the loader keeps them out of the free memory, and they are mapped now.
+    unsafe { archives::hand_over(map.archives) };
     let program = options(line);
     // The line was the last thing that lay in the loader's memory.
     for region in map.loader.as_slice() {
@@ -133,6 +137,8 @@ fn reach(text: &'static str) -> &'static str {
 struct Map {
     free: Regions,
     loader: Regions,
+    /// From the lowest layer to the highest.
+    archives: [Region; archives::MOST],
 }
 
 /// Reads a multiboot information structure (Multiboot 0.6.96, 3.3).
@@ -146,7 +152,9 @@ unsafe fn multiboot_map(address: usize) -> Map {
     let mut map = Map {
         free: Regions::new(),
         loader: Regions::new(),
+        archives: Default::default(),
     };
+    let mut archives = map.archives.iter_mut();
     // SAFETY: vouched for by the caller; entries need not be aligned.
     unsafe {
         let info = arch::direct(address) as *const u8;
@@ -166,6 +174,7 @@ unsafe fn multiboot_map(address: usize) -> Map {
             match entry.add(20).cast::<u32>().read_unaligned() {
                 AVAILABLE => map.free.push(region),
                 LOADER => map.loader.push(region),
+                ARCHIVE => _ = archives.next().map(|place| *place = region),
                 _ => {}
             }
             offset += size + 4;
@@ -207,6 +216,7 @@ unsafe fn take_memory(map: &Map, image: core::ops::Range<usize>) -> Option<()> {
     map.loader
         .as_slice()
         .iter()
+        .chain(&map.archives)
         .for_each(|region| memory.push(*region));
     // SAFETY: free memory by the loader's map, not the image's, not the books'.
     unsafe {

@@ -1,5 +1,6 @@
 //! Files. One tree in memory, for the time being: what is written lasts as long as the machine.
 
+mod archive;
 mod bytes;
 mod device;
 mod node;
@@ -60,6 +61,7 @@ fn at<T>(path: &[u8], work: impl FnOnce(&mut Tree, &[u8]) -> Result<T>) -> Resul
             let mut tree = Tree::new()?;
             tree.make_directory(b"/tmp", 0o1777)?;
             tree.add_devices()?;
+            archive::mount(&tree);
             slot.insert(tree)
         }
     };

@@ -83,9 +83,11 @@ pub struct Node {
     content: Content,
 }
 
+/// The number of the next node.
+static NUMBERS: AtomicU64 = AtomicU64::new(1);
+
 impl Node {
     fn new(content: Content, mode: u32) -> Arc<Node> {
-        static NUMBERS: AtomicU64 = AtomicU64::new(1);
         let now = time::wall();
         Arc::new(Node {
             number: NUMBERS.fetch_add(1, Relaxed),
@@ -105,7 +107,6 @@ impl Node {
     }
 
     /// A file whose bytes are borrowed until somebody writes to it.
-    #[expect(dead_code, reason = "for the root archive")]
     pub(super) fn borrowed(bytes: &'static [u8], mode: u32) -> Arc<Node> {
         Self::new(Content::File(Mutex::new(Bytes::Borrowed(bytes))), mode)
     }
@@ -126,6 +127,15 @@ impl Node {
         }
     }
 
+    /// Every node made from now on has this number or a higher one.
+    pub(super) fn next_number() -> u64 {
+        NUMBERS.load(Relaxed)
+    }
+
+    pub(super) const fn number(&self) -> u64 {
+        self.number
+    }
+
     /// The names of a directory.
     pub(super) fn names(&self) -> Result<&Mutex<Names>> {
         match &self.content {
@@ -140,6 +150,12 @@ impl Node {
             Content::Directory(_) => Err(Error::IsADirectory),
             Content::Device(_) => Err(Error::InvalidArgument),
         }
+    }
+
+    /// The node has got one more name.
+    pub(super) fn linked(&self) {
+        self.links.fetch_add(1, Relaxed);
+        self.times.lock().changed = time::wall();
     }
 
     /// The node has lost a name.

@@ -59,6 +59,11 @@ impl Tree {
         })
     }
 
+    /// The root directory.
+    pub(super) const fn root(&self) -> &Arc<Node> {
+        &self.root
+    }
+
     /// Makes `/dev` with its devices.
     ///
     /// # Errors
