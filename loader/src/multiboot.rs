@@ -23,6 +23,13 @@ const MEMORY_MAP: u32 = 1 << 6;
 pub const FREE: u32 = 1;
 /// Memory map type of our own: what the loader occupies. The kernel may take it over.
 pub const LOADER: u32 = 0x534b;
+/// Memory map type of our own: an archive of the initial file tree, exactly as long as it is.
+pub const ARCHIVE: u32 = 0x534c;
+
+/// The bytes of a module's entry.
+pub const MODULE_SIZE: u32 = 16;
+/// The most modules: the image, and an archive of the initial file tree.
+const MODULES_MOST: u32 = 2;
 
 /// The parts of the boot information that the loader uses, as physical addresses.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -35,8 +42,8 @@ pub struct Information {
     pub command_line: Option<u32>,
     /// Where the memory map lies.
     pub map: Range<u32>,
-    /// Where the entry that describes the module lies.
-    pub module: u32,
+    /// Where the entries that describe the modules lie.
+    pub modules: Range<u32>,
 }
 
 impl Information {
@@ -55,15 +62,21 @@ impl Information {
         let modules = if flags & MODULES == 0 { 0 } else { field(20) };
         match modules {
             0 => return Err(Problem::NoImage),
-            1 => {}
-            _ => return Err(Problem::ManyImages),
+            1..=MODULES_MOST => {}
+            _ => return Err(Problem::ManyModules),
         }
+        let modules_end =
+            field(24)
+                .checked_add(modules * MODULE_SIZE)
+                .ok_or(Problem::BootInformation(
+                    "its modules lie outside of memory",
+                ))?;
         Ok(Self {
             lower: if flags & MEMORY == 0 { 0 } else { field(4) },
             upper: if flags & MEMORY == 0 { 0 } else { field(8) },
             command_line: (flags & COMMAND_LINE != 0).then(|| field(16)),
             map: field(48)..map_end,
-            module: field(24),
+            modules: field(24)..modules_end,
         })
     }
 }
@@ -147,8 +160,8 @@ impl MapEntry {
     }
 }
 
-/// The most entries that a map for the kernel can have: all pieces of two sets.
-pub const MAP_ENTRIES: usize = 128;
+/// The most entries that a map for the kernel can have: all pieces of two sets, and the archives.
+pub const MAP_ENTRIES: usize = 130;
 
 /// The multiboot information for the kernel, as long as the specification's longest form.
 #[derive(Debug, Clone)]
@@ -181,17 +194,20 @@ impl KernelInformation {
     pub const MAP_OFFSET: u32 = core::mem::offset_of!(Self, map) as u32;
 
     /// Fills the structure, which lies at physical address `address`, with a memory map of what
-    /// is free and what is the loader's.
+    /// is free, what is the loader's, and where the archives of the initial file tree are, the lowest
+    /// layer first.
     pub fn fill(
         &mut self,
         address: u32,
         information: &Information,
         free: &Memory,
         loader: &Memory,
+        archives: impl Iterator<Item = Range<u64>>,
     ) {
-        let entries = free
-            .ranges()
-            .map(|range| MapEntry::new(&range, FREE))
+        // The archives first: what does not fit is left out.
+        let entries = archives
+            .map(|range| MapEntry::new(&range, ARCHIVE))
+            .chain(free.ranges().map(|range| MapEntry::new(&range, FREE)))
             .chain(loader.ranges().map(|range| MapEntry::new(&range, LOADER)));
         self.map_length = 0;
         for (place, entry) in self.map.iter_mut().zip(entries) {
@@ -245,14 +261,18 @@ mod tests {
     }
 
     #[test]
-    fn no_module_and_two_modules_are_told_apart() {
+    fn modules_are_counted() {
         let mut bytes = [0; INFORMATION_SIZE];
         bytes[0] = 0x48;
         assert_eq!(Information::parse(&bytes), Err(Problem::NoImage));
-        bytes[20] = 2;
-        assert_eq!(Information::parse(&bytes), Err(Problem::ManyImages));
-        bytes[20] = 1;
-        assert!(Information::parse(&bytes).is_ok());
+        bytes[20] = 3;
+        assert_eq!(Information::parse(&bytes), Err(Problem::ManyModules));
+        bytes[24] = 0x40;
+        for count in 1..=2 {
+            bytes[20] = count;
+            let modules = Information::parse(&bytes).unwrap().modules;
+            assert_eq!(modules, 0x40..0x40 + 16 * u32::from(count));
+        }
         bytes[0] = 0x08;
         assert!(matches!(
             Information::parse(&bytes),

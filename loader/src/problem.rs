@@ -8,8 +8,8 @@ pub enum Problem {
     BootInformation(&'static str),
     /// No multiboot module was passed.
     NoImage,
-    /// More than one multiboot module was passed.
-    ManyImages,
+    /// More than two multiboot modules were passed.
+    ManyModules,
     /// The command line is not UTF-8 or lies too high.
     CommandLine(&'static str),
     /// The module does not start like an ELF file.
@@ -33,8 +33,9 @@ pub enum Problem {
         /// The largest free piece.
         largest: u64,
     },
-    /// The image's file reaches beyond the memory: where it ends, in bytes.
-    FileTooLarge(u64),
+    /// The file of the image, or of the root archive, reaches beyond the memory: what it is, and where it
+    /// ends, in bytes.
+    FileTooLarge(&'static str, u64),
     /// A relocation that the loader does not know: the `R_X86_64_*` number.
     Relocation(u32),
 }
@@ -54,9 +55,10 @@ impl Problem {
             Self::NoImage => {
                 write("there is no image: pass it with `-initrd IMAGE`");
             }
-            Self::ManyImages => {
+            Self::ManyModules => {
                 write(
-                    "more than one image was passed: pass one, and write a comma in its path twice",
+                    "more than an image and a root archive were passed: pass one of each, and write a \
+                     comma in a path twice",
                 );
             }
             Self::CommandLine(why) => {
@@ -111,10 +113,12 @@ impl Problem {
                 write_number(largest / 1024, write);
                 write(" KiB: give the machine more memory");
             }
-            Self::FileTooLarge(end) => {
-                write("the image does not fit: its file reaches up to ");
+            Self::FileTooLarge(what, end) => {
+                write("the ");
+                write(what);
+                write(" does not fit: its file reaches up to ");
                 write_number(end.div_ceil(1024), write);
-                write(" KiB, beyond the end of memory: give the machine more, or strip the image");
+                write(" KiB, beyond the end of memory: give the machine more");
             }
             Self::Relocation(kind) => {
                 write("the image has a relocation of kind ");

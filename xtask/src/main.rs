@@ -18,6 +18,7 @@ mod paths;
 mod process;
 mod progress;
 mod qemu;
+mod root;
 mod run;
 mod runner;
 mod sdk;

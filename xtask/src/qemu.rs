@@ -11,9 +11,9 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 use clap::ValueEnum;
 
-use crate::process;
 use crate::sdk::Sdk;
 use crate::stream::{self, Input, Start};
+use crate::{process, root};
 
 /// The program that runs virtual machines.
 pub const QEMU: &str = "qemu-system-x86_64";
@@ -96,6 +96,8 @@ pub struct Vm {
     pub args: Vec<String>,
     /// The program's environment.
     pub env: Vec<(String, String)>,
+    /// The initial file tree: a directory or a tar archive.
+    pub root: Option<PathBuf>,
     /// Stops before the first instruction and waits for a debugger on this TCP port of localhost.
     pub gdb: Option<u16>,
     /// More arguments for QEMU.
@@ -131,6 +133,7 @@ impl Vm {
             log: None,
             args: Vec::new(),
             env: Vec::new(),
+            root: None,
             gdb: None,
             qemu_args: Vec::new(),
         }
@@ -271,7 +274,12 @@ impl Vm {
         qemu.args(&self.qemu_args);
         qemu.arg("-kernel")
             .arg(plain_name(&self.loader, &mut open)?);
-        qemu.arg("-initrd").arg(plain_name(&self.image, &mut open)?);
+        let mut modules = plain_name(&self.image, &mut open)?.into_os_string();
+        if let Some(path) = &self.root {
+            modules.push(",");
+            modules.push(inherited(root::open(path)?, &mut open)?);
+        }
+        qemu.arg("-initrd").arg(modules);
         qemu.arg("-append").arg(self.command_line(stdin)?);
         Ok((qemu, open))
     }
@@ -352,6 +360,11 @@ fn plain_name(path: &Path, open: &mut Vec<File>) -> Result<PathBuf> {
         return Ok(path.to_path_buf());
     }
     let file = File::open(path).with_context(|| format!("cannot open {}", path.display()))?;
+    inherited(file, open)
+}
+
+/// A name by which QEMU finds an open file. The file stays open.
+fn inherited(file: File, open: &mut Vec<File>) -> Result<PathBuf> {
     rustix::io::fcntl_setfd(&file, rustix::io::FdFlags::empty())?;
     let name = format!("/proc/self/fd/{}", file.as_raw_fd());
     open.push(file);
@@ -412,6 +425,7 @@ mod tests {
             log: Some("debug".into()),
             args: vec!["two words".into(), "x".into()],
             env: vec![("A".into(), "1 2".into())],
+            root: None,
             gdb: None,
             qemu_args: Vec::new(),
         }

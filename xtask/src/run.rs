@@ -9,7 +9,7 @@ use clap::Args;
 
 use crate::image::{self, BuildOptions, ProfileArgs};
 use crate::qemu::{Accel, Bytes, Machine, Vm};
-use crate::sdk;
+use crate::{root, sdk};
 
 /// Builds a program and boots it in QEMU
 ///
@@ -23,6 +23,7 @@ Examples:
   cargo xtask run sieve --memory 256M -- 1000000
   cargo xtask run json < data.json
   cargo xtask run ../my-app --machine q35 --timeout 10 -- --verbose
+  cargo xtask run ../my-app --root ../my-files
   cargo xtask run hello --gdb
   SKETE_MEMORY=1G cargo run          # in a crate set up with `cargo xtask init`")]
 pub struct RunArgs {
@@ -73,6 +74,10 @@ pub struct VmArgs {
     #[arg(long, value_name = "LEVEL", env = "SKETE_LOG", value_parser = ["error", "warn", "info", "debug", "trace"])]
     log: Option<String>,
 
+    /// Start with these files: a directory, or a tar archive (.tar, .tar.gz). They lie over those in the image
+    #[arg(long, value_name = "DIR", env = "SKETE_ROOT")]
+    root: Option<PathBuf>,
+
     /// Set a variable in the program's environment (SKETE_ENV: one a line)
     #[arg(long = "env", value_name = "KEY=VALUE", value_parser = variable)]
     variables: Vec<(String, String)>,
@@ -107,6 +112,12 @@ fn variable(text: &str) -> Result<(String, String), String> {
 }
 
 impl VmArgs {
+    /// Fails when something that the options name cannot be used: known at once, before anything is
+    /// built.
+    pub fn check(&self) -> Result<()> {
+        self.root.as_deref().map_or(Ok(()), root::check)
+    }
+
     /// Boots an image on this process's own streams; gives its exit status.
     pub fn boot(self, loader: PathBuf, image: PathBuf, args: Vec<String>) -> Result<ExitCode> {
         let mut env = self.variables;
@@ -127,6 +138,7 @@ impl VmArgs {
             log: self.log,
             args,
             env,
+            root: self.root,
             gdb: self.gdb,
             qemu_args: self.qemu.into_iter().map(Into::into).collect(),
             image,
@@ -149,6 +161,7 @@ impl VmArgs {
 /// Runs `cargo xtask run`.
 pub fn run(args: RunArgs) -> Result<ExitCode> {
     image::check(&args.what)?;
+    args.vm.check()?;
     let sdk = sdk::ensure()?;
     let options = BuildOptions {
         quiet: true,

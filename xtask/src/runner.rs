@@ -35,6 +35,7 @@ struct RunnerArgs {
 /// Acts as the runner.
 pub fn main() -> Result<ExitCode> {
     let args = RunnerArgs::parse_from(separate(std::env::args_os().collect()));
+    args.vm.check()?;
     let program = std::env::current_exe().context("cannot find this program's own file")?;
     let root = program
         .ancestors()

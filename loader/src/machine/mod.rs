@@ -13,7 +13,9 @@ use hermit_entry::boot_info::{
 };
 use skete_loader::image::{HIGHEST, Image, LOWEST};
 use skete_loader::memory::Memory;
-use skete_loader::multiboot::{self, INFORMATION_SIZE, Information, KernelInformation};
+use skete_loader::multiboot::{
+    self, INFORMATION_SIZE, Information, KernelInformation, MODULE_SIZE,
+};
 use skete_loader::options::{self, Options};
 use skete_loader::paging::{self, REACH};
 use skete_loader::placement::Placement;
@@ -112,12 +114,21 @@ fn load(raw: &[u8; INFORMATION_SIZE]) -> Result<Jump, Problem> {
     // SAFETY: the boot loader has put the map there, and nothing is written there before the
     // image is placed.
     let mut free = multiboot::free_memory(unsafe { bytes(map.start, map.end - map.start) }?)?;
+    let modules = information.modules.clone();
     // SAFETY: as for the map.
-    let module = unsafe { bytes(information.module, 8) }?;
-    let module = module_range(module).ok_or(OUTSIDE)?;
-    // QEMU places the module without a look at how much memory there is.
-    if !free.contains(&(module.start.into()..module.end.into())) {
-        return Err(Problem::FileTooLarge(module.end.into()));
+    let modules = unsafe { bytes(modules.start, modules.end - modules.start) }?;
+    let mut modules = modules
+        .chunks_exact(MODULE_SIZE as usize)
+        .map(|entry| module_range(entry).ok_or(OUTSIDE));
+    let module = modules.next().unwrap_or(Err(Problem::NoImage))?;
+    let root = modules.next().transpose()?;
+    // QEMU places modules without a look at how much memory there is.
+    for (what, module) in [("image", Some(&module)), ("root archive", root.as_ref())] {
+        if let Some(module) = module
+            && !free.contains(&(module.start.into()..module.end.into()))
+        {
+            return Err(Problem::FileTooLarge(what, module.end.into()));
+        }
     }
     // SAFETY: the module is kept out of what the image is placed in.
     let file = unsafe { bytes(module.start, module.end - module.start) }?;
@@ -132,6 +143,10 @@ fn load(raw: &[u8; INFORMATION_SIZE]) -> Result<Jump, Problem> {
     take(entry::extent())?;
     let line_start = line.as_ptr() as u64;
     take(line_start..line_start + line.len() as u64)?;
+    let root = root.map(|root| root.start.into()..root.end.into());
+    if let Some(root) = &root {
+        free.remove(Range::clone(root))?;
+    }
     let mut usable = free.clone();
     usable.remove(module.start.into()..module.end.into())?;
 
@@ -161,6 +176,7 @@ fn load(raw: &[u8; INFORMATION_SIZE]) -> Result<Jump, Problem> {
         &information,
         &free,
         &own,
+        root.into_iter(),
     );
     let base = placement.base;
     let boot_info = BootInfo {
