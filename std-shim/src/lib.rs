@@ -13,6 +13,7 @@
 
 extern crate alloc;
 
+mod backtrace;
 mod errno;
 mod files;
 mod memory;

@@ -2,11 +2,12 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 
 use anyhow::{Context, Result, bail};
-use clap::Args;
+use clap::{Args, ValueEnum};
 use serde_json::Value;
+use skete_names::Keep;
 
 use crate::hash::Key;
 use crate::sdk::{self, Sdk, TARGET};
@@ -30,9 +31,26 @@ pub struct BuildArgs {
     #[command(flatten)]
     profile: ProfileArgs,
 
-    /// Write a stripped copy and print that one's path
-    #[arg(long)]
-    strip: bool,
+    /// Write a stripped copy and print that one's path: without symbols, but with the names that
+    /// backtraces show, or without these as well
+    #[arg(
+        long,
+        value_name = "WHAT",
+        value_enum,
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = "symbols"
+    )]
+    strip: Option<Strip>,
+}
+
+/// What a stripped image goes without.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Strip {
+    /// Symbols and debug information; the table of names stays.
+    Symbols,
+    /// The table of names too: backtraces show addresses.
+    All,
 }
 
 /// How a program is compiled, on the command line.
@@ -108,7 +126,10 @@ pub struct BuildOptions {
 /// Runs `cargo xtask build`.
 pub fn run(args: BuildArgs) -> Result<()> {
     let image = build(&args.what, &args.profile.options())?;
-    let image = if args.strip { strip(&image)? } else { image };
+    let image = match args.strip {
+        Some(strip) => self::strip(&image, strip)?,
+        None => image,
+    };
     println!("{}", image.display());
     Ok(())
 }
@@ -157,19 +178,21 @@ pub fn build_all(sdk: &Sdk, directory: &Path, options: &BuildOptions) -> Result<
 }
 
 /// Writes a stripped copy beside an image and gives its path.
-pub fn strip(image: &Path) -> Result<PathBuf> {
+pub fn strip(image: &Path, strip: Strip) -> Result<PathBuf> {
+    let (suffix, keep) = match strip {
+        Strip::Symbols => (".stripped", Keep::Names),
+        Strip::All => (".bare", Keep::Nothing),
+    };
     let mut name = image
         .file_name()
         .context("an image without a name")?
         .to_owned();
-    name.push(".stripped");
+    name.push(suffix);
     let stripped = image.with_file_name(name);
-    process::run(
-        Command::new("objcopy")
-            .arg("--strip-all")
-            .arg(image)
-            .arg(&stripped),
-    )?;
+    let bytes = fs::read(image).with_context(|| format!("cannot read {}", image.display()))?;
+    let bytes = skete_names::strip(&bytes, keep)
+        .with_context(|| format!("{} cannot be stripped", image.display()))?;
+    sdk::replace(&stripped, &bytes)?;
     Ok(stripped)
 }
 

@@ -66,7 +66,12 @@ pub fn object(
             .join(format!("{TARGET}.json"));
         let build = paths::generated().join("build/kernel");
         let mut cargo = build_std(toolchain, linker, &build);
+        // Backtraces name the kernel's files without saying where this copy of them lies.
+        let root = paths::root();
+        let remap = toml_edit::Value::from(format!("--remap-path-prefix={}=skete", root.display()));
         cargo
+            .arg("--config")
+            .arg(format!("target.{TARGET}.rustflags=[{remap}]"))
             .args(["--package", "skete-std-shim", "--profile", "kernel"])
             .args([
                 "-Zjson-target-spec",

@@ -11,6 +11,7 @@ mod image;
 mod init;
 mod kernel;
 mod kvm;
+mod linker;
 mod lint;
 mod overlay;
 mod packages;
@@ -27,7 +28,6 @@ mod stream;
 mod sysroot;
 mod test;
 mod toolchain;
-mod trace;
 mod wrapper;
 
 use std::ffi::OsStr;
@@ -74,6 +74,7 @@ fn main() -> ExitCode {
         Some("rustc") => wrapper::rustc(),
         Some("rustdoc") => wrapper::rustdoc(),
         Some("skete-run") => runner::main(),
+        Some(linker::NAME) => linker::main(),
         _ => verb(),
     };
     match outcome {

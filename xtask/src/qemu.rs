@@ -153,7 +153,7 @@ impl Vm {
             self.prepare(input.is_some(), file)?,
             input,
             self.timeout,
-            &mut stream::Inherit::new(&self.image)?,
+            &mut stream::Inherit::new()?,
         )?;
         if run.timed_out {
             let limit = self.timeout.unwrap_or_default().as_secs_f64();

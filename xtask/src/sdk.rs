@@ -11,7 +11,7 @@ use anyhow::{Context, Result, bail};
 use clap::Args;
 use serde::{Deserialize, Serialize};
 
-use crate::{kernel, packages, paths, sysroot};
+use crate::{kernel, linker, packages, paths, sysroot};
 
 /// The target that programs are built for.
 pub const TARGET: &str = "x86_64-unknown-skete";
@@ -187,13 +187,13 @@ fn ensure_with(yes: bool) -> Result<Sdk> {
     })
 }
 
-/// Puts copies of this program into the SDK under the names by which it acts as the compiler and
-/// as the runner. Cargo asks a compiler for its version only when its file is new, so a changed
+/// Puts copies of this program into the SDK under the names by which it acts as the compiler, the
+/// linker and the runner. Cargo asks a compiler for its version only when its file is new, so a changed
 /// library needs new copies as well.
 fn wrappers(keys: &mut Keys, root: &Path, library: &str) -> Result<()> {
     let program = std::env::current_exe().context("cannot find this program's own file")?;
     let bin = root.join("bin");
-    let paths = ["rustc", "rustdoc", "skete-run"].map(|name| bin.join(name));
+    let paths = ["rustc", "rustdoc", "skete-run", linker::NAME].map(|name| bin.join(name));
     if program.file_name().is_none_or(|name| name != "xtask") {
         return match paths.iter().find(|path| !path.exists()) {
             Some(path) => bail!("{} is missing; run `cargo xtask setup`", path.display()),
@@ -204,7 +204,7 @@ fn wrappers(keys: &mut Keys, root: &Path, library: &str) -> Result<()> {
         .text(library)
         .stamps(&program)?
         .finish();
-    let outputs = [paths[0].as_path(), &paths[1], &paths[2]];
+    let outputs = paths.each_ref().map(PathBuf::as_path);
     keys.step("wrappers", &key, &outputs, || {
         fs::create_dir_all(&bin)?;
         for path in &paths {

@@ -5,7 +5,6 @@ use std::fs::File;
 use std::io::{self, Cursor, Read, Write};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
-use std::path::Path;
 use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -15,8 +14,6 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::{Errno, FdFlags};
 use rustix::pipe::{PipeFlags, pipe_with};
 use rustix::process::{PidfdFlags, Signal};
-
-use crate::trace::Trace;
 
 /// The next byte is literal.
 const DLE: u8 = 0x10;
@@ -134,27 +131,22 @@ pub trait Output {
     fn stderr(&mut self, bytes: &[u8]) -> io::Result<()>;
 }
 
-/// Passes everything on to this process's own streams at once; stack traces get names.
+/// Passes everything on to this process's own streams at once.
 pub struct Inherit {
     stdout: File,
     stderr: File,
-    trace: Trace,
 }
 
 impl Inherit {
-    /// The process's own standard output and standard error, for what `image` writes.
-    pub fn new(image: &Path) -> Result<Inherit> {
+    /// The process's own standard output and standard error.
+    pub fn new() -> Result<Inherit> {
         let stdout = File::from(
             rustix::io::dup(rustix::stdio::stdout()).context("standard output is closed")?,
         );
         let stderr = File::from(
             rustix::io::dup(rustix::stdio::stderr()).context("standard error is closed")?,
         );
-        Ok(Inherit {
-            stdout,
-            stderr,
-            trace: Trace::new(image),
-        })
+        Ok(Inherit { stdout, stderr })
     }
 }
 
@@ -164,7 +156,7 @@ impl Output for Inherit {
     }
 
     fn stderr(&mut self, bytes: &[u8]) -> io::Result<()> {
-        self.stderr.write_all(&self.trace.annotate(bytes))
+        self.stderr.write_all(bytes)
     }
 }
 

@@ -203,6 +203,12 @@ fn prebuild(
         Panic::Unwind => (FLAGS.to_owned(), "backtrace,panic-unwind"),
         Panic::Abort => (format!("{FLAGS} -Cpanic=abort"), "backtrace"),
     };
+    // Panics and backtraces name the library's files as those of the compiler's own library.
+    let remap = format!(
+        "\x1f--remap-path-prefix={}=/rustc/{}/library",
+        source.display(),
+        toolchain.release
+    );
     let vendor = source.join("vendor");
     let mut cargo = process::cargo();
     cargo
@@ -228,7 +234,10 @@ fn prebuild(
         .arg(paths::generated().join("build/library").join(panic.name()))
         .env("RUSTC", &toolchain.rustc)
         .env("RUSTC_BOOTSTRAP", "1")
-        .env("CARGO_ENCODED_RUSTFLAGS", flags.replace(' ', "\x1f"))
+        .env(
+            "CARGO_ENCODED_RUSTFLAGS",
+            flags.replace(' ', "\x1f") + &remap,
+        )
         .env("CARGO_PROFILE_RELEASE_DEBUG", "1")
         .env("CARGO_PROFILE_RELEASE_CODEGEN_UNITS", "1")
         .env("__CARGO_DEFAULT_LIB_METADATA", "skete")

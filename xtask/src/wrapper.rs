@@ -3,8 +3,8 @@
 //! - Both get `--sysroot`, and for our target leave to read its specification.
 //! - A program for our target is linked with the kernel object, and the object is added to the
 //!   program's dependency file, so that cargo links again when the kernel changes.
-//! - `rustc -vV` gives one more line with the key of the prebuilt library. Cargo builds everything
-//!   again when that output changes.
+//! - `rustc -vV` gives one more line with the keys of the prebuilt library and of how programs are
+//!   linked. Cargo builds everything again when that output changes.
 
 use std::ffi::{OsStr, OsString};
 use std::fs;
@@ -14,6 +14,7 @@ use std::process::{Command, ExitCode};
 
 use anyhow::{Context, Result};
 
+use crate::linker;
 use crate::sdk::{Manifest, TARGET};
 use crate::sysroot::{self, Panic};
 
@@ -26,7 +27,7 @@ pub fn rustc() -> Result<ExitCode> {
     if call.version {
         let output = rustc.args(&args).output().context("cannot start rustc")?;
         print!("{}", String::from_utf8_lossy(&output.stdout));
-        println!("skete: {}", sdk.manifest.library);
+        println!("skete: {} {}", sdk.manifest.library, linker::KEY);
         return Ok(ExitCode::from(u8::from(!output.status.success())));
     }
     if !call.program {
@@ -36,7 +37,7 @@ pub fn rustc() -> Result<ExitCode> {
     let mut link = OsString::from("-Clink-arg=");
     link.push(&sdk.manifest.kernel);
     let mut linker = OsString::from("-Clinker=");
-    linker.push(&sdk.manifest.linker);
+    linker.push(sdk.root.join("bin").join(linker::NAME));
     let status = rustc.arg(linker).arg(link).args(&args).status();
     let status =
         status.with_context(|| format!("cannot start {}", sdk.manifest.rustc.display()))?;
@@ -84,13 +85,15 @@ pub fn rustdoc() -> Result<ExitCode> {
 }
 
 /// The SDK that this program lies in.
-struct Sdk {
+pub struct Sdk {
     root: PathBuf,
-    manifest: Manifest,
+    /// What it is made of.
+    pub manifest: Manifest,
 }
 
 impl Sdk {
-    fn find() -> Result<Sdk> {
+    /// Finds it by this program's own file.
+    pub fn find() -> Result<Sdk> {
         let program = std::env::current_exe().context("cannot find this program's own file")?;
         let root = program
             .ancestors()

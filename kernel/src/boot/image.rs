@@ -1,6 +1,7 @@
 //! The running image: its own ELF headers tell what each part of it may be used for.
 
 use crate::arch::paging::{Access, Segment};
+use crate::debug::names::Names;
 
 /// The fields of an ELF64 file header that matter here (System V ABI, "ELF Header").
 #[repr(C)]
@@ -77,4 +78,15 @@ pub fn segments() -> impl Iterator<Item = Segment> {
         .filter(|header| header.kind == GNU_RELRO)
         .map(move |header| segment(header, Access::Read));
     loaded.chain(constant)
+}
+
+/// The image's table of names, and the address that its addresses count from.
+pub fn names() -> Option<(Names<'static>, usize)> {
+    let last = program_headers()
+        .iter()
+        .rfind(|header| header.kind == LOAD && header.flags & (EXECUTABLE | WRITABLE) == 0)?;
+    // SAFETY: a segment of constants, which is loaded and stays mapped.
+    let bytes =
+        unsafe { core::slice::from_raw_parts(last.address as *const u8, last.file_size as usize) };
+    Some((Names::new(bytes)?, &raw const __ehdr_start as usize))
 }

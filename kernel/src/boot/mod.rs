@@ -3,7 +3,7 @@
 pub mod archives;
 pub mod command_line;
 #[cfg(any(target_os = "none", skete_lint_arch))]
-mod image;
+pub mod image;
 pub mod memory_map;
 #[cfg(any(target_os = "none", skete_lint_arch))]
 mod start;

@@ -85,11 +85,7 @@ impl Line {
 
     /// Adds text.
     pub fn text(&mut self, text: &str) -> &mut Line {
-        let room = CAPACITY - 1 - self.length;
-        let text = &text.as_bytes()[..text.len().min(room)];
-        self.bytes[self.length..][..text.len()].copy_from_slice(text);
-        self.length += text.len();
-        self
+        self.bytes(text.as_bytes())
     }
 
     /// Adds a number in decimal.
@@ -104,7 +100,7 @@ impl Line {
                 break;
             }
         }
-        self.ascii(&digits[at..])
+        self.bytes(&digits[at..])
     }
 
     /// Adds a number in hexadecimal, as short as it can be.
@@ -120,13 +116,18 @@ impl Line {
 
     fn hex_digits(&mut self, number: u64, digits: u32) -> &mut Line {
         for digit in (0..digits).rev() {
-            self.ascii(&[b"0123456789abcdef"[(number >> (4 * digit) & 15) as usize]]);
+            self.bytes(&[b"0123456789abcdef"[(number >> (4 * digit) & 15) as usize]]);
         }
         self
     }
 
-    fn ascii(&mut self, bytes: &[u8]) -> &mut Line {
-        self.text(core::str::from_utf8(bytes).unwrap_or("?"))
+    /// Adds bytes as they are.
+    pub fn bytes(&mut self, bytes: &[u8]) -> &mut Line {
+        let room = CAPACITY - 1 - self.length;
+        let bytes = &bytes[..bytes.len().min(room)];
+        self.bytes[self.length..][..bytes.len()].copy_from_slice(bytes);
+        self.length += bytes.len();
+        self
     }
 
     /// What has been added.
@@ -137,8 +138,13 @@ impl Line {
 
     /// Writes the line to the standard error channel.
     pub fn end(&mut self) {
+        self.end_to(&mut crate::console::write_error);
+    }
+
+    /// Gives the line to `write`, and starts a new one.
+    pub fn end_to(&mut self, write: &mut dyn FnMut(&[u8])) {
         self.bytes[self.length] = b'\n';
-        crate::console::write_error(&self.bytes[..=self.length]);
+        write(&self.bytes[..=self.length]);
         self.length = 0;
     }
 }

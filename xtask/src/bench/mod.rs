@@ -73,7 +73,7 @@ impl Subject {
             ..BuildOptions::default()
         };
         let image = image::build_with(&sdk, what, &options)?;
-        let stripped = image::strip(&image)?;
+        let stripped = image::strip(&image, image::Strip::Symbols)?;
         Ok(Self {
             sdk,
             image,

@@ -90,7 +90,7 @@ impl Sizes {
 }
 
 fn overview(image: &Path, inventory: &Inventory, symbols: usize) -> Result<()> {
-    let stripped = image::strip(image)?;
+    let stripped = image::strip(image, image::Strip::Symbols)?;
     let file = fs::metadata(&stripped)
         .with_context(|| format!("cannot read {}", stripped.display()))?
         .len();

@@ -1,6 +1,7 @@
 //! All cases, by what they are about.
 
 mod alone;
+mod backtraces;
 mod exits;
 mod faults;
 mod images;
@@ -25,6 +26,7 @@ pub fn all() -> Vec<Case> {
         programs::all(),
         streams::all(),
         faults::all(),
+        backtraces::all(),
         exits::all(),
         images::all(),
         tools::all(),

@@ -79,6 +79,12 @@ impl Expect {
         self
     }
 
+    /// This nowhere in standard error.
+    pub fn err_not(mut self, text: &str) -> Expect {
+        self.stderr.push(Pattern::HasNot(text.to_owned()));
+        self
+    }
+
     /// One line on standard error, with this in it.
     pub fn err_line(mut self, text: &str) -> Expect {
         self.stderr.push(Pattern::Lines(1));

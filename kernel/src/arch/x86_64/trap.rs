@@ -5,10 +5,11 @@ use core::cell::UnsafeCell;
 use core::sync::atomic::{AtomicU32, Ordering::Relaxed};
 
 use super::gdt::{EXCEPTION_STACK, INTERRUPT_STACK, LAST_RESORT_STACK};
-use super::{apic, paging, power};
+use super::{apic, power};
 use crate::boot::status;
 use crate::debug::Line;
-use crate::{mm, sched};
+use crate::debug::backtrace::{self, Callers, Style};
+use crate::{console, mm, sched};
 
 /// The registers of the code that was interrupted, as they lie on the handler's stack.
 #[derive(Clone, Copy, Debug, Default)]
@@ -52,6 +53,7 @@ pub const SPURIOUS: u8 = 47;
 
 const PAGE_FAULT: u64 = 14;
 const DOUBLE_FAULT: u64 = 8;
+const INVALID_OPCODE: u64 = 6;
 
 /// Exceptions for which the processor pushes an error code.
 const WITH_ERROR: u32 = 1 << 8 | 0x7c00 | 1 << 17 | 1 << 21 | 3 << 29;
@@ -274,6 +276,14 @@ fn fault(frame: &Frame, cause: &str, address: Option<usize>) -> ! {
         // Telling is what fails.
         _ => power::end(status::KERNEL_BUG),
     }
+    let callers = Callers {
+        frame_pointer: frame.rbp as usize,
+    };
+    let (cause, status) =
+        match frame.vector == INVALID_OPCODE && backtrace::is_kernel(frame.rip as usize, callers) {
+            true => ("bug in the kernel, which panicked", status::KERNEL_BUG),
+            false => (cause, status::FAULT),
+        };
     let mut line = Line::new();
     line.text("skete: ").text(cause);
     if let Some(address) = address {
@@ -320,43 +330,20 @@ fn fault(frame: &Frame, cause: &str, address: Option<usize>) -> ! {
         }
         line.end();
     }
-    print_stack(frame.rip, frame.rbp);
-    power::end(status::FAULT)
-}
-
-/// Prints the addresses of the calls that led to `rip`, by the chain of frame pointers.
-pub fn print_stack(rip: u64, mut rbp: u64) {
-    Line::new().text("stack:").end();
-    Line::new().text("  ").hex16(rip).end();
-    for _ in 0..64 {
-        let frame = rbp as usize;
-        if frame == 0
-            || !frame.is_multiple_of(8)
-            || !paging::is_mapped(frame)
-            || !paging::is_mapped(frame + 8)
-        {
-            return;
-        }
-        // SAFETY: mapped memory, as was just checked; a wrong frame pointer gives a wrong line.
-        let [next, return_address] = unsafe { *(frame as *const [u64; 2]) };
-        if return_address == 0 {
-            return;
-        }
-        Line::new().text("  ").hex16(return_address).end();
-        if next <= rbp {
-            return;
-        }
-        rbp = next;
-    }
+    backtrace::print(
+        Some(frame.rip as usize),
+        callers,
+        Style::Fault,
+        &mut console::write_error,
+    );
+    power::end(status)
 }
 
 /// Prints the stack of the caller.
 pub fn print_own_stack() {
-    let rbp: u64;
-    let rip: u64;
-    // SAFETY: reads registers.
-    unsafe {
-        asm!("mov {}, rbp", "lea {}, [rip]", out(reg) rbp, out(reg) rip, options(nomem, nostack))
-    };
-    print_stack(rip, rbp);
+    let frame_pointer: usize;
+    // SAFETY: reads a register.
+    unsafe { asm!("mov {}, rbp", out(reg) frame_pointer, options(nomem, nostack)) };
+    let callers = Callers { frame_pointer };
+    backtrace::print(None, callers, Style::Fault, &mut console::write_error);
 }

@@ -40,7 +40,15 @@ const CAUSES: [(&str, &str); 22] = [
 ];
 
 /// What the report of every fault holds beside its cause.
-const REPORTED: [&str; 6] = ["skete: ", " at 0x", " in thread ", "rip", "rsp", "stack:"];
+const REPORTED: [&str; 7] = [
+    "skete: ",
+    " at 0x",
+    " in thread ",
+    "rip",
+    "rsp",
+    "stack backtrace:",
+    " - fault::",
+];
 
 pub fn all() -> Vec<Case> {
     let fault = |args: &[&str]| Guest::new("fault").args(args);
