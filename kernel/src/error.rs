@@ -39,6 +39,10 @@ pub enum Error {
     NoSuchThread,
     /// The file, or what it is used for, forbids it.
     PermissionDenied,
+    /// Not for this kind of file: a second name for a directory.
+    NotPermitted,
+    /// Symbolic links lead to symbolic links, without end.
+    Loop,
     /// In use.
     Busy,
     /// There is no such device in this machine.

@@ -28,6 +28,11 @@ pub enum Seek {
     End(i64),
 }
 
+/// What is written in one call, part after part.
+pub type Parts<'a> = &'a mut dyn Iterator<Item = &'a [u8]>;
+/// Where to put what is read in one call, part after part.
+pub type PartsMut<'a> = &'a mut dyn Iterator<Item = &'a mut [u8]>;
+
 /// What a descriptor stands for.
 pub trait Object: Send + Sync {
     /// Reads bytes; 0 is the end.
@@ -46,6 +51,69 @@ pub trait Object: Send + Sync {
     /// [`Error::BadDescriptor`] when it cannot be written.
     fn write(&self, _bytes: &[u8]) -> Result<usize> {
         Err(Error::BadDescriptor)
+    }
+
+    /// Reads into parts, until one is not filled. What was read before an error counts.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Object::read`].
+    fn read_vectored(&self, parts: PartsMut<'_>) -> Result<usize> {
+        let mut total = 0;
+        for part in parts {
+            match self.read(part) {
+                Ok(length) => {
+                    total += length;
+                    if length < part.len() {
+                        break;
+                    }
+                }
+                Err(error) if total == 0 => return Err(error),
+                Err(_) => break,
+            }
+        }
+        Ok(total)
+    }
+
+    /// Writes parts, until one is not written as a whole. What was written before an error counts.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Object::write`].
+    fn write_vectored(&self, parts: Parts<'_>) -> Result<usize> {
+        let mut total = 0;
+        for part in parts {
+            match self.write(part) {
+                Ok(length) => {
+                    total += length;
+                    if length < part.len() {
+                        break;
+                    }
+                }
+                Err(error) if total == 0 => return Err(error),
+                Err(_) => break,
+            }
+        }
+        Ok(total)
+    }
+
+    /// Reads bytes at an offset; the position stays where it is.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NotSeekable`] when it has no position.
+    fn read_at(&self, _buffer: &mut [u8], _offset: u64) -> Result<usize> {
+        Err(Error::NotSeekable)
+    }
+
+    /// Writes bytes at an offset, or (as on Linux) at the end of what is only appended to; the position stays
+    /// where it is.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NotSeekable`] when it has no position.
+    fn write_at(&self, _bytes: &[u8], _offset: u64) -> Result<usize> {
+        Err(Error::NotSeekable)
     }
 
     /// Moves the position; gives the new one.
@@ -100,6 +168,30 @@ pub trait Object: Send + Sync {
     ///
     /// [`Error::InvalidArgument`] when nothing of it could last.
     fn sync(&self) -> Result<()> {
+        Err(Error::InvalidArgument)
+    }
+
+    /// How it was opened, if it is a file.
+    fn options(&self) -> Option<fs::Options> {
+        None
+    }
+
+    /// Locks the file for this open file, and for all descriptors of it, until the last of them is closed; a
+    /// lock of the other kind is given back first. Waits for others, or not.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::WouldBlock`] when others are in the way; [`Error::InvalidArgument`] when it is no file.
+    fn lock(&self, _lock: fs::Lock, _wait: bool) -> Result<()> {
+        Err(Error::InvalidArgument)
+    }
+
+    /// Gives the lock back, if there is one.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::InvalidArgument`] when it is no file.
+    fn unlock(&self) -> Result<()> {
         Err(Error::InvalidArgument)
     }
 
@@ -255,6 +347,44 @@ impl Handle {
             Handle::Object(object) => return object.write(bytes),
         }
         Ok(bytes.len())
+    }
+
+    /// Reads into parts; see [`Object::read_vectored`].
+    ///
+    /// # Errors
+    ///
+    /// The object's.
+    pub fn read_vectored(&self, parts: PartsMut<'_>) -> Result<usize> {
+        match self {
+            Handle::Object(object) => object.read_vectored(parts),
+            // What there is comes in one piece.
+            _ => {
+                for part in parts {
+                    if !part.is_empty() {
+                        return self.read(part);
+                    }
+                }
+                self.read(&mut [])
+            }
+        }
+    }
+
+    /// Writes parts; see [`Object::write_vectored`].
+    ///
+    /// # Errors
+    ///
+    /// The object's.
+    pub fn write_vectored(&self, parts: Parts<'_>) -> Result<usize> {
+        match self {
+            Handle::Object(object) => object.write_vectored(parts),
+            _ => {
+                let mut total = 0;
+                for part in parts {
+                    total += self.write(part)?;
+                }
+                Ok(total)
+            }
+        }
     }
 
     /// The object, unless it is the console.

@@ -6,6 +6,8 @@
 //! first use, so that an image holds, and a boot pays for, only what the program reaches.
 
 #![cfg_attr(not(test), no_std)]
+// `Arc::try_new`: to run out of memory is an error for files, not the end.
+#![cfg_attr(target_os = "none", feature(allocator_api))]
 
 extern crate alloc;
 #[cfg(not(any(target_os = "none", skete_lint_arch)))]
@@ -22,6 +24,7 @@ pub mod mm;
 pub mod random;
 pub mod sched;
 pub mod sync;
+pub mod text;
 pub mod time;
 
 pub use error::{Error, Result};

@@ -41,6 +41,17 @@ fn calibrate() -> u64 {
     scale
 }
 
+/// Nanoseconds of these in which the processor had nothing to do.
+#[must_use]
+pub fn idle() -> u64 {
+    let cycles = crate::sched::idle_cycles();
+    let scale = match SCALE.load(Relaxed) {
+        0 => calibrate(),
+        scale => scale,
+    };
+    ((u128::from(cycles) * u128::from(scale)) >> 32) as u64
+}
+
 /// Nanoseconds since 1970-01-01 00:00 UTC, not counting leap seconds. A machine without a real-time
 /// clock starts at that date, and says so in the log.
 #[must_use]

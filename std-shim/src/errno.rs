@@ -23,6 +23,8 @@ pub const fn number(error: Error) -> i32 {
         Error::TimedOut => ETIMEDOUT,
         Error::NoSuchThread => ESRCH,
         Error::PermissionDenied => EACCES,
+        Error::NotPermitted => EPERM,
+        Error::Loop => ELOOP,
         Error::Busy => EBUSY,
         Error::NoDevice => ENODEV,
         Error::Unsupported => ENOSYS,

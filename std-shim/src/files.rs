@@ -7,15 +7,16 @@ use core::mem::offset_of;
 
 use hermit_abi::errno::*;
 use hermit_abi::{
-    DT_CHR, DT_DIR, DT_REG, EFD_CLOEXEC, EFD_NONBLOCK, EFD_SEMAPHORE, F_DUPFD, F_GETFD, F_GETFL,
-    F_SETFD, F_SETFL, FD_CLOEXEC, FIONBIO, IOV_MAX, O_APPEND, O_CREAT, O_DIRECTORY, O_EXCL,
-    O_NONBLOCK, O_RDONLY, O_RDWR, O_TRUNC, O_WRONLY, POLLIN, POLLNVAL, POLLOUT, S_IFCHR, S_IFDIR,
-    S_IFREG, SEEK_CUR, SEEK_END, SEEK_SET, dirent64, iovec, nfds_t, pollfd, stat, timespec,
+    DT_CHR, DT_DIR, DT_LNK, DT_REG, EFD_CLOEXEC, EFD_NONBLOCK, EFD_SEMAPHORE, F_DUPFD, F_GETFD,
+    F_GETFL, F_SETFD, F_SETFL, FD_CLOEXEC, FIONBIO, IOV_MAX, O_APPEND, O_CREAT, O_DIRECTORY,
+    O_EXCL, O_NONBLOCK, O_RDONLY, O_RDWR, O_TRUNC, O_WRONLY, POLLIN, POLLNVAL, POLLOUT, S_IFCHR,
+    S_IFDIR, S_IFLNK, S_IFREG, SEEK_CUR, SEEK_END, SEEK_SET, dirent64, iovec, nfds_t, pollfd, stat,
+    timespec,
 };
 use skete_kernel::fd::eventfd::EventFd;
 use skete_kernel::fd::poll::{self, Events};
 use skete_kernel::fd::{self, Handle, Seek};
-use skete_kernel::fs::{self, Kind, Metadata, Options};
+use skete_kernel::fs::{self, Kind, Lock, Metadata, Options};
 use skete_kernel::{Error, Result, time as clock};
 
 use crate::errno::{count, fail, number, status, value};
@@ -39,57 +40,103 @@ unsafe extern "C" fn sys_write(descriptor: i32, bytes: *const u8, length: usize)
     )
 }
 
-/// Reads or writes the parts of a vector in turn, until one is not done as a whole. What was done before an
-/// error counts.
-unsafe fn vectored(
-    vectors: *const iovec,
-    number: usize,
-    mut each: impl FnMut(iovec) -> Result<usize>,
-) -> Result<usize> {
+/// The parts of a vector, each checked, which together are no longer than a call can tell.
+unsafe fn parts<'a>(vectors: *const iovec, number: usize) -> Result<&'a [iovec]> {
     if number > IOV_MAX || vectors.is_null() && number > 0 {
         return Err(Error::InvalidArgument);
     }
-    let mut total = 0;
-    for index in 0..number {
+    let vectors = match number {
+        0 => &[][..],
         // SAFETY: the caller vouches for so many vectors.
-        let vector = unsafe { *vectors.add(index) };
-        match each(vector) {
-            Ok(done) => {
-                total += done;
-                if done < vector.iov_len {
-                    break;
-                }
-            }
-            Err(error) if total == 0 => return Err(error),
-            Err(_) => break,
+        number => unsafe { core::slice::from_raw_parts(vectors, number) },
+    };
+    let mut total = 0usize;
+    for vector in vectors {
+        if vector.iov_base.is_null() && vector.iov_len > 0 {
+            return Err(Error::InvalidArgument);
         }
+        total = total
+            .checked_add(vector.iov_len)
+            .filter(|total| isize::try_from(*total).is_ok())
+            .ok_or(Error::InvalidArgument)?;
     }
-    Ok(total)
+    Ok(vectors)
 }
 
 #[unsafe(no_mangle)]
 unsafe extern "C" fn sys_readv(descriptor: i32, vectors: *const iovec, number: usize) -> isize {
-    count(fd::get(descriptor).and_then(|handle| {
-        // SAFETY: the caller passes vectors of buffers.
-        unsafe {
-            vectored(vectors, number, |vector| {
-                if vector.iov_len == 0 {
-                    return Ok(0);
-                }
-                handle.read(pointers::buffer(vector.iov_base.cast(), vector.iov_len)?)
-            })
-        }
+    // SAFETY: the caller passes vectors of buffers.
+    count(unsafe { parts(vectors, number) }.and_then(|vectors| {
+        let buffer = |vector: &iovec| {
+            // SAFETY: as above, and nobody else uses them; the pointer and the length were checked.
+            unsafe { pointers::buffer(vector.iov_base.cast(), vector.iov_len) }.unwrap_or_default()
+        };
+        fd::get(descriptor)?.read_vectored(&mut vectors.iter().map(buffer))
     }))
 }
 
 #[unsafe(no_mangle)]
 unsafe extern "C" fn sys_writev(descriptor: i32, vectors: *const iovec, number: usize) -> isize {
-    count(fd::get(descriptor).and_then(|handle| {
-        // SAFETY: the caller passes vectors of buffers.
-        unsafe {
-            vectored(vectors, number, |vector| {
-                handle.write(pointers::bytes(vector.iov_base.cast(), vector.iov_len)?)
-            })
+    // SAFETY: the caller passes vectors of buffers.
+    count(unsafe { parts(vectors, number) }.and_then(|vectors| {
+        let bytes = |vector: &iovec| {
+            // SAFETY: as above; the pointer and the length were checked.
+            unsafe { pointers::bytes(vector.iov_base.cast(), vector.iov_len) }.unwrap_or_default()
+        };
+        fd::get(descriptor)?.write_vectored(&mut vectors.iter().map(bytes))
+    }))
+}
+
+#[unsafe(no_mangle)]
+unsafe extern "C" fn sys_pread(
+    descriptor: i32,
+    buffer: *mut u8,
+    length: usize,
+    offset: i64,
+) -> isize {
+    let offset = u64::try_from(offset).map_err(|_| Error::InvalidArgument);
+    // SAFETY: the caller passes a buffer.
+    count(
+        unsafe { pointers::buffer(buffer, length) }.and_then(|buffer| {
+            let handle = fd::get(descriptor)?;
+            handle.object(Error::NotSeekable)?.read_at(buffer, offset?)
+        }),
+    )
+}
+
+#[unsafe(no_mangle)]
+unsafe extern "C" fn sys_pwrite(
+    descriptor: i32,
+    bytes: *const u8,
+    length: usize,
+    offset: i64,
+) -> isize {
+    let offset = u64::try_from(offset).map_err(|_| Error::InvalidArgument);
+    // SAFETY: the caller passes a buffer.
+    count(unsafe { pointers::bytes(bytes, length) }.and_then(|bytes| {
+        let handle = fd::get(descriptor)?;
+        handle.object(Error::NotSeekable)?.write_at(bytes, offset?)
+    }))
+}
+
+/// Locks a file, as flock(2) does, with Linux's numbers.
+#[unsafe(no_mangle)]
+extern "C" fn sys_flock(descriptor: i32, operation: i32) -> i32 {
+    const LOCK_SH: i32 = 1;
+    const LOCK_EX: i32 = 2;
+    const LOCK_NB: i32 = 4;
+    const LOCK_UN: i32 = 8;
+    let handle = match fd::get(descriptor) {
+        Ok(handle) => handle,
+        Err(error) => return fail(number(error)),
+    };
+    status(handle.object(Error::InvalidArgument).and_then(|object| {
+        let wait = operation & LOCK_NB == 0;
+        match operation & !LOCK_NB {
+            LOCK_SH => object.lock(Lock::Shared, wait),
+            LOCK_EX => object.lock(Lock::Exclusive, wait),
+            LOCK_UN => object.unlock(),
+            _ => Err(Error::InvalidArgument),
         }
     }))
 }
@@ -132,6 +179,9 @@ extern "C" fn sys_ftruncate(descriptor: i32, length: u64) -> i32 {
     )
 }
 
+/// Linux's number; hermit-abi has none.
+const O_NOFOLLOW: i32 = 0o400_000;
+
 #[unsafe(no_mangle)]
 unsafe extern "C" fn sys_open(path: *const c_char, flags: i32, mode: i32) -> i32 {
     let access = flags & (O_RDONLY | O_WRONLY | O_RDWR);
@@ -143,6 +193,7 @@ unsafe extern "C" fn sys_open(path: *const c_char, flags: i32, mode: i32) -> i32
         exclusive: flags & O_EXCL != 0,
         truncate: flags & O_TRUNC != 0,
         directory: flags & O_DIRECTORY != 0,
+        no_follow: flags & O_NOFOLLOW != 0,
         mode: mode as u32,
     };
     // SAFETY: the caller passes a C string.
@@ -176,11 +227,33 @@ unsafe extern "C" fn sys_unlink(path: *const c_char) -> i32 {
     status(unsafe { pointers::text(path) }.and_then(fs::remove_file))
 }
 
+/// Does something with two paths.
+unsafe fn two(
+    one: *const c_char,
+    other: *const c_char,
+    work: fn(&[u8], &[u8]) -> Result<()>,
+) -> i32 {
+    // SAFETY: the caller passes two C strings.
+    let paths = unsafe { pointers::text(one).and_then(|one| Ok((one, pointers::text(other)?))) };
+    status(paths.and_then(|(one, other)| work(one, other)))
+}
+
 #[unsafe(no_mangle)]
 unsafe extern "C" fn sys_rename(from: *const c_char, to: *const c_char) -> i32 {
     // SAFETY: the caller passes two C strings.
-    let paths = unsafe { pointers::text(from).and_then(|from| Ok((from, pointers::text(to)?))) };
-    status(paths.and_then(|(from, to)| fs::rename(from, to)))
+    unsafe { two(from, to, fs::rename) }
+}
+
+#[unsafe(no_mangle)]
+unsafe extern "C" fn sys_link(from: *const c_char, to: *const c_char) -> i32 {
+    // SAFETY: the caller passes two C strings.
+    unsafe { two(from, to, fs::link) }
+}
+
+#[unsafe(no_mangle)]
+unsafe extern "C" fn sys_symlink(target: *const c_char, path: *const c_char) -> i32 {
+    // SAFETY: the caller passes two C strings.
+    unsafe { two(target, path, fs::make_link) }
 }
 
 #[unsafe(no_mangle)]
@@ -227,6 +300,16 @@ unsafe extern "C" fn sys_utimens(path: *const c_char, pair: *const [timespec; 2]
 }
 
 #[unsafe(no_mangle)]
+unsafe extern "C" fn sys_lutimens(path: *const c_char, pair: *const [timespec; 2]) -> i32 {
+    // SAFETY: the caller passes a C string and two times.
+    let arguments = unsafe { pointers::text(path).and_then(|path| Ok((path, times(pair)?))) };
+    status(
+        arguments
+            .and_then(|(path, [accessed, modified])| fs::set_link_times(path, accessed, modified)),
+    )
+}
+
+#[unsafe(no_mangle)]
 unsafe extern "C" fn sys_futimens(descriptor: i32, pair: *const [timespec; 2]) -> i32 {
     // SAFETY: the caller passes two times.
     let times = unsafe { times(pair) };
@@ -260,6 +343,12 @@ unsafe extern "C" fn sys_realpath(path: *const c_char, buffer: *mut u8, length: 
 }
 
 #[unsafe(no_mangle)]
+unsafe extern "C" fn sys_readlink(path: *const c_char, buffer: *mut u8, length: usize) -> isize {
+    // SAFETY: the caller passes a C string and a buffer.
+    unsafe { give_path(pointers::text(path).and_then(fs::read_link), buffer, length) }
+}
+
+#[unsafe(no_mangle)]
 unsafe extern "C" fn sys_getcwd(buffer: *mut u8, length: usize) -> isize {
     // SAFETY: the caller passes a buffer.
     unsafe { give_path(fs::current_directory(), buffer, length) }
@@ -277,6 +366,7 @@ unsafe fn fill(result: Result<Metadata>, place: *mut stat) -> i32 {
             Kind::File => S_IFREG,
             Kind::Directory => S_IFDIR,
             Kind::Device => S_IFCHR,
+            Kind::Link => S_IFLNK,
         };
         let filled = stat {
             st_ino: metadata.number,
@@ -284,7 +374,7 @@ unsafe fn fill(result: Result<Metadata>, place: *mut stat) -> i32 {
             st_mode: kind | metadata.mode,
             st_size: metadata.length as i64,
             st_blksize: 4096,
-            st_blocks: metadata.length.div_ceil(512) as i64,
+            st_blocks: metadata.stored.div_ceil(512) as i64,
             st_atim: time::split(metadata.accessed),
             st_mtim: time::split(metadata.modified),
             st_ctim: time::split(metadata.changed),
@@ -305,8 +395,8 @@ unsafe extern "C" fn sys_stat(path: *const c_char, result: *mut stat) -> i32 {
 
 #[unsafe(no_mangle)]
 unsafe extern "C" fn sys_lstat(path: *const c_char, result: *mut stat) -> i32 {
-    // SAFETY: as above; there are no symbolic links that the two could differ in.
-    unsafe { sys_stat(path, result) }
+    // SAFETY: as above.
+    unsafe { fill(pointers::text(path).and_then(fs::link_metadata), result) }
 }
 
 #[unsafe(no_mangle)]
@@ -364,6 +454,7 @@ unsafe extern "C" fn sys_getdents64(descriptor: i32, buffer: *mut dirent64, leng
                     Kind::File => DT_REG,
                     Kind::Directory => DT_DIR,
                     Kind::Device => DT_CHR,
+                    Kind::Link => DT_LNK,
                 };
                 place[NAME..][..entry.name.len()].copy_from_slice(entry.name);
                 used += size;
@@ -388,8 +479,25 @@ extern "C" fn sys_fcntl(descriptor: i32, command: i32, argument: i32) -> i32 {
             F_GETFD => FD_CLOEXEC,
             F_SETFD => 0,
             F_GETFL => match &handle {
-                Handle::Object(object) if object.is_nonblocking() => O_RDWR | O_NONBLOCK,
-                Handle::Object(_) => O_RDWR,
+                Handle::Object(object) => {
+                    let access = match object.options() {
+                        Some(options) => {
+                            let access = match (options.read, options.write) {
+                                (true, false) => O_RDONLY,
+                                (false, _) => O_WRONLY,
+                                (true, true) => O_RDWR,
+                            };
+                            access | if options.append { O_APPEND } else { 0 }
+                        }
+                        None => O_RDWR,
+                    };
+                    access
+                        | if object.is_nonblocking() {
+                            O_NONBLOCK
+                        } else {
+                            0
+                        }
+                }
                 Handle::Input => O_RDONLY,
                 Handle::Output | Handle::Error => O_WRONLY,
             },

@@ -1,6 +1,7 @@
 //! The entry point, and the way into `main`.
 
 use alloc::ffi::CString;
+use alloc::string::String;
 use alloc::vec::Vec;
 use core::arch::naked_asm;
 use core::ffi::{c_char, c_int};
@@ -35,13 +36,14 @@ unsafe extern "C" fn start(info: &'static RawBootInfo) -> ! {
 }
 
 /// A null-terminated array of C strings that lives as long as the machine.
-fn c_array(strings: Vec<alloc::string::String>) -> (c_int, *const *const c_char) {
+fn c_array(strings: &[String]) -> (c_int, *const *const c_char) {
     let count = strings.len() as c_int;
     let pointers = strings
-        .into_iter()
+        .iter()
         // A NUL cannot come over a command line; a string with one would end there.
         .map(|string| {
-            CString::new(string).map_or(c"".as_ptr(), |string| string.into_raw().cast_const())
+            CString::new(string.as_str())
+                .map_or(c"".as_ptr(), |string| string.into_raw().cast_const())
         })
         .chain([ptr::null()])
         .collect::<Vec<_>>();
@@ -50,8 +52,8 @@ fn c_array(strings: Vec<alloc::string::String>) -> (c_int, *const *const c_char)
 
 extern "C" fn run_main(_: usize) -> ! {
     let program = boot::program();
-    let (argc, argv) = c_array(program.arguments);
-    let (_, environment) = c_array(program.environment);
+    let (argc, argv) = c_array(&program.arguments);
+    let (_, environment) = c_array(&program.environment);
     // SAFETY: both arrays are null-terminated and live for ever.
     unsafe { runtime_entry(argc, argv, environment) }
 }

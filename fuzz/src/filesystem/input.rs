@@ -18,16 +18,26 @@ pub enum Operation {
     Close(Slot),
     Read(Slot, Size),
     Write(Slot, Size, u8),
+    ReadAt(Slot, Size, Offset),
+    WriteAt(Slot, Size, u8, Offset),
     Seek(Slot, Whence, Offset),
     SetLength(Slot, Offset),
     MakeDirectory(Path),
     RemoveDirectory(Path),
     RemoveFile(Path),
     Rename(Path, Path),
+    Link(Path, Path),
+    MakeLink(Path, Path),
+    ReadLink(Path),
+    Canonical(Path),
     Metadata(Path),
+    LinkMetadata(Path),
     DescriptorMetadata(Slot),
     SetMode(Path, bool),
     List(Path),
+    Lock(Slot, Lock),
+    /// From now on there is no room, or there is again. Linux does not hear of this.
+    Full(bool),
 }
 
 /// How a file is opened.
@@ -50,6 +60,15 @@ pub struct Flags {
     pub exclusive: bool,
     pub truncate: bool,
     pub directory: bool,
+    pub no_follow: bool,
+}
+
+/// What is done about a lock; nobody waits.
+#[derive(Arbitrary, Clone, Copy, Debug)]
+pub enum Lock {
+    Shared,
+    Exclusive,
+    Unlock,
 }
 
 /// Where a position is counted from.

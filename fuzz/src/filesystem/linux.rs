@@ -1,11 +1,15 @@
 //! The calls of Linux.
 
+use std::ffi::OsStr;
 use std::os::fd::OwnedFd;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
 
-use rustix::fs::{self, AtFlags, CWD, Dir, FileType, Mode, OFlags, RawMode, SeekFrom, Stat};
+use rustix::fs::{
+    self, AtFlags, CWD, Dir, FileType, FlockOperation, Mode, OFlags, RawMode, SeekFrom, Stat,
+};
 use rustix::io::{self, Errno};
 
-use super::input::{Access, Flags, Operation, Slot, Whence};
+use super::input::{Access, Flags, Lock, Operation, Slot, Whence};
 use super::{Answer, DESCRIPTORS, FileSystem, Kind, Metadata, Outcome};
 
 /// The file system that the thread's root directory lies on.
@@ -35,7 +39,6 @@ impl FileSystem for Linux {
                 flags,
                 writable,
             } => {
-                self.descriptors[slot.0] = None;
                 let mode = Mode::from_raw_mode(mode(*writable));
                 let file = fs::open(path.0.as_slice(), open_flags(*access, *flags), mode)?;
                 self.descriptors[slot.0] = Some(file);
@@ -51,6 +54,17 @@ impl FileSystem for Linux {
             }
             Operation::Write(slot, size, byte) => {
                 let written = io::write(self.get(*slot)?, &vec![*byte; size.0])?;
+                return Ok(Answer::Number(written as u64));
+            }
+            Operation::ReadAt(slot, size, offset) => {
+                let mut buffer = vec![0; size.0];
+                let length = io::pread(self.get(*slot)?, &mut buffer, offset.0 as u64)?;
+                buffer.truncate(length);
+                return Ok(Answer::Bytes(buffer));
+            }
+            Operation::WriteAt(slot, size, byte, offset) => {
+                let bytes = vec![*byte; size.0];
+                let written = io::pwrite(self.get(*slot)?, &bytes, offset.0 as u64)?;
                 return Ok(Answer::Number(written as u64));
             }
             Operation::Seek(slot, whence, offset) => {
@@ -70,6 +84,22 @@ impl FileSystem for Linux {
             Operation::RemoveDirectory(path) => fs::rmdir(path.0.as_slice())?,
             Operation::RemoveFile(path) => fs::unlink(path.0.as_slice())?,
             Operation::Rename(from, to) => fs::rename(from.0.as_slice(), to.0.as_slice())?,
+            Operation::Link(from, to) => fs::link(from.0.as_slice(), to.0.as_slice())?,
+            Operation::MakeLink(target, path) => {
+                fs::symlink(target.0.as_slice(), path.0.as_slice())?;
+            }
+            Operation::ReadLink(path) => {
+                let target = fs::readlink(path.0.as_slice(), Vec::new())?;
+                return Ok(Answer::Bytes(target.into_bytes()));
+            }
+            Operation::Canonical(path) => {
+                let real = std::fs::canonicalize(OsStr::from_bytes(&path.0));
+                let real = real.map_err(|error| Errno::from_io_error(&error).expect("a number"))?;
+                return Ok(Answer::Bytes(real.into_os_string().into_vec()));
+            }
+            Operation::LinkMetadata(path) => {
+                return Ok(Answer::Metadata(metadata(&fs::lstat(path.0.as_slice())?)));
+            }
             Operation::Metadata(path) => {
                 return Ok(Answer::Metadata(metadata(&fs::stat(path.0.as_slice())?)));
             }
@@ -77,7 +107,10 @@ impl FileSystem for Linux {
                 return Ok(Answer::Metadata(metadata(&fs::fstat(self.get(*slot)?)?)));
             }
             Operation::SetMode(path, writable) => {
-                // Also of what the thread itself made unwritable: it owns everything.
+                // What a mode means for a directory is another matter.
+                if metadata(&fs::stat(path.0.as_slice())?).kind == Kind::Directory {
+                    return Err(Errno::ISDIR);
+                }
                 let mode = Mode::from_raw_mode(mode(*writable));
                 fs::chmodat(CWD, path.0.as_slice(), mode, AtFlags::empty())?;
             }
@@ -95,6 +128,15 @@ impl FileSystem for Linux {
                 names.sort();
                 return Ok(Answer::Names(names));
             }
+            Operation::Lock(slot, lock) => {
+                let operation = match lock {
+                    Lock::Shared => FlockOperation::NonBlockingLockShared,
+                    Lock::Exclusive => FlockOperation::NonBlockingLockExclusive,
+                    Lock::Unlock => FlockOperation::Unlock,
+                };
+                fs::flock(self.get(*slot)?, operation)?;
+            }
+            Operation::Full(_) => {}
         }
         Ok(Answer::Nothing)
     }
@@ -117,6 +159,7 @@ fn open_flags(access: Access, flags: Flags) -> OFlags {
     // What both together mean is unspecified (open(2)).
     set.set(OFlags::TRUNC, flags.truncate && access != Access::Read);
     set.set(OFlags::DIRECTORY, flags.directory && !flags.create);
+    set.set(OFlags::NOFOLLOW, flags.no_follow);
     set
 }
 
@@ -124,6 +167,7 @@ fn kind(kind: FileType) -> Kind {
     match kind {
         FileType::RegularFile => Kind::File,
         FileType::Directory => Kind::Directory,
+        FileType::Symlink => Kind::Link,
         _ => Kind::Other,
     }
 }

@@ -6,8 +6,9 @@ use rustix::io::Errno;
 use skete_kernel::Error;
 use skete_kernel::fd::{Object, Seek};
 use skete_kernel::fs::{self, Options, Tree};
+use skete_kernel::mm::frames;
 
-use super::input::{Access, Operation, Path, Slot, Whence};
+use super::input::{Access, Lock, Operation, Path, Slot, Whence};
 use super::{Answer, DESCRIPTORS, FileSystem, Kind, Metadata, Outcome};
 
 /// A file system of its own.
@@ -18,6 +19,7 @@ pub struct Skete {
 
 impl Skete {
     pub fn new() -> Skete {
+        frames::set_available(frames::total());
         Skete {
             tree: Tree::new().expect("a tree"),
             descriptors: Default::default(),
@@ -42,7 +44,6 @@ impl Skete {
                 flags,
                 writable,
             } => {
-                self.descriptors[slot.0] = None;
                 let options = Options {
                     read: *access != Access::Write,
                     write: *access != Access::Read,
@@ -51,6 +52,7 @@ impl Skete {
                     exclusive: flags.exclusive,
                     truncate: flags.truncate && *access != Access::Read,
                     directory: flags.directory && !flags.create,
+                    no_follow: flags.no_follow,
                     mode: mode(*writable),
                 };
                 self.descriptors[slot.0] = Some(self.tree.open(&path.0, options)?);
@@ -70,6 +72,16 @@ impl Skete {
                 let written = file(slot)?.write(&vec![*byte; size.0])?;
                 return Ok(Answer::Number(written as u64));
             }
+            Operation::ReadAt(slot, size, offset) => {
+                let mut buffer = vec![0; size.0];
+                let length = file(slot)?.read_at(&mut buffer, offset.0 as u64)?;
+                buffer.truncate(length);
+                return Ok(Answer::Bytes(buffer));
+            }
+            Operation::WriteAt(slot, size, byte, offset) => {
+                let written = file(slot)?.write_at(&vec![*byte; size.0], offset.0 as u64)?;
+                return Ok(Answer::Number(written as u64));
+            }
             Operation::Seek(slot, whence, offset) => {
                 let to = match whence {
                     Whence::Start => Seek::Start(offset.0 as u64),
@@ -83,17 +95,35 @@ impl Skete {
             Operation::RemoveDirectory(path) => self.tree.remove_directory(&path.0)?,
             Operation::RemoveFile(path) => self.tree.remove_file(&path.0)?,
             Operation::Rename(from, to) => self.tree.rename(&from.0, &to.0)?,
+            Operation::Link(from, to) => self.tree.link(&from.0, &to.0)?,
+            Operation::MakeLink(target, path) => self.tree.make_link(&target.0, &path.0)?,
+            Operation::ReadLink(path) => return Ok(Answer::Bytes(self.tree.read_link(&path.0)?)),
+            Operation::Canonical(path) => return Ok(Answer::Bytes(self.tree.canonical(&path.0)?)),
+            Operation::LinkMetadata(path) => {
+                return Ok(metadata(&self.tree.find_link(&path.0)?.metadata()));
+            }
             Operation::Metadata(path) => {
                 return Ok(metadata(&self.tree.find(&path.0)?.metadata()));
             }
             Operation::DescriptorMetadata(slot) => {
                 return Ok(metadata(&file(slot)?.metadata()?));
             }
-            // Through a name, whatever the mode: there is one owner.
             Operation::SetMode(path, writable) => {
-                self.tree.find(&path.0)?.set_mode(mode(*writable));
+                let node = self.tree.find(&path.0)?;
+                if node.metadata().kind == fs::Kind::Directory {
+                    return Err(Error::IsADirectory);
+                }
+                node.set_mode(mode(*writable));
             }
             Operation::List(path) => return self.list(path),
+            Operation::Lock(slot, lock) => match lock {
+                Lock::Shared => file(slot)?.lock(fs::Lock::Shared, false)?,
+                Lock::Exclusive => file(slot)?.lock(fs::Lock::Exclusive, false)?,
+                Lock::Unlock => file(slot)?.unlock()?,
+            },
+            Operation::Full(full) => {
+                frames::set_available(if *full { 0 } else { frames::total() });
+            }
         }
         Ok(Answer::Nothing)
     }
@@ -122,6 +152,7 @@ fn kind(kind: fs::Kind) -> Kind {
     match kind {
         fs::Kind::File => Kind::File,
         fs::Kind::Directory => Kind::Directory,
+        fs::Kind::Link => Kind::Link,
         fs::Kind::Device => Kind::Other,
     }
 }
@@ -152,6 +183,9 @@ fn errno(error: Error) -> Errno {
         Error::WouldBlock => Errno::AGAIN,
         Error::PermissionDenied => Errno::ACCESS,
         Error::Busy => Errno::BUSY,
+        Error::NoSpace => Errno::NOSPC,
+        Error::NotPermitted => Errno::PERM,
+        Error::Loop => Errno::LOOP,
         other => panic!("an error that no file has: {other:?}"),
     }
 }

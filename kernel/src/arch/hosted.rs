@@ -58,6 +58,16 @@ pub mod rtc {
     }
 }
 
+/// A processor of no make.
+pub mod processor {
+    use crate::text::Text;
+
+    /// Its number alone.
+    pub fn describe(text: &mut Text, number: u64, _count: u64) {
+        text.text("processor\t: ").number(number).text("\n\n");
+    }
+}
+
 /// The end of the process.
 pub mod power {
     /// Ends the process.

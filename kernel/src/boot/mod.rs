@@ -10,6 +10,11 @@ mod start;
 #[cfg(any(target_os = "none", skete_lint_arch))]
 pub use start::{Program, program, start};
 
+#[cfg(not(any(target_os = "none", skete_lint_arch)))]
+mod hosted;
+#[cfg(not(any(target_os = "none", skete_lint_arch)))]
+pub use hosted::*;
+
 /// Exit statuses that the kernel itself gives (docs/boot-protocol.md).
 pub mod status {
     /// The image cannot be started like this: a wrong option, too little memory.

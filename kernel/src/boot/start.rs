@@ -1,8 +1,8 @@
 //! The boot path. It names no subsystem: what the program does not use does not come up.
 
+use alloc::boxed::Box;
 use alloc::string::String;
 use alloc::vec::Vec;
-use core::cell::OnceCell;
 
 use hermit_entry::boot_info::{BootInfo, PlatformInfo, RawBootInfo};
 
@@ -38,12 +38,16 @@ pub struct Program {
     pub environment: Vec<String>,
 }
 
-static PROGRAM: Lock<OnceCell<Program>> = Lock::new(OnceCell::new());
+static PROGRAM: Lock<Option<&'static Program>> = Lock::new(None);
+static NO_PROGRAM: Program = Program {
+    arguments: Vec::new(),
+    environment: Vec::new(),
+};
 
-/// Takes what the program is to be started with. Empty when it was taken before.
+/// What the program is started with.
 #[must_use]
-pub fn program() -> Program {
-    PROGRAM.lock().take().unwrap_or_default()
+pub fn program() -> &'static Program {
+    PROGRAM.lock().unwrap_or(&NO_PROGRAM)
 }
 
 /// Ends the machine before the program has started.
@@ -113,7 +117,7 @@ pub unsafe fn start(raw: &'static RawBootInfo, main: extern "C" fn(usize) -> !) 
             .number(frames::available() as u64 * 4)
             .text(" KiB");
     });
-    let _ = PROGRAM.lock().set(program);
+    *PROGRAM.lock() = Some(Box::leak(Box::new(program)));
     match sched::start(main, 0) {
         Ok(never) => match never {},
         Err(_) => refuse(Line::new().text(

@@ -1,12 +1,12 @@
 //! The initial file tree: archives, unpacked without copying what is in their files.
 
 use alloc::sync::Arc;
-use alloc::vec::Vec;
 
 use skete_archive::{Damage, Entry, Kind as EntryKind, Name, Problem};
 
+use super::Tree;
 use super::node::{Kind, Node};
-use super::{Tree, reserve};
+use crate::Error;
 use crate::arch::power;
 use crate::boot::{archives, status};
 use crate::debug::Line;
@@ -62,7 +62,7 @@ impl Layer<'_> {
         for name in components {
             let next = match child(&directory, name)? {
                 Some(node) => node,
-                None => insert(&directory, name, Node::directory(0o755))?,
+                None => insert(&directory, name, made(Node::directory(0o755))?)?,
             };
             directory = next;
         }
@@ -76,7 +76,7 @@ impl Layer<'_> {
                 }
                 Some(_) => Err(Problem::NotADirectory),
                 None => {
-                    let node = insert(&directory, last, Node::directory(entry.mode))?;
+                    let node = insert(&directory, last, made(Node::directory(entry.mode))?)?;
                     describe(&node, entry);
                     Ok(())
                 }
@@ -91,13 +91,14 @@ impl Layer<'_> {
             None => {}
         }
         let node = match entry.kind {
-            EntryKind::File(content) => Node::borrowed(content, entry.mode),
+            EntryKind::File(content) => made(Node::borrowed(content, entry.mode))?,
+            EntryKind::Symlink(target) => made(Node::link(target))?,
             EntryKind::HardLink(target) => {
                 let node = insert(&directory, last, self.find(target)?)?;
                 node.linked();
                 return Ok(());
             }
-            _ => return Err(Problem::Kind(b'2')),
+            EntryKind::Directory => unreachable!("directories were dealt with"),
         };
         let node = insert(&directory, last, node)?;
         describe(&node, entry);
@@ -126,12 +127,14 @@ fn child(directory: &Node, name: &[u8]) -> Result<Option<Arc<Node>>, Problem> {
 
 /// Puts a node into a directory, whose times stay as the archive has them.
 fn insert(directory: &Node, name: &[u8], node: Arc<Node>) -> Result<Arc<Node>, Problem> {
-    let mut own = Vec::new();
-    reserve(&mut own, name.len()).map_err(|_| Problem::Memory)?;
-    own.extend_from_slice(name);
     let names = directory.names().map_err(|_| Problem::NotADirectory)?;
-    names.lock().insert(own, node.clone());
+    made(names.lock().insert(name, node.clone()))?;
     Ok(node)
+}
+
+/// Memory is all that can be missing.
+fn made<T>(result: Result<T, Error>) -> Result<T, Problem> {
+    result.map_err(|_| Problem::Memory)
 }
 
 /// Gives a node what the archive knows about it.

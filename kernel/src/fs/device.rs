@@ -34,6 +34,18 @@ impl Device {
         ("/dev/stderr", Device::Error),
     ];
 
+    /// Whether positions make sense, and reading or writing at one, even if nothing depends on it.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NotSeekable`] for the streams.
+    pub const fn seekable(self) -> Result<()> {
+        match self {
+            Device::Input | Device::Output | Device::Error => Err(Error::NotSeekable),
+            _ => Ok(()),
+        }
+    }
+
     /// Reads; 0 is the end.
     ///
     /// # Errors

@@ -3,18 +3,23 @@
 mod archive;
 mod bytes;
 mod device;
+mod lock;
+mod names;
 mod node;
+mod open;
 pub mod path;
+mod report;
+mod room;
 mod tree;
+mod walk;
 
+pub use lock::Lock;
 pub use node::{Entry, Kind, Metadata};
 pub use tree::Tree;
 
 use alloc::borrow::Cow;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
-
-use path::Path;
 
 use crate::fd::Object;
 use crate::sync::Mutex;
@@ -41,6 +46,8 @@ pub struct Options {
     pub truncate: bool,
     /// Fail unless it is a directory.
     pub directory: bool,
+    /// Fail if it is a symbolic link.
+    pub no_follow: bool,
     /// Permission bits of a new file.
     pub mode: u32,
 }
@@ -61,6 +68,7 @@ fn at<T>(path: &[u8], work: impl FnOnce(&mut Tree, &[u8]) -> Result<T>) -> Resul
             let mut tree = Tree::new()?;
             tree.make_directory(b"/tmp", 0o1777)?;
             tree.add_devices()?;
+            tree.add_reports()?;
             archive::mount(&tree);
             slot.insert(tree)
         }
@@ -69,13 +77,13 @@ fn at<T>(path: &[u8], work: impl FnOnce(&mut Tree, &[u8]) -> Result<T>) -> Resul
 }
 
 fn absolute(path: &[u8]) -> Result<Cow<'_, [u8]>> {
-    Path::new(path)?;
+    path::check(path)?;
     if path.starts_with(b"/") {
         return Ok(Cow::Borrowed(path));
     }
     let current = CURRENT.lock();
     let mut absolute = Vec::new();
-    reserve(&mut absolute, current.len() + 1 + path.len())?;
+    room::reserve(&mut absolute, current.len() + 1 + path.len())?;
     absolute.extend_from_slice(&current);
     absolute.push(b'/');
     absolute.extend_from_slice(path);
@@ -90,7 +98,7 @@ fn absolute(path: &[u8]) -> Result<Cow<'_, [u8]>> {
 pub fn current_directory() -> Result<Vec<u8>> {
     let current = CURRENT.lock();
     let mut path = Vec::new();
-    reserve(&mut path, current.len().max(1))?;
+    room::reserve(&mut path, current.len().max(1))?;
     path.extend_from_slice(if current.is_empty() { b"/" } else { &current });
     Ok(path)
 }
@@ -141,6 +149,15 @@ pub fn metadata(path: &[u8]) -> Result<Metadata> {
     at(path, |tree, path| Ok(tree.find(path)?.metadata()))
 }
 
+/// What there is to know about what a path leads to; about a symbolic link itself, when that is its last name.
+///
+/// # Errors
+///
+/// Those of lstat(2).
+pub fn link_metadata(path: &[u8]) -> Result<Metadata> {
+    at(path, |tree, path| Ok(tree.find_link(path)?.metadata()))
+}
+
 /// Changes the permission bits of what a path leads to.
 ///
 /// # Errors
@@ -163,6 +180,46 @@ pub fn set_times(path: &[u8], accessed: Option<i64>, modified: Option<i64>) -> R
         tree.find(path)?.set_times(accessed, modified);
         Ok(())
     })
+}
+
+/// As [`set_times`]; of a symbolic link itself, when that is the path's last name.
+///
+/// # Errors
+///
+/// Those of utimensat(2).
+pub fn set_link_times(path: &[u8], accessed: Option<i64>, modified: Option<i64>) -> Result<()> {
+    at(path, |tree, path| {
+        tree.find_link(path)?.set_times(accessed, modified);
+        Ok(())
+    })
+}
+
+/// Makes a symbolic link: a name that stands for the path `target`.
+///
+/// # Errors
+///
+/// Those of symlink(2).
+pub fn make_link(target: &[u8], path: &[u8]) -> Result<()> {
+    at(path, |tree, path| tree.make_link(target, path))
+}
+
+/// The path that a symbolic link stands for.
+///
+/// # Errors
+///
+/// Those of readlink(2).
+pub fn read_link(path: &[u8]) -> Result<Vec<u8>> {
+    at(path, |tree, path| tree.read_link(path))
+}
+
+/// Gives a file another name beside the one it has.
+///
+/// # Errors
+///
+/// Those of link(2).
+pub fn link(from: &[u8], to: &[u8]) -> Result<()> {
+    let to = absolute(to)?;
+    at(from, |tree, from| tree.link(from, &to))
 }
 
 /// Makes a directory.
@@ -200,9 +257,4 @@ pub fn remove_file(path: &[u8]) -> Result<()> {
 pub fn rename(from: &[u8], to: &[u8]) -> Result<()> {
     let to = absolute(to)?;
     at(from, |tree, from| tree.rename(from, &to))
-}
-
-/// Reserves room in a vector, as the file system's own error.
-fn reserve<T>(vector: &mut Vec<T>, additional: usize) -> Result<()> {
-    vector.try_reserve(additional).map_err(|_| Error::NoSpace)
 }

@@ -4,47 +4,19 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use super::device::Device;
-use super::node::{Kind, Node, OpenFile};
-use super::path::Path;
-use super::{Options, reserve};
+use super::node::{Kind, Node};
+use super::open::OpenFile;
+use super::report::{self, Report};
+use super::walk::{Follow, Last, Place, walk};
+use super::{Options, path};
 use crate::fd::Object;
+use crate::text::Text;
 use crate::{Error, Result};
 
-/// The memory file system's names.
+/// The memory file system's names. Paths start at its root, whether or not they begin with a slash.
 #[derive(Debug)]
 pub struct Tree {
     root: Arc<Node>,
-}
-
-/// Where a path leads: the way from the root to the directory, and the last name in it.
-struct Place<'a> {
-    way: Vec<Arc<Node>>,
-    name: &'a [u8],
-}
-
-impl Place<'_> {
-    fn directory(&self) -> &Arc<Node> {
-        self.way.last().expect("the way begins at the root")
-    }
-
-    fn node(&self) -> Result<Option<Arc<Node>>> {
-        Ok(self.directory().names()?.lock().get(self.name).cloned())
-    }
-
-    fn put(&self, node: Arc<Node>) -> Result<()> {
-        let mut name = Vec::new();
-        reserve(&mut name, self.name.len())?;
-        name.extend_from_slice(self.name);
-        self.directory().names()?.lock().insert(name, node);
-        self.directory().content_changed();
-        Ok(())
-    }
-
-    fn take(&self) -> Result<Option<Arc<Node>>> {
-        let taken = self.directory().names()?.lock().remove(self.name);
-        self.directory().content_changed();
-        Ok(taken)
-    }
 }
 
 impl Tree {
@@ -55,7 +27,7 @@ impl Tree {
     /// [`Error::NoSpace`].
     pub fn new() -> Result<Tree> {
         Ok(Tree {
-            root: Node::directory(0o755),
+            root: Node::directory(0o755)?,
         })
     }
 
@@ -72,92 +44,88 @@ impl Tree {
     pub fn add_devices(&mut self) -> Result<()> {
         self.make_directory(b"/dev", 0o755)?;
         for (path, device) in Device::ALL {
-            let place = self.place(&Path::new(path.as_bytes())?)?;
-            place.ok_or(Error::NotFound)?.put(Node::device(device))?;
+            self.new_place(path.as_bytes())?
+                .put(Node::device(device)?)?;
         }
         Ok(())
     }
 
-    /// Walks along names; `..` above the root stays at the root.
-    fn walk<'a>(&self, names: impl Iterator<Item = &'a [u8]>) -> Result<Vec<Arc<Node>>> {
-        let mut way = Vec::new();
-        reserve(&mut way, 8)?;
-        way.push(self.root.clone());
-        for name in names {
-            let node = way.last().expect("the root stays");
-            if name == b".." {
-                node.names()?;
-                way.truncate((way.len() - 1).max(1));
-                continue;
-            }
-            let next = node
-                .names()?
-                .lock()
-                .get(name)
-                .cloned()
-                .ok_or(Error::NotFound)?;
-            reserve(&mut way, 1)?;
-            way.push(next);
+    /// Makes `/proc` with its reports.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NoSpace`].
+    pub fn add_reports(&mut self) -> Result<()> {
+        self.make_directory(b"/proc", 0o555)?;
+        self.make_directory(Report::PROCESS.as_bytes(), 0o555)?;
+        for (path, report) in Report::ALL {
+            self.new_place(path.as_bytes())?
+                .put(Node::report(report)?)?;
         }
-        Ok(way)
+        self.make_link(Report::PROCESS.as_bytes(), Report::SELF.as_bytes())?;
+        let mut program = Text::new();
+        program.text("/").text(report::name());
+        self.make_link(&program.finish()?, b"/proc/1/exe")
+    }
+
+    fn walk<'a>(&self, path: &'a [u8], follow: Follow) -> Result<Place<'a>> {
+        if path.is_empty() {
+            return Err(Error::NotFound);
+        }
+        walk(&self.root, path, follow)
+    }
+
+    /// A place for a name that is not there yet and will not stand for a directory.
+    fn new_place<'a>(&self, path: &'a [u8]) -> Result<Place<'a>> {
+        let place = self.walk(path, Follow::Never)?;
+        if place.node()?.is_some() {
+            return Err(Error::AlreadyExists);
+        }
+        if place.slash {
+            return Err(Error::NotFound);
+        }
+        Ok(place)
     }
 
     /// What a path leads to.
     ///
     /// # Errors
     ///
-    /// [`Error::NotFound`], [`Error::NotADirectory`], [`Error::NameTooLong`].
+    /// Those of stat(2).
     pub fn find(&self, path: &[u8]) -> Result<Arc<Node>> {
-        let path = Path::new(path)?;
-        let node = self
-            .walk(path.names())?
-            .pop()
-            .expect("the way begins at the root");
-        if path.means_directory() {
-            node.names()?;
-        }
-        Ok(node)
+        self.walk(path, Follow::Always)?.existing()
     }
 
-    /// The path from the root, without `.` and `..`, to what an absolute path leads to.
+    /// What a path leads to; a symbolic link itself, when that is its last name.
     ///
     /// # Errors
     ///
-    /// As for [`Tree::find`].
-    pub fn canonical(&self, path: &[u8]) -> Result<Vec<u8>> {
-        self.find(path)?;
-        let mut canonical = Vec::new();
-        reserve(&mut canonical, path.len() + 1)?;
-        for name in Path::new(path)?.names() {
-            if name == b".." {
-                let parent = canonical
-                    .iter()
-                    .rposition(|byte| *byte == b'/')
-                    .unwrap_or(0);
-                canonical.truncate(parent);
-            } else {
-                canonical.push(b'/');
-                canonical.extend_from_slice(name);
-            }
-        }
-        if canonical.is_empty() {
-            canonical.push(b'/');
-        }
-        Ok(canonical)
+    /// Those of lstat(2).
+    pub fn find_link(&self, path: &[u8]) -> Result<Arc<Node>> {
+        self.walk(path, Follow::BeforeSlash)?.existing()
     }
 
-    /// The directory that holds, or would hold, what a path leads to. `None` for the root, and for paths
-    /// that end in `..`, which name no entry of their own.
-    fn place<'a>(&self, path: &Path<'a>) -> Result<Option<Place<'a>>> {
-        let mut names: Vec<&[u8]> = Vec::new();
-        reserve(&mut names, path.names().count())?;
-        names.extend(path.names());
-        let Some(name) = names.pop().filter(|name| *name != b"..") else {
-            return Ok(None);
-        };
-        let way = self.walk(names.into_iter())?;
-        way[way.len() - 1].names()?;
-        Ok(Some(Place { way, name }))
+    /// The path from the root, without `.`, `..` and symbolic links, to what a path leads to.
+    ///
+    /// # Errors
+    ///
+    /// Those of realpath(3).
+    pub fn canonical(&self, path: &[u8]) -> Result<Vec<u8>> {
+        self.walk(path, Follow::Always)?.canonical()
+    }
+
+    /// The path that a symbolic link stands for.
+    ///
+    /// # Errors
+    ///
+    /// Those of readlink(2).
+    pub fn read_link(&self, path: &[u8]) -> Result<Vec<u8>> {
+        let node = self.find_link(path)?;
+        let target = node.target().ok_or(Error::InvalidArgument)?;
+        let mut own = Vec::new();
+        super::room::reserve(&mut own, target.len())?;
+        own.extend_from_slice(target);
+        Ok(own)
     }
 
     /// Opens a file or directory; see [`super::open`].
@@ -166,42 +134,39 @@ impl Tree {
     ///
     /// Those of open(2).
     pub fn open(&mut self, path: &[u8], options: Options) -> Result<Arc<dyn Object>> {
-        let parsed = Path::new(path)?;
-        let place = self.place(&parsed)?;
-        let existing = match &place {
-            Some(place) => place.node()?,
-            None => Some(self.find(path)?),
+        let exclusive = options.create && options.exclusive;
+        let follow = match (options.create, exclusive || options.no_follow) {
+            (true, true) => Follow::Never,
+            (true, false) => Follow::UnlessSlash,
+            (false, true) => Follow::BeforeSlash,
+            (false, false) => Follow::Always,
         };
-        let new = existing.is_none();
-        let node = match (existing, place) {
-            (Some(_), _) if options.create && options.exclusive => {
-                return Err(Error::AlreadyExists);
-            }
-            (Some(node), _) => node,
-            (None, Some(place)) if options.create => {
-                if parsed.means_directory() {
-                    return Err(Error::IsADirectory);
-                }
-                let node = Node::file(options.mode);
-                place.put(node.clone())?;
-                node
-            }
-            _ => return Err(Error::NotFound),
-        };
-        match node.kind() {
-            Kind::Directory if options.write || options.create || options.truncate => {
-                return Err(Error::IsADirectory);
-            }
-            Kind::File | Kind::Device if options.directory || parsed.means_directory() => {
-                return Err(Error::NotADirectory);
-            }
-            Kind::File | Kind::Device if options.write && !new && !node.is_writable() => {
-                return Err(Error::PermissionDenied);
-            }
-            Kind::File if options.truncate && options.write => node.set_length(0)?,
-            _ => {}
+        let place = self.walk(path, follow)?;
+        if options.create && place.slash {
+            return Err(Error::IsADirectory);
         }
-        Ok(Arc::new(OpenFile::new(node, options)))
+        let (node, new) = match place.node()? {
+            Some(_) if exclusive => return Err(Error::AlreadyExists),
+            Some(node) => (node, false),
+            None if options.create => (Node::file(options.mode)?, true),
+            None => return Err(Error::NotFound),
+        };
+        let writes = options.write || options.truncate;
+        match node.kind() {
+            Kind::Directory if writes || options.create => return Err(Error::IsADirectory),
+            Kind::Directory => {}
+            _ if options.directory || place.slash => return Err(Error::NotADirectory),
+            Kind::Link => return Err(Error::Loop),
+            _ if writes && !new && !node.is_writable() => return Err(Error::PermissionDenied),
+            Kind::File | Kind::Device => {}
+        }
+        let file = OpenFile::open(node.clone(), options)?;
+        if new {
+            place.put(node)?;
+        } else if options.truncate && node.kind() == Kind::File {
+            node.set_length(0)?;
+        }
+        Ok(file)
     }
 
     /// Makes a directory.
@@ -210,15 +175,37 @@ impl Tree {
     ///
     /// Those of mkdir(2).
     pub fn make_directory(&mut self, path: &[u8], mode: u32) -> Result<()> {
-        let parsed = Path::new(path)?;
-        let Some(place) = self.place(&parsed)? else {
-            self.find(path)?;
-            return Err(Error::AlreadyExists);
-        };
+        let place = self.walk(path, Follow::Never)?;
         if place.node()?.is_some() {
             return Err(Error::AlreadyExists);
         }
-        place.put(Node::directory(mode))
+        place.put(Node::directory(mode)?)
+    }
+
+    /// Makes a symbolic link: a name that stands for the path `target`, whether or not that leads anywhere.
+    ///
+    /// # Errors
+    ///
+    /// Those of symlink(2).
+    pub fn make_link(&mut self, target: &[u8], path: &[u8]) -> Result<()> {
+        path::check(target)?;
+        self.new_place(path)?.put(Node::link(target)?)
+    }
+
+    /// Gives what has the name `from` the name `to` as well.
+    ///
+    /// # Errors
+    ///
+    /// Those of link(2); [`Error::NotPermitted`] for a directory.
+    pub fn link(&mut self, from: &[u8], to: &[u8]) -> Result<()> {
+        let node = self.find_link(from)?;
+        let place = self.new_place(to)?;
+        if node.kind() == Kind::Directory {
+            return Err(Error::NotPermitted);
+        }
+        place.put(node.clone())?;
+        node.linked();
+        Ok(())
     }
 
     /// Removes an empty directory.
@@ -227,16 +214,15 @@ impl Tree {
     ///
     /// Those of rmdir(2).
     pub fn remove_directory(&mut self, path: &[u8]) -> Result<()> {
-        let parsed = Path::new(path)?;
-        match parsed.last_as_written() {
-            b"." => return Err(Error::InvalidArgument),
-            b".." => return Err(Error::DirectoryNotEmpty),
-            b"" => return Err(Error::Busy),
-            _ => {}
+        let place = self.walk(path, Follow::Never)?;
+        match place.last {
+            Last::Dot => return Err(Error::InvalidArgument),
+            Last::DotDot => return Err(Error::DirectoryNotEmpty),
+            Last::Root => return Err(Error::Busy),
+            Last::Name(_) => {}
         }
-        let place = self.place(&parsed)?.ok_or(Error::InvalidArgument)?;
         let node = place.node()?.ok_or(Error::NotFound)?;
-        if !node.names()?.lock().is_empty() {
+        if node.names()?.lock().len() > 0 {
             return Err(Error::DirectoryNotEmpty);
         }
         place.take()?;
@@ -250,13 +236,12 @@ impl Tree {
     ///
     /// Those of unlink(2).
     pub fn remove_file(&mut self, path: &[u8]) -> Result<()> {
-        let parsed = Path::new(path)?;
-        let place = self.place(&parsed)?.ok_or(Error::IsADirectory)?;
+        let place = self.walk(path, Follow::Never)?;
         let node = place.node()?.ok_or(Error::NotFound)?;
         if node.kind() == Kind::Directory {
             return Err(Error::IsADirectory);
         }
-        if parsed.means_directory() {
+        if place.slash {
             return Err(Error::NotADirectory);
         }
         place.take()?;
@@ -270,33 +255,36 @@ impl Tree {
     ///
     /// Those of rename(2).
     pub fn rename(&mut self, from: &[u8], to: &[u8]) -> Result<()> {
-        let (from, to) = (Path::new(from)?, Path::new(to)?);
-        let is_dots = |path: &Path<'_>| matches!(path.last_as_written(), b"." | b".." | b"");
-        if is_dots(&from) || is_dots(&to) {
+        let old = self.walk(from, Follow::Never)?;
+        let new = self.walk(to, Follow::Never)?;
+        if old.name().is_none() || new.name().is_none() {
             return Err(Error::Busy);
         }
-        let old = self.place(&from)?.ok_or(Error::Busy)?;
-        let new = self.place(&to)?.ok_or(Error::Busy)?;
         let node = old.node()?.ok_or(Error::NotFound)?;
+        let replaced = new.node()?;
         let directory = node.kind() == Kind::Directory;
-        if !directory && (from.means_directory() || to.means_directory()) {
+        if !directory && (old.slash || new.slash) {
             return Err(Error::NotADirectory);
         }
-        if directory && new.way.iter().any(|step| Arc::ptr_eq(step, &node)) {
+        let holds = |place: &Place<'_>, node| place.way.iter().any(|step| Arc::ptr_eq(step, node));
+        if holds(&new, &node) {
             return Err(Error::InvalidArgument);
         }
-        let replaced = new.node()?;
-        match &replaced {
-            Some(there) if Arc::ptr_eq(there, &node) => return Ok(()),
-            Some(there) => match (directory, there.names()) {
+        if let Some(there) = &replaced {
+            if holds(&old, there) {
+                return Err(Error::DirectoryNotEmpty);
+            }
+            if Arc::ptr_eq(there, &node) {
+                return Ok(());
+            }
+            match (directory, there.names()) {
                 (true, Err(_)) => return Err(Error::NotADirectory),
                 (false, Ok(_)) => return Err(Error::IsADirectory),
-                (true, Ok(names)) if !names.lock().is_empty() => {
+                (true, Ok(names)) if names.lock().len() > 0 => {
                     return Err(Error::DirectoryNotEmpty);
                 }
                 _ => {}
-            },
-            None => {}
+            }
         }
         // The new name first: if there is no room for it, the old one is still there.
         new.put(node)?;

@@ -37,6 +37,12 @@ pub fn wait_for_device(word: &AtomicU32, expected: u32, deadline: Option<u64>) -
 /// Nobody sleeps here.
 pub const fn wake_from_interrupt(_word: &AtomicU32) {}
 
+/// The host does not tell.
+#[must_use]
+pub const fn idle_cycles() -> u64 {
+    0
+}
+
 /// All threads look like the first.
 #[must_use]
 pub const fn current_id() -> ThreadId {

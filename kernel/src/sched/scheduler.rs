@@ -6,7 +6,7 @@
 
 use alloc::boxed::Box;
 use alloc::vec::Vec;
-use core::sync::atomic::{AtomicU32, Ordering::Relaxed};
+use core::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
 
 use super::links::{Links, NONE};
 use super::run_queue::{PRIORITIES, RunQueue};
@@ -14,7 +14,7 @@ use super::timers::Timers;
 use super::wait_table::WaitTable;
 use super::{ThreadId, tls};
 use crate::arch::trap::Frame;
-use crate::arch::{self, apic, context, irq};
+use crate::arch::{self, apic, context, cpu, irq};
 use crate::boot::status;
 use crate::debug::Line;
 use crate::mm::area::{self, Kind};
@@ -439,6 +439,14 @@ fn settle(mut scheduler: LockGuard<'static, Scheduler>) {
     }
 }
 
+static IDLE: AtomicU64 = AtomicU64::new(0);
+
+/// Cycles of the time-stamp counter in which no task was ready.
+#[must_use]
+pub fn idle_cycles() -> u64 {
+    IDLE.load(Relaxed)
+}
+
 /// Waits until a task is ready. `gone`: the current task exists no more.
 fn wait_for_ready(
     mut scheduler: LockGuard<'static, Scheduler>,
@@ -454,8 +462,10 @@ fn wait_for_ready(
         // The guard of an outer lock would restore interrupts itself; here they are wanted for the
         // moment of waiting only.
         let interrupts = scheduler.release_keep_interrupts_off();
+        let before = cpu::timestamp();
         irq::wait();
         irq::restore(interrupts);
+        IDLE.fetch_add(cpu::timestamp() - before, Relaxed);
         scheduler = SCHED.lock();
         scheduler.idle = false;
     }

@@ -10,6 +10,7 @@ pub mod gdt;
 pub mod irq;
 pub mod paging;
 pub mod power;
+pub mod processor;
 pub mod rtc;
 pub mod serial;
 pub mod trap;
