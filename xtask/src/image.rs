@@ -11,7 +11,7 @@ use skete_names::Keep;
 
 use crate::hash::Key;
 use crate::sdk::{self, Sdk, TARGET};
-use crate::{paths, process};
+use crate::{patches, paths, process};
 
 /// Where programs of the repository lie, which are built by their names alone.
 const ROOMS: [&str; 2] = ["examples", "tests/programs"];
@@ -266,6 +266,9 @@ fn build_source(sdk: &Sdk, source: &Source, options: &BuildOptions) -> Result<Ve
     };
     let directory = fs::canonicalize(directory)
         .with_context(|| format!("cannot find {}", directory.display()))?;
+    let target_dir = target_dir(&directory)?;
+    let patches = patches::for_program(sdk, &directory, &target_dir)?;
+    let lock = patches::lock::Kept::read(&directory, &patches)?;
     let mut cargo = process::cargo();
     cargo.args([
         "build",
@@ -297,13 +300,19 @@ fn build_source(sdk: &Sdk, source: &Source, options: &BuildOptions) -> Result<Ve
             .flat_map(|setting| ["--config", setting]),
     );
     cargo
+        .args(
+            patches
+                .iter()
+                .flat_map(|patch| ["--config".to_owned(), patch.argument()]),
+        )
         .arg("--target-dir")
-        .arg(target_dir(&directory)?)
+        .arg(target_dir)
         .current_dir(&directory)
         .env("RUSTC", &sdk.rustc)
         .stdin(Stdio::null())
         .stderr(Stdio::inherit());
     let output = cargo.output().context("cannot start cargo")?;
+    lock.put_back()?;
     if !output.status.success() {
         bail!(
             "{} does not build",
@@ -322,7 +331,7 @@ fn build_source(sdk: &Sdk, source: &Source, options: &BuildOptions) -> Result<Ve
 }
 
 /// Programs are built below our own directory; crates of one workspace share a place.
-fn target_dir(directory: &Path) -> Result<PathBuf> {
+pub fn target_dir(directory: &Path) -> Result<PathBuf> {
     let mut cargo = process::cargo();
     cargo
         .args(["locate-project", "--workspace", "--message-format", "plain"])

@@ -1,7 +1,8 @@
 //! `cargo xtask init`: plain cargo builds and runs a crate with Skete.
 //!
 //! A few keys in the crate's `.cargo/config.toml` are all it takes. Each of them carries a comment
-//! that marks it as ours, so that `--undo` takes back these and nothing else.
+//! that marks it as ours, so that `--undo` takes back these and nothing else. Crates of the registry
+//! that need a change before they build for our target are replaced there too (see [`patches`]).
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -10,8 +11,9 @@ use anyhow::{Context, Result, bail};
 use clap::Args;
 use toml_edit::{DocumentMut, Item, Table, Value};
 
-use crate::paths;
+use crate::patches::{self, Patch};
 use crate::sdk::{self, Sdk, TARGET};
+use crate::{image, paths, process};
 
 /// What marks a line as ours.
 const MARK: &str = " # Skete: `cargo xtask init --undo` removes this";
@@ -19,7 +21,8 @@ const MARK: &str = " # Skete: `cargo xtask init --undo` removes this";
 /// Lets plain `cargo build`, `cargo run` and `cargo test` in a crate use Skete
 ///
 /// Writes a few keys into the crate's .cargo/config.toml. The crate's manifest and source stay as
-/// they are.
+/// they are. Dependencies that do not build for Skete as released are replaced by changed ones, in
+/// the same versions: run it again after the dependencies have changed.
 #[derive(Args, Debug)]
 #[command(after_help = "\
 Examples:
@@ -60,7 +63,7 @@ pub fn run(args: InitArgs) -> Result<()> {
     }
     let config = dir.join(".cargo/config.toml");
     if args.undo {
-        return undo(&config);
+        return undo(&dir, &config);
     }
     let sdk = sdk::ensure()?;
     let text = match fs::read_to_string(&config) {
@@ -70,9 +73,37 @@ pub fn run(args: InitArgs) -> Result<()> {
             return Err(error).with_context(|| format!("cannot read {}", config.display()));
         }
     };
-    let merged = merge(&text, &settings(&sdk))
-        .with_context(|| format!("{} is left as it is", config.display()))?;
-    sdk::replace(&config, merged.as_bytes())?;
+    let left = || format!("{} is left as it is", config.display());
+    // The graph is read without crates that were replaced before, for there may be newer ones.
+    let plain =
+        merge(&without_patches(&text).with_context(left)?, &settings(&sdk)).with_context(left)?;
+    sdk::replace(&config, plain.as_bytes())?;
+    let found = unlock(&dir, &text).and_then(|()| {
+        let found = patches::for_program(&sdk, &dir, &image::target_dir(&dir)?)?;
+        let merged = merge(&plain, &patch_settings(&found)).with_context(left)?;
+        sdk::replace(&config, merged.as_bytes())?;
+        if !found.is_empty() {
+            // Writes them into Cargo.lock, so that `--locked` builds work too.
+            patches::for_program(&sdk, &dir, &image::target_dir(&dir)?)?;
+        }
+        Ok(found)
+    });
+    let found = match found {
+        Ok(found) => found,
+        Err(error) => {
+            match text.is_empty() {
+                true => fs::remove_file(&config).with_context(left)?,
+                false => sdk::replace(&config, text.as_bytes())?,
+            }
+            return Err(error);
+        }
+    };
+    if !found.is_empty() {
+        eprintln!(
+            "skete: changed for Skete: {}; run `cargo xtask init` again after the dependencies have changed",
+            patches::list(&found)
+        );
+    }
     eprintln!(
         "skete: wrote {}; now run `cargo run` or `cargo test` there",
         config.display()
@@ -80,7 +111,7 @@ pub fn run(args: InitArgs) -> Result<()> {
     Ok(())
 }
 
-fn undo(config: &Path) -> Result<()> {
+fn undo(dir: &Path, config: &Path) -> Result<()> {
     let text =
         fs::read_to_string(config).with_context(|| format!("cannot read {}", config.display()))?;
     let rest = remove(&text).with_context(|| format!("{} is left as it is", config.display()))?;
@@ -98,20 +129,43 @@ fn undo(config: &Path) -> Result<()> {
             eprintln!("skete: took Skete's lines out of {}", config.display());
         }
     }
-    Ok(())
+    unlock(dir, &text)
+}
+
+/// Gives the crates that the configuration `text` replaced their place in Cargo.lock back.
+fn unlock(dir: &Path, text: &str) -> Result<()> {
+    let replaced = replaced(text)?;
+    if replaced.is_empty() {
+        return Ok(());
+    }
+    patches::lock::restore(&patches::lock::path(dir)?, &replaced)?;
+    // cargo adds the checksums, without asking the registry for newer versions.
+    let mut cargo = process::cargo();
+    cargo
+        .args(["metadata", "--format-version", "1"])
+        .current_dir(dir);
+    process::output(&mut cargo).map(drop)
 }
 
 /// One key of ours: its table, its name, its value.
-type Setting = (Vec<&'static str>, &'static str, String);
+type Setting = (Vec<&'static str>, String, Value);
+
+/// The table of replaced crates.
+const PATCH: [&str; 2] = ["patch", "crates-io"];
 
 fn settings(sdk: &Sdk) -> Vec<Setting> {
-    let path = |path: &Path| path.to_string_lossy().into_owned();
+    let path = |path: &Path| Value::from(path.to_string_lossy().as_ref());
     vec![
-        (vec!["build"], "target", TARGET.to_owned()),
-        (vec!["build"], "rustc", path(&sdk.rustc)),
-        (vec!["build"], "rustdoc", path(&sdk.rustdoc)),
-        (vec!["target", TARGET], "runner", path(&sdk.runner)),
+        (vec!["build"], "target".into(), TARGET.into()),
+        (vec!["build"], "rustc".into(), path(&sdk.rustc)),
+        (vec!["build"], "rustdoc".into(), path(&sdk.rustdoc)),
+        (vec!["target", TARGET], "runner".into(), path(&sdk.runner)),
     ]
+}
+
+fn patch_settings(patches: &[Patch]) -> Vec<Setting> {
+    let setting = |patch: &Patch| (PATCH.to_vec(), patch.key.clone(), patch.entry());
+    patches.iter().map(setting).collect()
 }
 
 /// Adds our keys to a configuration; keys that are ours already get the new values. A key that
@@ -124,7 +178,7 @@ fn merge(text: &str, settings: &[Setting]) -> Result<String> {
             lines.push_str(&format!(
                 "  {}.{key} = {}\n",
                 tables.join("."),
-                Value::from(value.as_str())
+                value.to_string().trim()
             ));
         }
         anyhow::anyhow!(
@@ -162,7 +216,7 @@ fn merge(text: &str, settings: &[Setting]) -> Result<String> {
             }
             _ => {}
         }
-        let mut value = Value::from(value.as_str());
+        let mut value = value.clone();
         value.decor_mut().set_prefix(" ");
         value.decor_mut().set_suffix(MARK);
         table.insert(key, Item::Value(value));
@@ -186,6 +240,37 @@ fn remove(text: &str) -> Result<Option<String>> {
     let mut document: DocumentMut = text.parse().context("it is not valid TOML")?;
     let found = remove_from(document.as_table_mut());
     Ok(found.then(|| document.to_string()))
+}
+
+/// Takes the crates that we replace out of a configuration.
+fn without_patches(text: &str) -> Result<String> {
+    let mut document: DocumentMut = text.parse().context("it is not valid TOML")?;
+    if let Some(Item::Table(patch)) = document.get_mut(PATCH[0]) {
+        remove_from(patch);
+        if patch.is_empty() && patch.is_implicit() {
+            document.remove(PATCH[0]);
+        }
+    }
+    Ok(document.to_string())
+}
+
+/// The names and versions of the crates that a configuration replaces with ours.
+fn replaced(text: &str) -> Result<Vec<(String, String)>> {
+    let document: DocumentMut = text.parse().context("it is not valid TOML")?;
+    let table = document.get(PATCH[0]).and_then(|item| item.get(PATCH[1]));
+    let entries = table.and_then(Item::as_table_like).into_iter();
+    let entries = entries.flat_map(|table| table.iter());
+    let replaced = entries
+        .filter(|(_, item)| ours(item))
+        .filter_map(|(key, item)| {
+            let name = item.get("package").and_then(Item::as_str).unwrap_or(key);
+            let directory = Path::new(item.get("path")?.as_str()?)
+                .file_name()?
+                .to_str()?;
+            let version = directory.strip_prefix(name)?.strip_prefix('-')?;
+            Some((name.to_owned(), version.to_owned()))
+        });
+    Ok(replaced.collect())
 }
 
 fn remove_from(table: &mut Table) -> bool {
@@ -228,14 +313,70 @@ mod tests {
 
     fn ours() -> Vec<Setting> {
         vec![
-            (vec!["build"], "target", TARGET.into()),
-            (vec!["build"], "rustc", "/sdk/bin/rustc".into()),
+            (vec!["build"], "target".into(), TARGET.into()),
+            (vec!["build"], "rustc".into(), "/sdk/bin/rustc".into()),
             (
                 vec!["target", TARGET],
-                "runner",
+                "runner".into(),
                 "/my sdk/bin/skete-run".into(),
             ),
         ]
+    }
+
+    fn crates() -> Result<Vec<Setting>> {
+        let patch = |name: &str, version: &str, key: &str| -> Result<Patch> {
+            Ok(Patch {
+                name: name.into(),
+                version: version.parse()?,
+                path: format!("/my sdk/crates/{name}-{version}").into(),
+                key: key.into(),
+            })
+        };
+        Ok(patch_settings(&[
+            patch("ring", "0.17.14", "ring")?,
+            patch("socket2", "0.5.10", "socket2-0-5-10")?,
+            patch("socket2", "0.6.5", "socket2-0-6-5")?,
+        ]))
+    }
+
+    #[test]
+    fn replaced_crates_come_and_go() -> Result<()> {
+        for text in [
+            "",
+            "[patch.crates-io]\nserde = { path = \"../serde\" }\n",
+            "[patch.\"https://example.org\"]\na = { path = \"a\" }\n\n[net]\nretry = 3\n",
+        ] {
+            let plain = merge(text, &ours())?;
+            let merged = merge(&plain, &crates()?)?;
+            let document: DocumentMut = merged.parse()?;
+            let entry = &document["patch"]["crates-io"]["socket2-0-5-10"];
+            assert_eq!(entry["package"].as_str(), Some("socket2"), "{merged}");
+            assert_eq!(
+                entry["path"].as_str(),
+                Some("/my sdk/crates/socket2-0.5.10"),
+                "{merged}"
+            );
+            let names = [
+                ("ring", "0.17.14"),
+                ("socket2", "0.5.10"),
+                ("socket2", "0.6.5"),
+            ];
+            let names = names.map(|(name, version)| (name.to_owned(), version.to_owned()));
+            assert_eq!(replaced(&merged)?, names);
+            assert_eq!(replaced(&plain)?, []);
+            assert_eq!(without_patches(&merged)?, plain, "{merged}");
+            assert_eq!(without_patches(text)?, text);
+            assert_eq!(remove(&merged)?.as_deref(), Some(text), "{merged}");
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn a_crate_that_someone_else_replaces_is_left_alone() -> Result<()> {
+        let text = "[patch.crates-io]\nring = { path = \"../ring\" }\n";
+        assert!(merge(text, &crates()?).is_err());
+        assert_eq!(replaced(text)?, []);
+        Ok(())
     }
 
     fn round_trip(text: &str) -> Result<String> {
@@ -298,6 +439,7 @@ mod tests {
                 .map(|error| error.to_string())
                 .unwrap_or_default();
             for (_, _, value) in ours() {
+                let value = value.to_string();
                 assert!(error.contains(&value), "{text}: {error}");
             }
         }
@@ -308,7 +450,7 @@ mod tests {
     fn new_values_replace_our_own() -> Result<()> {
         let merged = merge(
             &merge("", &ours())?,
-            &[(vec!["build"], "rustc", "/new/rustc".into())],
+            &[(vec!["build"], "rustc".into(), "/new/rustc".into())],
         )?;
         assert!(merged.contains("/new/rustc") && !merged.contains("/sdk/bin/rustc"));
         Ok(())

@@ -31,10 +31,13 @@ const IMPORTS: [&str; 4] = [
 ];
 
 /// The sources that the kernel is made from.
-const KERNEL_SOURCES: [&str; 6] = [
+const KERNEL_SOURCES: [&str; 9] = [
     "archive",
     "kernel",
-    "std-shim",
+    "std-shim/Cargo.toml",
+    "std-shim/abi.txt",
+    "std-shim/src",
+    "std-shim/targets",
     "Cargo.toml",
     "Cargo.lock",
     ".cargo/config.toml",

@@ -4,6 +4,7 @@
 //! (see [`wrapper`] and [`runner`]).
 
 mod bench;
+mod change;
 mod clean;
 mod fuzz;
 mod hash;
@@ -15,6 +16,7 @@ mod linker;
 mod lint;
 mod overlay;
 mod packages;
+mod patches;
 mod paths;
 mod process;
 mod progress;

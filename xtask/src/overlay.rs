@@ -1,15 +1,14 @@
 //! Our changes to Rust's standard library, applied to a copy of its source.
 //!
-//! A change names an exact piece of text, its anchor, which has to occur exactly once in its file.
-//! When a new Rust release moves the anchor, setting up fails and says which one: a change is never
-//! lost in silence, and never lands in a wrong place.
+//! When a new Rust release moves an anchor, setting up fails and says which one.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use serde::Deserialize;
 
+use crate::change::{self, Change};
 use crate::toolchain::Release;
 
 /// One file of changes (`std-shim/std/*.toml`).
@@ -20,19 +19,6 @@ struct Changes {
     file: PathBuf,
     /// The changes, in their order.
     change: Vec<Change>,
-}
-
-/// One change.
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Change {
-    /// Why the library has to differ here.
-    #[serde(rename = "reason")]
-    _reason: String,
-    /// The text that is replaced; it occurs exactly once.
-    anchor: String,
-    /// The text that takes its place.
-    replacement: String,
 }
 
 /// Applies every change file in `changes` to the copy of the library in `library`.
@@ -63,7 +49,7 @@ pub fn apply(changes: &Path, library: &Path, release: Release) -> Result<()> {
                 changes.file.display()
             )
         })?;
-        let changed = changes.apply(&source).with_context(|| {
+        let changed = change::apply(&changes.change, &source).with_context(|| {
             format!(
                 "{} does not fit library/{} of Rust {release}",
                 file.display(),
@@ -74,22 +60,6 @@ pub fn apply(changes: &Path, library: &Path, release: Release) -> Result<()> {
             .with_context(|| format!("cannot write {}", target.display()))?;
     }
     Ok(())
-}
-
-impl Changes {
-    fn apply(&self, source: &str) -> Result<String> {
-        let mut text = source.to_owned();
-        for change in &self.change {
-            match text.matches(&change.anchor).count() {
-                1 => text = text.replacen(&change.anchor, &change.replacement, 1),
-                count => bail!(
-                    "this anchor occurs {count} times instead of once:\n{}",
-                    change.anchor.trim_end()
-                ),
-            }
-        }
-        Ok(text)
-    }
 }
 
 #[cfg(test)]

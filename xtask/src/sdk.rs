@@ -9,8 +9,10 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 use clap::Args;
+use semver::VersionReq;
 use serde::{Deserialize, Serialize};
 
+use crate::patches::{self, Catalogue};
 use crate::{kernel, linker, packages, paths, sysroot};
 
 /// The target that programs are built for.
@@ -67,6 +69,8 @@ pub struct Manifest {
     pub kernel: PathBuf,
     /// The linker's program.
     pub linker: PathBuf,
+    /// The crates that do not work as released, with the versions that we change.
+    pub crates: BTreeMap<String, Vec<VersionReq>>,
 }
 
 impl Manifest {
@@ -171,12 +175,14 @@ fn ensure_with(yes: bool) -> Result<Sdk> {
         library,
         kernel: kernel_object.clone(),
         linker: tools.linker,
+        crates: Catalogue::own()?.versions(),
     };
     replace(
         &root.join("skete.json"),
         serde_json::to_string_pretty(&manifest)?.as_bytes(),
     )?;
     wrappers(&mut keys, &root, &manifest.library)?;
+    patches::refresh(&root)?;
     Ok(Sdk {
         rustc: root.join("bin/rustc"),
         rustdoc: root.join("bin/rustdoc"),

@@ -69,6 +69,7 @@ pub fn make(keys: &mut Keys, root: &Path, toolchain: &Toolchain, linker: &Path) 
     let source = rustlib.join("src/rust/library");
     let key = Key::new("library source")
         .text(include_str!("overlay.rs"))
+        .text(include_str!("change.rs"))
         .text(&toolchain.version)
         .stamps(&toolchain.library)?
         .content(&changes)?

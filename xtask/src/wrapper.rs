@@ -7,12 +7,14 @@
 //!   linked. Cargo builds everything again when that output changes.
 
 use std::ffi::{OsStr, OsString};
+use std::fmt;
 use std::fs;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
+use semver::Version;
 
 use crate::linker;
 use crate::sdk::{Manifest, TARGET};
@@ -29,6 +31,13 @@ pub fn rustc() -> Result<ExitCode> {
         print!("{}", String::from_utf8_lossy(&output.stdout));
         println!("skete: {} {}", sdk.manifest.library, linker::KEY);
         return Ok(ExitCode::from(u8::from(!output.status.success())));
+    }
+    if let Some(released) = call.released(|name| std::env::var(name).ok())
+        && released.needs_changes(&sdk.manifest)
+    {
+        bail!(
+            "{released} does not work on {TARGET} as released, and Skete has a changed one: run `cargo xtask init PROGRAM` again in Skete's directory, for this program's"
+        );
     }
     if !call.program {
         return Err(rustc.args(&args).exec())
@@ -132,6 +141,14 @@ impl Sdk {
             };
             command.arg("--sysroot").arg(panic.sysroot(&self.root));
         }
+        if call
+            .source
+            .as_ref()
+            .is_some_and(|file| file.starts_with(self.root.join("crates")))
+        {
+            // Somebody else's crate, though cargo takes it for one of the program's own.
+            command.arg("--cap-lints=allow");
+        }
         if !call.ours {
             return;
         }
@@ -162,6 +179,8 @@ struct Call {
     sysroot: bool,
     /// A panic is to end the program (`panic = "abort"`).
     abort: bool,
+    /// The crate's root file.
+    source: Option<PathBuf>,
     name: Option<String>,
     extra: String,
     out: Option<PathBuf>,
@@ -205,6 +224,7 @@ impl Call {
                 kinds.push("bin".to_owned());
             } else if arg.ends_with(".rs") {
                 call.library = arg.contains("/lib/rustlib/src/rust/library/");
+                call.source = Some(PathBuf::from(arg.as_ref()));
             }
         }
         let bin = kinds.is_empty() || kinds.iter().any(|kind| kind == "bin");
@@ -214,6 +234,19 @@ impl Call {
         call
     }
 
+    /// The crate that the call compiles for our target, if its source is the registry's. `variable`
+    /// reads cargo's environment variables.
+    fn released(&self, variable: impl Fn(&str) -> Option<String>) -> Option<Released> {
+        let source = self.source.as_ref().filter(|_| self.ours)?;
+        let mut parts = source.components().map(|part| part.as_os_str());
+        parts.find(|part| *part == "registry")?;
+        parts.next().filter(|part| *part == "src")?;
+        Some(Released {
+            name: variable("CARGO_PKG_NAME")?,
+            version: variable("CARGO_PKG_VERSION")?.parse().ok()?,
+        })
+    }
+
     /// The dependency file that the call writes.
     fn dependencies(&self) -> Option<PathBuf> {
         Some(
@@ -221,6 +254,27 @@ impl Call {
                 .as_ref()?
                 .join(format!("{}{}.d", self.name.as_ref()?, self.extra)),
         )
+    }
+}
+
+/// A crate as the registry has it.
+#[derive(Debug, PartialEq, Eq)]
+struct Released {
+    name: String,
+    version: Version,
+}
+
+impl Released {
+    /// Whether it is one that we change before it is compiled.
+    fn needs_changes(&self, manifest: &Manifest) -> bool {
+        let versions = manifest.crates.get(&self.name);
+        versions.is_some_and(|versions| versions.iter().any(|range| range.matches(&self.version)))
+    }
+}
+
+impl fmt::Display for Released {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}", self.name, self.version)
     }
 }
 
@@ -279,6 +333,41 @@ mod tests {
         assert!(!call(&format!("-C panic=unwind a.rs {target}")).abort);
         assert!(!call(&format!("a.rs {target}")).abort);
         assert!(!call("-C panic=abort build.rs").abort);
+    }
+
+    #[test]
+    fn a_crate_of_the_registry_is_told_from_a_changed_one() -> Result<()> {
+        let cargo = |name: &str| {
+            Some(String::from(match name {
+                "CARGO_PKG_NAME" => "socket2",
+                _ => "0.6.1",
+            }))
+        };
+        let line = "--crate-name socket2 /c/registry/src/index-1f/socket2-0.6.1/src/lib.rs --target x86_64-unknown-skete";
+        let released = call(line).released(cargo).context("a crate")?;
+        assert_eq!(released.to_string(), "socket2 0.6.1");
+        assert_eq!(call(line).released(|_| None), None);
+        for line in [
+            "--crate-name socket2 /c/registry/src/index-1f/socket2-0.6.1/src/lib.rs",
+            "--crate-name socket2 /sdk/crates/socket2-0.6.1/src/lib.rs --target x86_64-unknown-skete",
+            "--crate-name app registry/lib/src/main.rs --target x86_64-unknown-skete",
+        ] {
+            assert_eq!(call(line).released(cargo), None, "{line}");
+        }
+        let mut manifest = Manifest {
+            rustc: PathBuf::new(),
+            nightly: false,
+            library: String::new(),
+            kernel: PathBuf::new(),
+            linker: PathBuf::new(),
+            crates: [("socket2".to_owned(), vec![">=0.6.2, <0.7".parse()?])].into(),
+        };
+        assert!(!released.needs_changes(&manifest));
+        manifest
+            .crates
+            .insert("socket2".to_owned(), vec!["0.5".parse()?, "0.6".parse()?]);
+        assert!(released.needs_changes(&manifest));
+        Ok(())
     }
 
     #[test]
