@@ -6,6 +6,8 @@
 mod bench;
 mod change;
 mod clean;
+
+mod conformance;
 mod fuzz;
 mod hash;
 mod image;
@@ -66,6 +68,7 @@ enum Verb {
     /// Shows what is inside an image and why
     Size(size::SizeArgs),
     Fuzz(fuzz::FuzzArgs),
+    Conformance(conformance::ConformanceArgs),
     Clean(clean::CleanArgs),
 }
 
@@ -99,6 +102,7 @@ fn verb() -> anyhow::Result<ExitCode> {
         Verb::Bench(args) => bench::run(args)?,
         Verb::Size(args) => size::run(args)?,
         Verb::Fuzz(args) => fuzz::run(args)?,
+        Verb::Conformance(args) => conformance::run(args)?,
         Verb::Clean(args) => clean::run(args)?,
     }
     Ok(ExitCode::SUCCESS)

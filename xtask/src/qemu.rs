@@ -205,6 +205,11 @@ impl Vm {
         })
     }
 
+    /// Runs the machine without standard input and hands on what it writes as it comes.
+    pub fn watch(&self, output: &mut dyn stream::Output) -> Result<stream::Run> {
+        stream::run(self.prepare(false, None)?, None, self.timeout, output)
+    }
+
     /// The command that starts this machine, with COM1 on its standard input and output, the
     /// guest's standard error on the file descriptor `stderr` and its exit status on `status`.
     /// `stdin` says how the kernel reads COM1 (`docs/boot-protocol.md`). The files given back have

@@ -129,6 +129,10 @@ pub trait Output {
     fn stdout(&mut self, bytes: &[u8]) -> io::Result<()>;
     /// The program's standard error, the kernel's messages, QEMU's own.
     fn stderr(&mut self, bytes: &[u8]) -> io::Result<()>;
+    /// When the machine is to be ended if nothing changes this until then.
+    fn deadline(&self) -> Option<Instant> {
+        None
+    }
 }
 
 /// Passes everything on to this process's own streams at once.
@@ -259,11 +263,12 @@ pub fn run(
     let mut written = Vec::new();
     let mut buffer = vec![0; 64 << 10];
     let (mut exited, mut timed_out, mut reader_gone) = (false, false, false);
+    let limit = limit.and_then(|limit| started.checked_add(limit));
+    let end = |output: &dyn Output| limit.into_iter().chain(output.deadline()).min();
     while !exited || channels.iter().any(Option::is_some) {
-        let wait = match limit {
-            Some(limit) if !exited => Some(limit.saturating_sub(started.elapsed())),
-            _ => None,
-        };
+        let wait = end(output)
+            .filter(|_| !exited)
+            .map(|end| end.saturating_duration_since(Instant::now()));
         let ready = wait_for(&channels, (!exited).then_some(&pidfd), wait)?;
         for (index, channel) in channels.iter_mut().enumerate() {
             let Some(file) = channel.as_mut().filter(|_| ready.channels[index]) else {
@@ -303,7 +308,7 @@ pub fn run(
             }
         }
         exited |= ready.exited;
-        if !exited && !timed_out && limit.is_some_and(|limit| started.elapsed() >= limit) {
+        if !exited && !timed_out && end(output).is_some_and(|end| Instant::now() >= end) {
             timed_out = true;
             child.0.kill().context("cannot end QEMU")?;
         }

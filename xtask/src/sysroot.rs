@@ -181,7 +181,7 @@ fn copy_library(changes: &Path, toolchain: &Toolchain, copy: &Path) -> Result<()
 }
 
 /// Copies a file with its time, by which cargo tells that a crate has not changed.
-fn copy_file(from: &Path, to: &Path) -> Result<()> {
+pub fn copy_file(from: &Path, to: &Path) -> Result<()> {
     fs::copy(from, to)?;
     let times = FileTimes::new().set_modified(fs::metadata(from)?.modified()?);
     File::options().write(true).open(to)?.set_times(times)?;

@@ -1,0 +1,384 @@
+//! Well-known crates whose own tests are run (`conformance/corpus.toml`).
+//!
+//! Their sources come from the registry, as cargo has checked them, and are laid out as the members
+//! of one workspace with one lock file, so that they share what they depend on.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, bail, ensure};
+use serde::Deserialize;
+use toml_edit::{DocumentMut, Item, value};
+use walkdir::WalkDir;
+
+use super::programs::{self, Program};
+use crate::hash::Key;
+use crate::progress::Step;
+use crate::qemu::Bytes;
+use crate::sdk::Sdk;
+use crate::{paths, process, sysroot};
+
+/// Where the list lies in the repository.
+const FILE: &str = "conformance/corpus.toml";
+
+/// Where the versions of everything that the crates depend on lie.
+const LOCK: &str = "conformance/corpus.lock";
+
+/// The list.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+struct List {
+    /// Dependencies of benchmarks and the like, which no test needs; taken out of every manifest.
+    without: Vec<String>,
+    #[serde(rename = "crate")]
+    crates: Vec<Entry>,
+}
+
+/// One crate.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Entry {
+    /// Its name in the registry.
+    pub name: String,
+    /// The exact version.
+    pub version: String,
+    /// What it is an example of.
+    pub category: String,
+    /// Features to turn on.
+    #[serde(default)]
+    pub features: Vec<String>,
+    /// Whether its own default features stay on.
+    #[serde(default = "yes")]
+    pub default_features: bool,
+    /// Test programs that are left out, and why.
+    #[serde(default)]
+    pub left_out: BTreeMap<String, String>,
+    /// More dependencies to take out, which only what is left out needs.
+    #[serde(default)]
+    pub without: Vec<String>,
+    /// The machine's memory in MiB, when it is more than usual.
+    #[serde(default)]
+    pub memory: Option<u64>,
+    /// Whether it belongs to the short set.
+    #[serde(default)]
+    pub short: bool,
+}
+
+fn yes() -> bool {
+    true
+}
+
+/// The whole corpus.
+#[derive(Debug)]
+pub struct Corpus {
+    list: List,
+}
+
+impl Corpus {
+    /// Reads the list.
+    pub fn read() -> Result<Corpus> {
+        let path = paths::root().join(FILE);
+        let text = fs::read_to_string(path).with_context(|| format!("cannot read {FILE}"))?;
+        Corpus::parse(&text).with_context(|| format!("{FILE} is wrong"))
+    }
+
+    /// Reads the list from its text.
+    pub fn parse(text: &str) -> Result<Corpus> {
+        let list: List = toml::from_str(text)?;
+        let mut names = BTreeSet::new();
+        for entry in &list.crates {
+            ensure!(names.insert(&entry.name), "`{}` is there twice", entry.name);
+            if let Some((target, _)) = entry.left_out.iter().find(|(_, why)| why.is_empty()) {
+                bail!("`{}` leaves out {target} without a reason", entry.name);
+            }
+        }
+        Ok(Corpus { list })
+    }
+
+    /// The crates, in their order.
+    pub fn crates(&self) -> &[Entry] {
+        &self.list.crates
+    }
+
+    /// Fetches the crates and lays them out.
+    pub fn prepare(&self, resolve: bool) -> Result<Workspace> {
+        let generated = paths::generated().join("conformance");
+        let root = generated.join("corpus");
+        let text = fs::read_to_string(paths::root().join(FILE))?;
+        let key = Key::new("corpus")
+            .text(include_str!("corpus.rs"))
+            .text(&text)
+            .finish();
+        let stamp = generated.join("corpus.key");
+        if !fs::read_to_string(&stamp).is_ok_and(|old| old == key) || !root.is_dir() {
+            let step = Step::new("fetching the corpus of crates");
+            let _ = fs::remove_file(&stamp);
+            let sources = self.fetch(&generated.join("fetch"), &step)?;
+            self.lay_out(&root, &sources)?;
+            fs::write(&stamp, &key).context("cannot mark the corpus as whole")?;
+            step.done();
+        }
+        let workspace = Workspace {
+            target_dir: generated.join("build/corpus"),
+            root,
+        };
+        workspace.lock(resolve)?;
+        Ok(workspace)
+    }
+
+    /// Has cargo fetch and check the crates; gives the directory of each, by name.
+    fn fetch(&self, directory: &Path, step: &Step) -> Result<BTreeMap<String, PathBuf>> {
+        let mut manifest = String::from(
+            "[package]\nname = \"fetch\"\nedition = \"2024\"\n\n[workspace]\n\n[dependencies]\n",
+        );
+        for entry in &self.list.crates {
+            manifest.push_str(&format!(
+                "{} = {{ version = \"={}\", default-features = false }}\n",
+                entry.name, entry.version
+            ));
+        }
+        fs::create_dir_all(directory.join("src"))?;
+        fs::write(directory.join("src/lib.rs"), "")?;
+        fs::write(directory.join("Cargo.toml"), manifest)?;
+        let mut cargo = process::cargo();
+        cargo
+            .args(["metadata", "--format-version", "1"])
+            .current_dir(directory);
+        let metadata: serde_json::Value =
+            serde_json::from_str(&process::watched(&mut cargo, step)?)?;
+        let mut sources = BTreeMap::new();
+        for package in metadata["packages"].as_array().into_iter().flatten() {
+            let wanted = self.list.crates.iter().find(|entry| {
+                package["name"] == entry.name.as_str()
+                    && package["version"] == entry.version.as_str()
+            });
+            if let (Some(entry), Some(path)) = (wanted, package["manifest_path"].as_str()) {
+                let directory = Path::new(path).parent().unwrap_or(Path::new(path));
+                sources.insert(entry.name.clone(), directory.to_path_buf());
+            }
+        }
+        Ok(sources)
+    }
+
+    /// Makes a workspace of the crates.
+    fn lay_out(&self, root: &Path, sources: &BTreeMap<String, PathBuf>) -> Result<()> {
+        if root.exists() {
+            fs::remove_dir_all(root)
+                .with_context(|| format!("cannot remove {}", root.display()))?;
+        }
+        let mut members = toml_edit::Array::new();
+        for entry in &self.list.crates {
+            let source = sources
+                .get(&entry.name)
+                .with_context(|| format!("cargo did not fetch {}", entry.name))?;
+            let to = root.join(&entry.name);
+            copy(source, &to).with_context(|| format!("cannot copy {}", source.display()))?;
+            let path = to.join("Cargo.toml");
+            let text = fs::read_to_string(&path)
+                .with_context(|| format!("cannot read {}", path.display()))?;
+            let manifest = text
+                .parse()
+                .with_context(|| format!("{} is no manifest", path.display()))?;
+            let manifest = entry.adapt(manifest, &self.list.without);
+            fs::write(&path, manifest.to_string())?;
+            members.push(&entry.name);
+        }
+        let mut manifest = DocumentMut::new();
+        manifest["workspace"] = toml_edit::table();
+        manifest["workspace"]["resolver"] = value("2");
+        manifest["workspace"]["members"] = value(members);
+        fs::write(root.join("Cargo.toml"), manifest.to_string())?;
+        Ok(())
+    }
+}
+
+impl Entry {
+    /// The crate's manifest for the workspace: without what is left out, without benchmarks.
+    fn adapt(&self, mut manifest: DocumentMut, without: &[String]) -> DocumentMut {
+        for key in [
+            "workspace",
+            "profile",
+            "patch",
+            "bench",
+            "example",
+            "badges",
+        ] {
+            manifest.remove(key);
+        }
+        if let Some(package) = manifest["package"].as_table_mut() {
+            for key in ["autobenches", "autoexamples"] {
+                package[key] = value(false);
+            }
+            package.remove("workspace");
+        }
+        let unwanted = |name: &str| without.iter().chain(&self.without).any(|no| no == name);
+        let strip = |item: Option<&mut Item>| {
+            if let Some(table) = item.and_then(Item::as_table_like_mut) {
+                let names = table.iter().map(|(name, _)| name.to_owned());
+                for name in names.filter(|name| unwanted(name)).collect::<Vec<_>>() {
+                    table.remove(&name);
+                }
+            }
+        };
+        strip(manifest.get_mut("dev-dependencies"));
+        if let Some(targets) = manifest.get_mut("target").and_then(Item::as_table_mut) {
+            for (_, target) in targets.iter_mut() {
+                strip(target.get_mut("dev-dependencies"));
+            }
+        }
+        if let Some(tests) = manifest["test"].as_array_of_tables_mut() {
+            tests.retain(|test| {
+                let name = test.get("name").and_then(Item::as_str).unwrap_or_default();
+                !self.left_out.contains_key(name)
+            });
+        }
+        if self.left_out.contains_key("lib") {
+            manifest["lib"]["test"] = value(false);
+        }
+        manifest
+    }
+
+    /// The machine's memory.
+    pub fn memory(&self, usual: Bytes) -> Bytes {
+        self.memory.map_or(usual, |size| Bytes(size << 20))
+    }
+}
+
+/// The crates, laid out.
+pub struct Workspace {
+    root: PathBuf,
+    target_dir: PathBuf,
+}
+
+impl Workspace {
+    /// Puts the lock file in its place, or makes it anew from the newest versions (`resolve`).
+    fn lock(&self, resolve: bool) -> Result<()> {
+        let kept = paths::root().join(LOCK);
+        let lock = self.root.join("Cargo.lock");
+        let mut cargo = process::cargo();
+        cargo
+            .args(["metadata", "--format-version", "1"])
+            .current_dir(&self.root);
+        if resolve {
+            let _ = fs::remove_file(&lock);
+            process::output(&mut cargo)?;
+            crate::sdk::replace(&kept, &fs::read(&lock)?)?;
+            return Ok(());
+        }
+        let text =
+            fs::read(&kept).with_context(|| format!("cannot read {LOCK}; `--resolve` makes it"))?;
+        crate::sdk::replace(&lock, &text)?;
+        process::output(cargo.arg("--locked"))
+            .with_context(|| format!("{LOCK} does not fit {FILE}; `--resolve` makes it anew"))?;
+        Ok(())
+    }
+
+    /// Builds the test programs of a crate.
+    pub fn build(&self, sdk: &Sdk, entry: &Entry) -> Result<Vec<Program>> {
+        let step = Step::new(format!("building the tests of {}", entry.name));
+        let mut cargo = programs::cargo(sdk, "test");
+        cargo.args(["--no-run", "--locked", "--lib", "--tests"]);
+        if !entry.default_features {
+            cargo.arg("--no-default-features");
+        }
+        if !entry.features.is_empty() {
+            cargo.args(["--features", &entry.features.join(",")]);
+        }
+        cargo
+            .arg("--target-dir")
+            .arg(&self.target_dir)
+            .current_dir(self.root.join(&entry.name));
+        let programs = programs::build(&mut cargo, &step)?;
+        step.done();
+        Ok(programs)
+    }
+}
+
+fn copy(source: &Path, to: &Path) -> Result<()> {
+    for entry in WalkDir::new(source) {
+        let entry = entry?;
+        let target = to.join(entry.path().strip_prefix(source)?);
+        if entry.file_type().is_dir() {
+            fs::create_dir_all(&target)?;
+        } else if entry.file_name() != "Cargo.lock" {
+            sysroot::copy_file(entry.path(), &target)?;
+        }
+    }
+    // A crate's own settings are for its own machine.
+    let _ = fs::remove_dir_all(to.join(".cargo"));
+    for name in ["rust-toolchain", "rust-toolchain.toml"] {
+        let _ = fs::remove_file(to.join(name));
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn entry(text: &str) -> Result<Entry> {
+        let list = format!(
+            "without = [\"criterion\"]\n[[crate]]\nname = \"c\"\nversion = \"1.0.0\"\ncategory = \"text\"\n{text}"
+        );
+        Ok(Corpus::parse(&list)?.list.crates.remove(0))
+    }
+
+    #[test]
+    fn a_manifest_loses_benchmarks_and_what_is_left_out() -> Result<()> {
+        let entry =
+            entry("without = [\"trybuild\"]\n[crate.left-out]\nui = \"needs a compiler\"\n")?;
+        let manifest = r#"
+[package]
+name = "c"
+
+[lib]
+path = "src/lib.rs"
+
+[[test]]
+name = "ui"
+
+[[test]]
+name = "it"
+
+[[bench]]
+name = "b"
+
+[dev-dependencies.criterion]
+version = "1"
+
+[dev-dependencies.trybuild]
+version = "1"
+
+[dev-dependencies.rand]
+version = "1"
+
+[target."cfg(unix)".dev-dependencies.criterion]
+version = "1"
+"#;
+        let adapted = entry.adapt(manifest.parse()?, &["criterion".to_owned()]);
+        let adapted: toml::Table = toml::from_str(&adapted.to_string())?;
+        let dependencies = adapted["dev-dependencies"].as_table();
+        let names = dependencies.into_iter().flat_map(|table| table.keys());
+        assert_eq!(names.collect::<Vec<_>>(), ["rand"]);
+        assert_eq!(adapted["test"].as_array().map(Vec::len), Some(1));
+        assert!(!adapted.contains_key("bench"));
+        assert!(!adapted.to_string().contains("criterion"));
+        assert!(adapted["lib"].get("test").is_none());
+        Ok(())
+    }
+
+    #[test]
+    fn nothing_is_left_out_without_a_reason() {
+        assert!(entry("[crate.left-out]\nui = \"\"\n").is_err());
+        assert!(entry("[crate.left-out]\nui = \"slow\"\n").is_ok());
+        assert!(entry("versoin = \"1\"\n").is_err());
+    }
+
+    #[test]
+    fn the_repositorys_list_is_right() -> Result<()> {
+        let corpus = Corpus::read()?;
+        assert!(corpus.crates().len() >= 40);
+        Ok(())
+    }
+}
