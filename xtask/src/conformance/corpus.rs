@@ -54,7 +54,7 @@ pub struct Entry {
     /// Test programs that are left out, and why.
     #[serde(default)]
     pub left_out: BTreeMap<String, String>,
-    /// More dependencies to take out, which only what is left out needs.
+    /// More dependencies to take out, which only what is left out or turned off needs.
     #[serde(default)]
     pub without: Vec<String>,
     /// The machine's memory in MiB, when it is more than usual.
@@ -213,18 +213,38 @@ impl Entry {
             package.remove("workspace");
         }
         let unwanted = |name: &str| without.iter().chain(&self.without).any(|no| no == name);
-        let strip = |item: Option<&mut Item>| {
+        let strip = |item: Option<&mut Item>, widen: bool| {
             if let Some(table) = item.and_then(Item::as_table_like_mut) {
                 let names = table.iter().map(|(name, _)| name.to_owned());
                 for name in names.filter(|name| unwanted(name)).collect::<Vec<_>>() {
                     table.remove(&name);
                 }
+                // One lock file for all: a version that one crate insists on may not suit another.
+                for (_, dependency) in table.iter_mut().filter(|_| widen) {
+                    if let Some(version) = dependency.get_mut("version")
+                        && let Some(exact) = version.as_str().and_then(|it| it.strip_prefix('='))
+                    {
+                        *version = value(exact.trim());
+                    }
+                }
             }
         };
-        strip(manifest.get_mut("dev-dependencies"));
+        strip(manifest.get_mut("dependencies"), false);
+        strip(manifest.get_mut("dev-dependencies"), true);
         if let Some(targets) = manifest.get_mut("target").and_then(Item::as_table_mut) {
             for (_, target) in targets.iter_mut() {
-                strip(target.get_mut("dev-dependencies"));
+                strip(target.get_mut("dev-dependencies"), true);
+            }
+        }
+        if let Some(features) = manifest["features"].as_table_mut() {
+            for (_, means) in features.iter_mut() {
+                if let Some(means) = means.as_array_mut() {
+                    means.retain(|word| {
+                        let word = word.as_str().unwrap_or_default();
+                        let name = word.strip_prefix("dep:").unwrap_or(word);
+                        !unwanted(name.split(['/', '?']).next().unwrap_or_default())
+                    });
+                }
             }
         }
         if let Some(tests) = manifest["test"].as_array_of_tables_mut() {
