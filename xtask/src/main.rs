@@ -6,7 +6,6 @@
 mod bench;
 mod change;
 mod clean;
-
 mod conformance;
 mod fuzz;
 mod hash;
