@@ -16,6 +16,20 @@ pub fn set_error_port(port: u16) {
     ERROR_PORT.store(port, Relaxed);
 }
 
+/// Bit n is set when standard stream n is a terminal.
+static TERMINALS: AtomicU8 = AtomicU8::new(0);
+
+/// Chooses which standard streams are terminals: bit n stands for stream n.
+pub fn set_terminals(streams: u8) {
+    TERMINALS.store(streams, Relaxed);
+}
+
+/// Whether a standard stream is a terminal.
+#[must_use]
+pub fn is_terminal(stream: u8) -> bool {
+    TERMINALS.load(Relaxed) >> stream & 1 != 0
+}
+
 /// Writes to standard output.
 pub fn write_output(bytes: &[u8]) {
     serial::write(bytes);

@@ -31,6 +31,8 @@ pub enum Error {
     NotSeekable,
     /// The operation would have to wait.
     WouldBlock,
+    /// Nobody reads what is written.
+    BrokenPipe,
     /// The time is over.
     TimedOut,
     /// The value was not as expected; the caller looks again.

@@ -4,6 +4,7 @@
 //! program that only prints has none.
 
 pub mod eventfd;
+pub mod pipe;
 pub mod poll;
 
 use alloc::sync::Arc;
@@ -396,6 +397,17 @@ impl Handle {
         match self {
             Handle::Object(object) => Ok(object),
             _ => Err(console),
+        }
+    }
+
+    /// Whether a person is at the other end.
+    #[must_use]
+    pub fn is_terminal(&self) -> bool {
+        match self {
+            Handle::Input => console::is_terminal(0),
+            Handle::Output => console::is_terminal(1),
+            Handle::Error => console::is_terminal(2),
+            Handle::Object(_) => false,
         }
     }
 

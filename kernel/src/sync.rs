@@ -46,6 +46,19 @@ impl<T> Lock<T> {
             interrupts,
         }
     }
+
+    /// Takes the lock if it is free.
+    pub fn try_lock(&self) -> Option<LockGuard<'_, T>> {
+        let interrupts = arch::irq::off();
+        if self.held.swap(true, Acquire) {
+            arch::irq::restore(interrupts);
+            return None;
+        }
+        Some(LockGuard {
+            lock: self,
+            interrupts,
+        })
+    }
 }
 
 impl<T> LockGuard<'_, T> {

@@ -37,7 +37,10 @@ unsafe extern "C" fn sys_symbolize(
     each: unsafe extern "C" fn(*mut c_void, *const Symbol),
     context: *mut c_void,
 ) {
-    backtrace::resolve(address, &mut |symbol| {
+    let Some(mut symbols) = backtrace::symbols(address) else {
+        return;
+    };
+    while let Some(symbol) = symbols.next() {
         let symbol = Symbol {
             name: symbol.name.as_ptr(),
             name_length: symbol.name.len(),
@@ -47,8 +50,8 @@ unsafe extern "C" fn sys_symbolize(
             column: symbol.column,
         };
         // SAFETY: the caller's function, with the caller's context.
-        unsafe { each(context, &raw const symbol) }
-    });
+        unsafe { each(context, &raw const symbol) };
+    }
 }
 
 /// Writes the calls that led to the caller's caller, whose frame pointer is given, in std's format: all

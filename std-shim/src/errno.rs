@@ -13,6 +13,7 @@ pub const fn number(error: Error) -> i32 {
         Error::DirectoryNotEmpty => ENOTEMPTY,
         Error::NameTooLong => ENAMETOOLONG,
         Error::BadDescriptor => EBADF,
+        Error::BrokenPipe => EPIPE,
         Error::TooManyOpen => EMFILE,
         Error::InvalidArgument => EINVAL,
         Error::OutOfMemory => ENOMEM,

@@ -9,11 +9,12 @@ use hermit_abi::errno::*;
 use hermit_abi::{
     DT_CHR, DT_DIR, DT_LNK, DT_REG, EFD_CLOEXEC, EFD_NONBLOCK, EFD_SEMAPHORE, F_DUPFD, F_GETFD,
     F_GETFL, F_SETFD, F_SETFL, FD_CLOEXEC, FIONBIO, IOV_MAX, O_APPEND, O_CREAT, O_DIRECTORY,
-    O_EXCL, O_NONBLOCK, O_RDONLY, O_RDWR, O_TRUNC, O_WRONLY, POLLIN, POLLNVAL, POLLOUT, S_IFCHR,
-    S_IFDIR, S_IFLNK, S_IFREG, SEEK_CUR, SEEK_END, SEEK_SET, dirent64, iovec, nfds_t, pollfd, stat,
-    timespec,
+    O_EXCL, O_NONBLOCK, O_RDONLY, O_RDWR, O_TRUNC, O_WRONLY, POLLERR, POLLHUP, POLLIN, POLLNVAL,
+    POLLOUT, S_IFCHR, S_IFDIR, S_IFLNK, S_IFREG, SEEK_CUR, SEEK_END, SEEK_SET, dirent64, iovec,
+    nfds_t, pollfd, stat, timespec,
 };
 use skete_kernel::fd::eventfd::EventFd;
+use skete_kernel::fd::pipe::pipe;
 use skete_kernel::fd::poll::{self, Events};
 use skete_kernel::fd::{self, Handle, Seek};
 use skete_kernel::fs::{self, Kind, Lock, Metadata, Options};
@@ -541,6 +542,30 @@ extern "C" fn sys_eventfd(count: u64, flags: i16) -> i32 {
     value(fd::open(Handle::Object(Arc::new(event))))
 }
 
+/// Makes a pipe: its side to read from is the first descriptor. Not part of hermit-abi.
+#[unsafe(no_mangle)]
+unsafe extern "C" fn sys_pipe(descriptors: *mut [i32; 2], flags: i32) -> i32 {
+    if flags & !O_NONBLOCK != 0 || descriptors.is_null() {
+        return fail(EINVAL);
+    }
+    let (reader, writer) = pipe(flags & O_NONBLOCK != 0);
+    let open = |side| fd::open(Handle::Object(Arc::new(side)));
+    status(open(reader).and_then(|reader| {
+        let writer = open(writer).inspect_err(|_| drop(fd::close(reader)))?;
+        // SAFETY: the caller passes room for two descriptors.
+        unsafe { descriptors.write([reader, writer]) };
+        Ok(())
+    }))
+}
+
+/// Gives 1 when a person is at the other end, else 0. Not part of hermit-abi.
+#[unsafe(no_mangle)]
+extern "C" fn sys_isatty(descriptor: i32) -> i32 {
+    fd::get(descriptor)
+        .is_ok_and(|handle| handle.is_terminal())
+        .into()
+}
+
 /// What a descriptor is ready for, of what is asked.
 fn revents(asked: &pollfd) -> i16 {
     if asked.fd < 0 {
@@ -552,6 +577,8 @@ fn revents(asked: &pollfd) -> i16 {
     let ready = handle.ready();
     let has = |event, bit| if (ready & event).is_empty() { 0 } else { bit };
     asked.events & (has(Events::READABLE, POLLIN) | has(Events::WRITABLE, POLLOUT))
+        | has(Events::HUNG_UP, POLLHUP)
+        | has(Events::ERROR, POLLERR)
 }
 
 #[unsafe(no_mangle)]

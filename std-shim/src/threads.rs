@@ -1,5 +1,7 @@
 //! Threads.
 
+use core::ffi::c_char;
+
 use hermit_abi::{Tid, timespec};
 use skete_kernel::{Error, sched, time};
 
@@ -41,6 +43,15 @@ unsafe extern "C" fn sys_spawn(
             }
         }),
     )
+}
+
+/// Names the calling thread in the kernel's messages. Not part of hermit-abi.
+#[unsafe(no_mangle)]
+unsafe extern "C" fn sys_set_thread_name(name: *const c_char) {
+    // SAFETY: the caller passes a C string.
+    if let Ok(name) = unsafe { pointers::text(name) } {
+        sched::set_name(name);
+    }
 }
 
 #[unsafe(no_mangle)]

@@ -98,6 +98,8 @@ pub struct Vm {
     pub env: Vec<(String, String)>,
     /// The initial file tree: a directory or a tar archive.
     pub root: Option<PathBuf>,
+    /// The digits of the standard streams that are terminals.
+    pub terminals: String,
     /// Stops before the first instruction and waits for a debugger on this TCP port of localhost.
     pub gdb: Option<u16>,
     /// More arguments for QEMU.
@@ -134,6 +136,7 @@ impl Vm {
             args: Vec::new(),
             env: Vec::new(),
             root: None,
+            terminals: String::new(),
             gdb: None,
             qemu_args: Vec::new(),
         }
@@ -149,8 +152,10 @@ impl Vm {
         } else {
             Input::inherit()
         };
+        let mut vm = self.clone();
+        vm.terminals = stream::terminals();
         let run = stream::run(
-            self.prepare(input.is_some(), file)?,
+            vm.prepare(input.is_some(), file)?,
             input,
             self.timeout,
             &mut stream::Inherit::new()?,
@@ -296,6 +301,9 @@ impl Vm {
             format!("stderr={STDERR_PORT:#x}"),
             format!("status={STATUS_PORT:#x}"),
         ];
+        if !self.terminals.is_empty() {
+            words.push(format!("terminals={}", self.terminals));
+        }
         if let Some(name) = self.image.file_stem() {
             words.push(format!("name={}", quote(&name.to_string_lossy())));
         }
@@ -431,6 +439,7 @@ mod tests {
             args: vec!["two words".into(), "x".into()],
             env: vec![("A".into(), "1 2".into())],
             root: None,
+            terminals: String::new(),
             gdb: None,
             qemu_args: Vec::new(),
         }

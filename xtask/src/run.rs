@@ -139,6 +139,7 @@ impl VmArgs {
             args,
             env,
             root: self.root,
+            terminals: String::new(),
             gdb: self.gdb,
             qemu_args: self.qemu.into_iter().map(Into::into).collect(),
             image,

@@ -2,7 +2,7 @@
 //! line, output passed on as it comes, the exit status on a channel of its own.
 
 use std::fs::File;
-use std::io::{self, Cursor, Read, Write};
+use std::io::{self, Cursor, IsTerminal, Read, Write};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
@@ -133,6 +133,19 @@ pub trait Output {
     fn deadline(&self) -> Option<Instant> {
         None
     }
+}
+
+/// The digits of this process's standard streams that are terminals.
+pub fn terminals() -> String {
+    let streams = [
+        io::stdin().is_terminal(),
+        io::stdout().is_terminal(),
+        io::stderr().is_terminal(),
+    ];
+    let digits = streams.iter().zip("012".chars());
+    digits
+        .filter_map(|(terminal, digit)| terminal.then_some(digit))
+        .collect()
 }
 
 /// Passes everything on to this process's own streams at once.

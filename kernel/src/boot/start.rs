@@ -264,6 +264,7 @@ fn options(line: &str) -> Program {
                 "file" => choose(Discipline::File),
                 _ => false,
             },
+            Some(("terminals", streams)) => terminals(streams),
             Some(("status" | "stderr", number)) => port(number).is_some(),
             Some(("log", level)) => Level::parse(level).is_some(),
             _ => false,
@@ -274,7 +275,9 @@ fn options(line: &str) -> Program {
                     .text("skete: unknown kernel option `")
                     .text(&word)
                     .text("`: known are name=, env=KEY=VALUE, log=LEVEL, ")
-                    .text("stdin=tty|framed|file|none, stderr=PORT, status=PORT; ")
+                    .text(
+                        "stdin=tty|framed|file|none, terminals=STREAMS, stderr=PORT, status=PORT; ",
+                    )
                     .text("the program's arguments go behind --"),
             );
         }
@@ -284,6 +287,13 @@ fn options(line: &str) -> Program {
         .arguments
         .extend(words.map(alloc::borrow::Cow::into_owned));
     program
+}
+
+/// The digits of the standard streams that are terminals.
+fn terminals(streams: &str) -> bool {
+    let known = streams.bytes().all(|digit| matches!(digit, b'0'..=b'2'));
+    console::set_terminals(streams.bytes().fold(0, |set, digit| set | 1 << (digit & 3)));
+    known
 }
 
 fn choose(discipline: Discipline) -> bool {

@@ -2,7 +2,7 @@
 //! specification makes every function of an image keep.
 
 use super::Line;
-use super::names::Symbol;
+use super::names::{Symbol, Symbols};
 use crate::arch::paging;
 use crate::boot::image;
 
@@ -33,27 +33,29 @@ impl Iterator for Callers {
     }
 }
 
-/// Calls `each` with the functions that the instruction at `address` belongs to, the innermost of
-/// inlined ones first. Without names in the image there are none.
-pub fn resolve(address: usize, each: &mut dyn FnMut(&Symbol<'_>)) {
-    if let Some((names, base)) = image::names()
-        && let Ok(address) = u32::try_from(address.wrapping_sub(base))
-    {
-        names.resolve(address, each);
-    }
+/// The functions that the instruction at `address` belongs to, the innermost of inlined ones first.
+/// Without names in the image there are none.
+#[must_use]
+pub fn symbols(address: usize) -> Option<Symbols<'static>> {
+    let (names, base) = image::names()?;
+    Some(names.at(u32::try_from(address.wrapping_sub(base)).ok()?))
 }
 
 /// Whether the instruction at `address` is the kernel's own: a panic of the kernel is an instruction
 /// that traps, in the function itself or in one of the library's that only it calls.
 #[must_use]
 pub fn is_kernel(address: usize, mut callers: Callers) -> bool {
-    let mut own = false;
-    for inside in [Some(address), callers.next()].into_iter().flatten() {
-        resolve(inside, &mut |symbol| {
-            own |= symbol.name.starts_with(b"skete_") || symbol.name.starts_with(b"<skete_");
-        });
-    }
-    own
+    let caller = callers.next().unwrap_or(0);
+    [address, caller]
+        .into_iter()
+        .filter_map(symbols)
+        .any(|mut symbols| {
+            let mut own = false;
+            while let Some(symbol) = symbols.next() {
+                own |= symbol.name.starts_with(b"skete_") || symbol.name.starts_with(b"<skete_");
+            }
+            own
+        })
 }
 
 /// How much of a stack is shown.
@@ -123,19 +125,16 @@ struct Printer<'a> {
 
 impl Printer<'_> {
     fn frame(&mut self, address: usize, inside: usize) {
-        let mut found = false;
-        resolve(inside, &mut |symbol| {
-            found = true;
-            self.symbol(address, symbol);
-        });
-        if !found {
-            self.symbol(
-                address,
-                &Symbol {
-                    name: b"<unknown>",
-                    ..Symbol::default()
-                },
-            );
+        let Some(mut symbols) = symbols(inside) else {
+            return self.symbol(address, &Symbol::default());
+        };
+        let mut symbol = symbols.next().unwrap_or_default();
+        loop {
+            self.symbol(address, &symbol);
+            match symbols.next() {
+                Some(outer) => symbol = outer,
+                None => return,
+            }
         }
     }
 
@@ -170,7 +169,11 @@ impl Printer<'_> {
         if self.style != Style::Short {
             line.hex16(address as u64).text(" - ");
         }
-        line.bytes(symbol.name).end_to(self.write);
+        match symbol.name {
+            b"" => line.text("<unknown>"),
+            name => line.bytes(name),
+        };
+        line.end_to(self.write);
         if symbol.line != 0 {
             line.text("             at ")
                 .bytes(symbol.file)

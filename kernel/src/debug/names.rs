@@ -22,8 +22,6 @@
 //!
 //! Numbers in entries and places are LEB128, signed ones folded to unsigned by `zigzag`.
 
-use core::ops::ControlFlow;
-
 /// The table's first bytes.
 pub const MAGIC: [u8; 4] = *b"SkN1";
 /// Bytes before the meanings of the byte values.
@@ -55,66 +53,31 @@ impl<'a> Names<'a> {
         bytes.starts_with(&MAGIC).then_some(Names(bytes))
     }
 
-    /// Calls `each` with the function that `address` lies in. Where functions were inlined, the
-    /// innermost comes first.
-    pub fn resolve(self, address: u32, each: &mut dyn FnMut(&Symbol<'_>)) {
-        let mut place = self.place(address);
-        if place == 0 {
-            let mut name = [0; LONGEST];
-            let length = self.function(address, &mut name);
-            if length != 0 {
-                each(&Symbol {
-                    name: &name[..length],
-                    ..Symbol::default()
-                });
-            }
-            return;
+    /// The functions that `address` lies in: the innermost of inlined ones first.
+    #[must_use]
+    pub fn at(self, address: u32) -> Symbols<'a> {
+        let mut lines = Entries::find(self, 12, address);
+        let mut place = 0u32;
+        while lines.step() {
+            let folded = lines.cursor.number() as u32;
+            place = place.wrapping_add(folded >> 1 ^ (folded & 1).wrapping_neg());
         }
-        loop {
-            let mut at = Cursor(self, self.word(20) + place);
-            let back = at.number();
-            let name = self.text(at.number());
-            let file = self.text(at.number());
-            let line = at.number() as u32;
-            let column = at.number() as u32;
-            each(&Symbol {
-                name,
-                file,
-                line,
-                column,
-            });
-            match place.checked_sub(back) {
-                Some(outer) if back != 0 => place = outer,
-                _ => return,
-            }
+        Symbols {
+            names: self,
+            place: place as usize,
+            address: (place == 0).then_some(address),
+            name: [0; LONGEST],
         }
-    }
-
-    /// The offset of the place of an address, 0 without one.
-    fn place(self, address: u32) -> usize {
-        let mut last = 0u32;
-        self.walk(12, address, |entry, reached| {
-            if reached {
-                return ControlFlow::Break(());
-            }
-            let folded = entry.number() as u32;
-            last = last.wrapping_add(folded >> 1 ^ (folded & 1).wrapping_neg());
-            ControlFlow::Continue(())
-        });
-        last as usize
     }
 
     /// Writes the name of the function that an address lies in; gives its length.
     fn function(self, address: u32, name: &mut [u8; LONGEST]) -> usize {
+        let mut functions = Entries::find(self, 4, address);
         let mut start = 0;
-        self.walk(4, address, |entry, reached| {
-            if reached {
-                return ControlFlow::Break(());
-            }
-            start = entry.1;
-            while entry.byte() != 0 {}
-            ControlFlow::Continue(())
-        });
+        while functions.step() {
+            start = functions.cursor.1;
+            while functions.cursor.byte() != 0 {}
+        }
         let mut length = 0;
         if start != 0 {
             let mut entry = Cursor(self, start);
@@ -123,43 +86,6 @@ impl<'a> Names<'a> {
             }
         }
         length
-    }
-
-    /// Goes through the entries of the block that `address` lies in, of the kind whose number of
-    /// blocks is at `header`; tells `visit` when an entry lies behind the address.
-    fn walk(
-        self,
-        header: usize,
-        address: u32,
-        mut visit: impl FnMut(&mut Cursor<'a>, bool) -> ControlFlow<()>,
-    ) {
-        let (count, first) = (self.word(header), self.word(header + 4));
-        let start = |block: usize| self.word(first + 8 * block) as u32;
-        // The number of blocks that start at the address or below it.
-        let (mut low, mut high) = (0, count);
-        while low < high {
-            let middle = (low + high) / 2;
-            if start(middle) <= address {
-                low = middle + 1;
-            } else {
-                high = middle;
-            }
-        }
-        let Some(block) = low.checked_sub(1) else {
-            return;
-        };
-        let mut reached = start(block);
-        let mut entry = Cursor(self, self.word(first + 8 * block + 4));
-        for index in 0.. {
-            let distance = entry.number() as u32;
-            if index != 0 && distance == 0 {
-                return;
-            }
-            reached = reached.wrapping_add(distance);
-            if visit(&mut entry, reached > address).is_break() {
-                return;
-            }
-        }
     }
 
     /// Adds what a byte of a name stands for.
@@ -181,14 +107,113 @@ impl<'a> Names<'a> {
         &text[..length.unwrap_or(0)]
     }
 
+    // A table is read seldom, so its reader is small rather than fast.
+    #[inline(never)]
     fn word(self, at: usize) -> usize {
-        (0..4).fold(0, |word, byte| {
-            word | usize::from(self.byte(at + byte)) << (8 * byte)
-        })
+        let word = self.0.get(at..).and_then(|rest| rest.first_chunk());
+        word.map_or(0, |word| u32::from_le_bytes(*word) as usize)
     }
 
+    #[inline(never)]
     fn byte(self, at: usize) -> u8 {
         self.0.get(at).copied().unwrap_or(0)
+    }
+}
+
+/// The functions that an address lies in.
+#[derive(Debug)]
+pub struct Symbols<'a> {
+    names: Names<'a>,
+    /// The place of the next one, 0 without one.
+    place: usize,
+    /// The address, if only its function's name is known.
+    address: Option<u32>,
+    name: [u8; LONGEST],
+}
+
+impl Symbols<'_> {
+    /// The next outer function.
+    #[expect(
+        clippy::should_implement_trait,
+        reason = "a symbol may borrow from here"
+    )]
+    pub fn next(&mut self) -> Option<Symbol<'_>> {
+        if let Some(address) = self.address.take() {
+            let length = self.names.function(address, &mut self.name);
+            return (length != 0).then_some(Symbol {
+                name: &self.name[..length],
+                ..Symbol::default()
+            });
+        }
+        if self.place == 0 {
+            return None;
+        }
+        let mut at = Cursor(self.names, self.names.word(20) + self.place);
+        let back = at.number();
+        let symbol = Symbol {
+            name: self.names.text(at.number()),
+            file: self.names.text(at.number()),
+            line: at.number() as u32,
+            column: at.number() as u32,
+        };
+        self.place = match back {
+            0 => 0,
+            _ => self.place.saturating_sub(back),
+        };
+        Some(symbol)
+    }
+}
+
+/// The entries of a block from its first one to the one that an address lies in.
+struct Entries<'a> {
+    cursor: Cursor<'a>,
+    address: u32,
+    /// The entry's address.
+    reached: u32,
+    first: bool,
+}
+
+impl<'a> Entries<'a> {
+    /// The entries before `address`, of the kind whose number of blocks is at `header`.
+    fn find(names: Names<'a>, header: usize, address: u32) -> Entries<'a> {
+        let (count, first) = (names.word(header), names.word(header + 4));
+        // The number of blocks that start at the address or below it.
+        let (mut low, mut high) = (0, count);
+        while low < high {
+            let middle = (low + high) / 2;
+            if names.word(first + 8 * middle) as u32 <= address {
+                low = middle + 1;
+            } else {
+                high = middle;
+            }
+        }
+        let Some(block) = low.checked_sub(1) else {
+            // The table's end, where nothing is.
+            return Entries {
+                cursor: Cursor(names, names.0.len()),
+                address,
+                reached: 0,
+                first: false,
+            };
+        };
+        let block = first + 8 * block;
+        Entries {
+            cursor: Cursor(names, names.word(block + 4)),
+            address,
+            reached: names.word(block) as u32,
+            first: true,
+        }
+    }
+
+    /// Goes to the next entry; false when it lies behind the address, or the block ends.
+    fn step(&mut self) -> bool {
+        let distance = self.cursor.number() as u32;
+        if distance == 0 && !self.first {
+            return false;
+        }
+        self.first = false;
+        self.reached = self.reached.wrapping_add(distance);
+        self.reached <= self.address
     }
 }
 
@@ -202,6 +227,7 @@ impl Cursor<'_> {
     }
 
     /// Reads a number in LEB128.
+    #[inline(never)]
     fn number(&mut self) -> usize {
         let mut number = 0;
         let mut shift = 0;

@@ -16,6 +16,10 @@ impl Events {
     pub const READABLE: Events = Events(1);
     /// Something can be written.
     pub const WRITABLE: Events = Events(2);
+    /// The other side is closed; told whether it was asked for or not.
+    pub const HUNG_UP: Events = Events(4);
+    /// Writing has become pointless; told whether it was asked for or not.
+    pub const ERROR: Events = Events(8);
 
     /// True when this is nothing.
     #[must_use]

@@ -56,7 +56,11 @@ struct Task {
     preempted: Option<context::Preempted>,
     /// The next task in the same bucket of [`Scheduler::by_id`].
     next_by_id: u32,
+    name: Name,
 }
+
+/// What a thread is called; shorter than a name of std's may be, and 0 behind it.
+type Name = [u8; 24];
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum State {
@@ -123,6 +127,33 @@ static DEVICE_WAITS: AtomicU32 = AtomicU32::new(0);
 #[must_use]
 pub fn current_id() -> ThreadId {
     CURRENT_ID.load(Relaxed)
+}
+
+/// Names the running thread, for the kernel's messages.
+pub fn set_name(name: &[u8]) {
+    let mut scheduler = SCHED.lock();
+    let current = scheduler.current;
+    for (place, byte) in scheduler.task(current).name.iter_mut().zip(name) {
+        *place = *byte;
+    }
+}
+
+/// Adds the running thread's number, and its name if it has one, to a message. The name is left out
+/// when the scheduler is at work: then the message is about that.
+pub fn describe_current(line: &mut Line) {
+    line.number(u64::from(current_id()));
+    let Some(mut scheduler) = SCHED.try_lock() else {
+        return;
+    };
+    let current = scheduler.current;
+    if let Some(Some(task)) = scheduler.tasks.get_mut(current as usize)
+        && task.name[0] != 0
+    {
+        let length = task.name.iter().position(|byte| *byte == 0);
+        line.text(" (")
+            .bytes(&task.name[..length.unwrap_or(task.name.len())])
+            .text(")");
+    }
 }
 
 impl Scheduler {
@@ -212,6 +243,7 @@ impl Scheduler {
             stack,
             preempted: None,
             next_by_id,
+            name: Name::default(),
         }));
         Ok((number, id))
     }

@@ -184,14 +184,15 @@ mod tests {
     fn read(table: &[u8], address: u32) -> Vec<Place> {
         let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
         let mut places = Vec::new();
-        Names::new(table).unwrap().resolve(address, &mut |symbol| {
+        let mut symbols = Names::new(table).unwrap().at(address);
+        while let Some(symbol) = symbols.next() {
             places.push(Place {
                 function: text(symbol.name),
                 file: text(symbol.file),
                 line: symbol.line,
                 column: symbol.column,
             });
-        });
+        }
         places
     }
 
@@ -260,9 +261,8 @@ mod tests {
         }
         let whole = table.write();
         for length in 4..whole.len() {
-            Names::new(&whole[..length])
-                .unwrap()
-                .resolve(1600, &mut |_| {});
+            let mut symbols = Names::new(&whole[..length]).unwrap().at(1600);
+            while symbols.next().is_some() {}
         }
     }
 

@@ -84,7 +84,7 @@ fn measure_bus() -> u64 {
 }
 
 /// The counter's frequency by a clock of known frequency that counts up from any value.
-fn measure(hertz: u64, read: impl Fn() -> u64) -> Option<u64> {
+fn measure(hertz: u64, read: &dyn Fn() -> u64) -> Option<u64> {
     // Of several readings, the one that the two time stamps enclose most tightly.
     let sample = || {
         (0..5)
@@ -169,7 +169,7 @@ fn against_hpet() -> Option<u64> {
         let configuration = register(0x10);
         configuration.write_volatile(configuration.read_volatile() | 1);
     }
-    measure(1_000_000_000_000_000 / femtoseconds, || {
+    measure(1_000_000_000_000_000 / femtoseconds, &|| {
         // SAFETY: as above. The lower half is enough for a few milliseconds.
         u64::from(unsafe { register(0xf0).cast::<u32>().read_volatile() })
     })
@@ -187,7 +187,7 @@ fn against_pit() -> Option<u64> {
         Port::<u8>::new(0x42).write(0xff);
         Port::<u8>::new(0x42).write(0xff);
     }
-    measure(HERTZ, || {
+    measure(HERTZ, &|| {
         // SAFETY: latches and reads the count, low byte first.
         let count = unsafe {
             Port::<u8>::new(0x43).write(0b1000_0000);
@@ -202,7 +202,7 @@ fn against_pit() -> Option<u64> {
 fn against_apic(cpuid: &CpuId<CpuIdReaderNative>) -> Option<u64> {
     hypervisor(cpuid)?;
     apic::start_counting();
-    let frequency = measure(VIRTUAL_BUS / apic::DIVISOR, || u64::from(apic::counted()));
+    let frequency = measure(VIRTUAL_BUS / apic::DIVISOR, &|| u64::from(apic::counted()));
     apic::stop_counting();
     frequency
 }

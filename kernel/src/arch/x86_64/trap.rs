@@ -297,11 +297,9 @@ fn fault(frame: &Frame, cause: &str, address: Option<usize>) -> ! {
     if frame.vector == DOUBLE_FAULT || frame.error != 0 && address.is_none() {
         line.text(" (error code ").hex(frame.error).text(")");
     }
-    line.text(" at ")
-        .hex(frame.rip)
-        .text(" in thread ")
-        .number(u64::from(sched::current_id()))
-        .end();
+    line.text(" at ").hex(frame.rip).text(" in thread ");
+    sched::describe_current(&mut line);
+    line.end();
 
     let registers = [
         ("rax", frame.rax),
