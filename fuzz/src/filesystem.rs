@@ -12,7 +12,7 @@ use arbitrary::{Arbitrary, Unstructured};
 use rustix::io::Errno;
 
 use crate::memory;
-use input::{DESCRIPTORS, Operation};
+use input::{DESCRIPTORS, Operation, Size};
 use linux::Linux;
 use skete::Skete;
 
@@ -69,6 +69,7 @@ fn compare(data: &[u8]) -> Result<(), String> {
         let mut ours = Skete::new();
         let mut theirs = Linux::new();
         let mut number = 0;
+        let mut full = false;
         loop {
             let Ok(operation) = Operation::arbitrary(&mut input) else {
                 break Ok(());
@@ -79,6 +80,19 @@ fn compare(data: &[u8]) -> Result<(), String> {
                 // Linux has more room, so it is not asked. That nothing was lost or half done shows in what
                 // follows.
                 continue;
+            }
+            let operation = match (operation, &our) {
+                // The last write for which there is room may be shorter than asked.
+                (Operation::Write(slot, _, byte), Ok(Answer::Number(length))) if full => {
+                    Operation::Write(slot, Size(*length as usize), byte)
+                }
+                (Operation::WriteAt(slot, _, byte, offset), Ok(Answer::Number(length))) if full => {
+                    Operation::WriteAt(slot, Size(*length as usize), byte, offset)
+                }
+                (operation, _) => operation,
+            };
+            if let Operation::Full(now) = operation {
+                full = now;
             }
             let their = theirs.apply(&operation);
             if our != their {

@@ -120,6 +120,70 @@ unsafe extern "C" fn sys_pwrite(
     }))
 }
 
+/// Reads or writes the parts of a vector in turn, each behind the one before, until one is not done as a whole.
+/// What was done before an error counts.
+unsafe fn positioned(
+    vectors: *const iovec,
+    number: usize,
+    offset: i64,
+    mut each: impl FnMut(&iovec, u64) -> Result<usize>,
+) -> isize {
+    let mut work = || {
+        let mut offset = u64::try_from(offset).map_err(|_| Error::InvalidArgument)?;
+        let mut total = 0;
+        // SAFETY: the caller passes vectors of buffers.
+        for vector in unsafe { parts(vectors, number)? } {
+            match each(vector, offset) {
+                Ok(done) => {
+                    total += done;
+                    offset += done as u64;
+                    if done < vector.iov_len {
+                        break;
+                    }
+                }
+                Err(error) if total == 0 => return Err(error),
+                Err(_) => break,
+            }
+        }
+        Ok(total)
+    };
+    count(work())
+}
+
+#[unsafe(no_mangle)]
+unsafe extern "C" fn sys_preadv(
+    descriptor: i32,
+    vectors: *const iovec,
+    number: usize,
+    offset: i64,
+) -> isize {
+    // SAFETY: the caller passes vectors of buffers.
+    unsafe {
+        positioned(vectors, number, offset, |vector, offset| {
+            let buffer = pointers::buffer(vector.iov_base.cast(), vector.iov_len)?;
+            let handle = fd::get(descriptor)?;
+            handle.object(Error::NotSeekable)?.read_at(buffer, offset)
+        })
+    }
+}
+
+#[unsafe(no_mangle)]
+unsafe extern "C" fn sys_pwritev(
+    descriptor: i32,
+    vectors: *const iovec,
+    number: usize,
+    offset: i64,
+) -> isize {
+    // SAFETY: the caller passes vectors of buffers.
+    unsafe {
+        positioned(vectors, number, offset, |vector, offset| {
+            let bytes = pointers::bytes(vector.iov_base.cast(), vector.iov_len)?;
+            let handle = fd::get(descriptor)?;
+            handle.object(Error::NotSeekable)?.write_at(bytes, offset)
+        })
+    }
+}
+
 /// Locks a file, as flock(2) does, with Linux's numbers.
 #[unsafe(no_mangle)]
 extern "C" fn sys_flock(descriptor: i32, operation: i32) -> i32 {
@@ -180,6 +244,9 @@ extern "C" fn sys_ftruncate(descriptor: i32, length: u64) -> i32 {
     )
 }
 
+/// What nobody but the owner gets of a new file's permissions, as most systems are set up (umask(2)).
+const UMASK: u32 = 0o022;
+
 /// Linux's number; hermit-abi has none.
 const O_NOFOLLOW: i32 = 0o400_000;
 
@@ -195,7 +262,7 @@ unsafe extern "C" fn sys_open(path: *const c_char, flags: i32, mode: i32) -> i32
         truncate: flags & O_TRUNC != 0,
         directory: flags & O_DIRECTORY != 0,
         no_follow: flags & O_NOFOLLOW != 0,
-        mode: mode as u32,
+        mode: mode as u32 & !UMASK,
     };
     // SAFETY: the caller passes a C string.
     value(
@@ -213,7 +280,7 @@ unsafe extern "C" fn sys_opendir(path: *const c_char) -> i32 {
 #[unsafe(no_mangle)]
 unsafe extern "C" fn sys_mkdir(path: *const c_char, mode: u32) -> i32 {
     // SAFETY: the caller passes a C string.
-    status(unsafe { pointers::text(path) }.and_then(|path| fs::make_directory(path, mode)))
+    status(unsafe { pointers::text(path) }.and_then(|path| fs::make_directory(path, mode & !UMASK)))
 }
 
 #[unsafe(no_mangle)]

@@ -83,7 +83,7 @@ fn absolute(path: &[u8]) -> Result<Cow<'_, [u8]>> {
     }
     let current = CURRENT.lock();
     let mut absolute = Vec::new();
-    room::reserve(&mut absolute, current.len() + 1 + path.len())?;
+    room::borrow(&mut absolute, current.len() + 1 + path.len())?;
     absolute.extend_from_slice(&current);
     absolute.push(b'/');
     absolute.extend_from_slice(path);
@@ -98,7 +98,7 @@ fn absolute(path: &[u8]) -> Result<Cow<'_, [u8]>> {
 pub fn current_directory() -> Result<Vec<u8>> {
     let current = CURRENT.lock();
     let mut path = Vec::new();
-    room::reserve(&mut path, current.len().max(1))?;
+    room::borrow(&mut path, current.len().max(1))?;
     path.extend_from_slice(if current.is_empty() { b"/" } else { &current });
     Ok(path)
 }

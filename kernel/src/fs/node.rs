@@ -96,6 +96,7 @@ static NUMBERS: AtomicU64 = AtomicU64::new(1);
 
 impl Node {
     fn new(content: Content, mode: u32) -> Result<Arc<Node>> {
+        room::check(size_of::<Node>())?;
         let now = time::wall();
         room::share(Node {
             number: NUMBERS.fetch_add(1, Relaxed),
@@ -224,7 +225,7 @@ impl Node {
         let (length, stored, children) = match &self.content {
             Content::File(bytes) => {
                 let bytes = bytes.lock();
-                (bytes.length(), bytes.stored() as u64, 0)
+                (bytes.length(), bytes.stored(), 0)
             }
             Content::Link(target) => (target.len() as u64, 0, 0),
             Content::Directory(names) => (0, 0, 1 + names.lock().directories()),

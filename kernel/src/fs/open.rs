@@ -69,9 +69,12 @@ impl OpenFile {
                 end = bytes.length();
             }
             match bytes.write_at(part, end) {
-                Ok(()) => {
-                    total += part.len();
-                    end += part.len() as u64;
+                Ok(written) => {
+                    total += written;
+                    end += written as u64;
+                    if written < part.len() {
+                        break;
+                    }
                 }
                 Err(error) if total == 0 => return Err(error),
                 // What was written counts; the next call tells what is wrong.

@@ -30,13 +30,26 @@ pub(super) fn check(bytes: usize) -> Result<()> {
 ///
 /// [`Error::NoSpace`].
 pub(super) fn reserve<T>(vector: &mut Vec<T>, additional: usize) -> Result<()> {
+    // A long vector is made longer without copying, so a small step suffices.
+    reserve_in_steps(vector, additional, (vector.capacity() / 8).max(4))
+}
+
+/// As [`reserve`], with room for `step` elements when there is none for those that are wanted.
+///
+/// # Errors
+///
+/// [`Error::NoSpace`].
+pub(super) fn reserve_in_steps<T>(
+    vector: &mut Vec<T>,
+    additional: usize,
+    step: usize,
+) -> Result<()> {
     let free = vector.capacity() - vector.len();
     if additional <= free {
         return Ok(());
     }
     let missing = additional - free;
-    // Memory of this size is made longer without copying, so a small step suffices.
-    let step = missing.max(vector.capacity() / 8).max(4);
+    let step = missing.max(step);
     let bytes = |elements: usize| elements.checked_mul(size_of::<T>()).ok_or(Error::NoSpace);
     if check(bytes(step)?).is_ok() && vector.try_reserve_exact(free + step).is_ok() {
         return Ok(());
@@ -60,13 +73,22 @@ pub(super) fn shrink<T>(vector: &mut Vec<T>) {
     }
 }
 
-/// Puts a value into shared memory.
+/// Reserves room in a vector that lasts no longer than a call. A full file system can still be read and emptied, so
+/// this asks for memory alone.
+///
+/// # Errors
+///
+/// [`Error::NoSpace`].
+pub(super) fn borrow<T>(vector: &mut Vec<T>, additional: usize) -> Result<()> {
+    vector.try_reserve(additional).map_err(|_| Error::NoSpace)
+}
+
+/// Puts a value into shared memory. What lasts as a part of the file system is to [`check`] first.
 ///
 /// # Errors
 ///
 /// [`Error::NoSpace`].
 pub(super) fn share<T>(value: T) -> Result<Arc<T>> {
-    check(size_of::<T>())?;
     #[cfg(target_os = "none")]
     let shared = Arc::try_new(value).map_err(|_| Error::NoSpace)?;
     // A host's process does not run out of memory in any way that could be told.

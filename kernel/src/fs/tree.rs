@@ -8,7 +8,7 @@ use super::node::{Kind, Node};
 use super::open::OpenFile;
 use super::report::{self, Report};
 use super::walk::{Follow, Last, Place, walk};
-use super::{Options, path};
+use super::{Options, path, room};
 use crate::fd::Object;
 use crate::text::Text;
 use crate::{Error, Result};
@@ -123,7 +123,7 @@ impl Tree {
         let node = self.find_link(path)?;
         let target = node.target().ok_or(Error::InvalidArgument)?;
         let mut own = Vec::new();
-        super::room::reserve(&mut own, target.len())?;
+        room::borrow(&mut own, target.len())?;
         own.extend_from_slice(target);
         Ok(own)
     }

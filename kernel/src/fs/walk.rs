@@ -7,7 +7,7 @@ use core::ops::Range;
 
 use super::node::Node;
 use super::path::{self, LONGEST_NAME};
-use super::room::reserve;
+use super::room;
 use crate::{Error, Result};
 
 /// Symbolic links on one way, at most.
@@ -122,7 +122,7 @@ impl Place<'_> {
         self.existing()?;
         let mut canonical = Vec::new();
         let mut push = |name: &[u8]| {
-            reserve(&mut canonical, 1 + name.len())?;
+            room::borrow(&mut canonical, 1 + name.len())?;
             canonical.push(b'/');
             canonical.extend_from_slice(name);
             Ok(())
@@ -159,7 +159,7 @@ pub(super) fn walk<'a>(root: &Arc<Node>, path: &'a [u8], follow: Follow) -> Resu
     let mut links = 0;
     let mut last = Last::Root;
     let mut way = Vec::new();
-    reserve(&mut way, 8)?;
+    room::borrow(&mut way, 8)?;
     way.push(root.clone());
     while let Some(name) = path::next_name(&text, at) {
         let directory = way.last().expect("the root stays");
@@ -203,7 +203,7 @@ pub(super) fn walk<'a>(root: &Arc<Node>, path: &'a [u8], follow: Follow) -> Resu
                 way.truncate(1);
             }
             let mut joined = Vec::new();
-            reserve(&mut joined, target.len() + rest.len())?;
+            room::borrow(&mut joined, target.len() + rest.len())?;
             joined.extend_from_slice(target);
             joined.extend_from_slice(rest);
             (text, at, last) = (Cow::Owned(joined), 0, Last::Root);
@@ -217,7 +217,7 @@ pub(super) fn walk<'a>(root: &Arc<Node>, path: &'a [u8], follow: Follow) -> Resu
                 slash,
             });
         }
-        reserve(&mut way, 1)?;
+        room::borrow(&mut way, 1)?;
         way.push(node.ok_or(Error::NotFound)?);
         at = name.end;
     }

@@ -3,7 +3,12 @@
 mod contents;
 mod devices;
 mod directories;
+mod limits;
+mod links;
+mod locks;
 mod names;
+mod positions;
+mod reports;
 
 use std::fs;
 use std::hash::{BuildHasher, RandomState};
@@ -43,6 +48,35 @@ fn main() -> ExitCode {
             ("a file is no directory", names::not_a_directory),
             ("copy", names::copy),
             ("devices", devices::devices),
+            ("hard links", links::hard),
+            ("symbolic links", links::symbolic),
+            ("links that lead nowhere", links::dangling),
+            ("links to directories", links::directories),
+            ("remove a tree with links", links::remove_tree),
+            ("links in circles", links::circles),
+            ("times of links", links::times),
+            ("a long way round", links::long_way),
+            ("attempts to lock", locks::attempts),
+            ("wait for a lock", locks::waits),
+            ("count under a lock", locks::counter),
+            ("read and write at offsets", positions::at_offsets),
+            ("threads at offsets", positions::threads),
+            ("read and write in parts", positions::parts),
+            ("parts that are appended", positions::appended_parts),
+            ("two writers", positions::two_writers),
+            ("a file longer than memory", positions::sparse),
+            ("modes", positions::modes),
+            ("paths of 5,000 bytes", limits::long_paths),
+            ("names that are not text", limits::not_text),
+            ("above the root", limits::above_the_root),
+            ("100,000 files in one directory", limits::many),
+            #[cfg(target_os = "hermit")]
+            ("a full file system", limits::full),
+            #[cfg(target_os = "hermit")]
+            ("a read-only file", limits::read_only),
+            ("reports", reports::reports),
+            ("reports about the process", reports::process),
+            ("reports as files", reports::as_files),
         ],
         std::env::args().nth(1).as_deref(),
     )
