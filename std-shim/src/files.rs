@@ -618,7 +618,7 @@ unsafe extern "C" fn sys_pipe(descriptors: *mut [i32; 2], flags: i32) -> i32 {
     let (reader, writer) = pipe(flags & O_NONBLOCK != 0);
     let open = |side| fd::open(Handle::Object(Arc::new(side)));
     status(open(reader).and_then(|reader| {
-        let writer = open(writer).inspect_err(|_| drop(fd::close(reader)))?;
+        let writer = open(writer).inspect_err(|_| _ = fd::close(reader))?;
         // SAFETY: the caller passes room for two descriptors.
         unsafe { descriptors.write([reader, writer]) };
         Ok(())

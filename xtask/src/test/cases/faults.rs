@@ -73,7 +73,7 @@ pub fn all() -> Vec<Case> {
         fault(&["stack-overflow-in-thread"]),
         Expect::status(FAULT)
             .err("stack overflow")
-            .err("in thread 2"),
+            .err("in thread 2 (deep)"),
     ));
     cases.extend(everywhere(
         "fault/heap-exhaustion",

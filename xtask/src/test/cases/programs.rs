@@ -22,6 +22,7 @@ pub fn all() -> Vec<Case> {
         &Guest::new("files").memory(96 * MIB),
         &walk,
     ));
+    cases.push(guest("guest/pipes", Guest::new("pipes"), walk.clone()));
     cases.extend(clock());
     cases.extend(everywhere(
         "guest/tour",

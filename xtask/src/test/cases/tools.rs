@@ -296,6 +296,20 @@ pub fn all() -> Vec<Case> {
             ),
             Expect::status(0).stdout("0\n"),
         ),
+        // `script` runs a command on a terminal of its own.
+        tool(
+            "terminals",
+            Tool::new(
+                Program::Shell("script -qec \"$*\" /dev/null </dev/null"),
+                &["run", "pipes", "--", "terminals"],
+            ),
+            Expect::status(0).out("[true, true, true]"),
+        ),
+        tool(
+            "no-terminals",
+            Tool::xtask(&["run", "pipes", "--", "terminals"]),
+            Expect::status(0).stdout("[false, false, false]\n"),
+        ),
         xtask(
             "timeout",
             &["run", "fault", "--timeout", "2", "--", "spin"],
