@@ -244,6 +244,23 @@ fn inspect(rustc: &Path) -> Result<Toolchain> {
     })
 }
 
+/// Every toolchain of this machine that can be used.
+#[cfg(test)]
+pub fn usable() -> Vec<Toolchain> {
+    let candidates = candidates()
+        .into_iter()
+        .filter_map(|rustc| inspect(&rustc).ok());
+    candidates
+        .filter_map(|toolchain| {
+            let library = check(&toolchain).ok()?;
+            Some(Toolchain {
+                library,
+                ..toolchain
+            })
+        })
+        .collect()
+}
+
 /// The library that belongs to a compiler, or why there is none.
 fn check(toolchain: &Toolchain) -> Result<PathBuf, Refusal> {
     if toolchain.release < OLDEST {
