@@ -10,8 +10,9 @@ use serde_json::Value;
 use skete_names::Keep;
 
 use crate::hash::Key;
+use crate::root::baked;
 use crate::sdk::{self, Sdk, TARGET};
-use crate::{patches, paths, process};
+use crate::{patches, paths, process, root};
 
 /// Where programs of the repository lie, which are built by their names alone.
 const ROOMS: [&str; 2] = ["examples", "tests/programs"];
@@ -23,6 +24,7 @@ Examples:
   cargo xtask build hello
   cargo xtask build ../my-app --debug
   cargo xtask build ../my-app --bin server --features tls
+  cargo xtask build ../my-app --root ../my-files
   cargo xtask build hello --config 'profile.release.lto=\"fat\"' --config 'profile.release.opt-level=\"z\"'")]
 pub struct BuildArgs {
     /// An example's name, or the path to a crate
@@ -42,6 +44,10 @@ pub struct BuildArgs {
         default_missing_value = "symbols"
     )]
     strip: Option<Strip>,
+
+    /// Put these files into the image: a directory, or a tar archive (.tar, .tar.gz)
+    #[arg(long, value_name = "DIR", env = baked::VARIABLE)]
+    root: Option<PathBuf>,
 }
 
 /// What a stripped image goes without.
@@ -92,6 +98,7 @@ impl ProfileArgs {
             config: self.config.clone(),
             features: self.features.clone(),
             bin: self.bin.clone(),
+            root: None,
         }
     }
 }
@@ -121,11 +128,21 @@ pub struct BuildOptions {
     pub features: Vec<String>,
     /// The program to build, where a crate has several.
     pub bin: Option<String>,
+    /// The initial file tree in the image: a directory or an archive.
+    pub root: Option<PathBuf>,
 }
 
 /// Runs `cargo xtask build`.
 pub fn run(args: BuildArgs) -> Result<()> {
-    let image = build(&args.what, &args.profile.options())?;
+    let root = args.root.map(|root| {
+        root::check(&root)?;
+        fs::canonicalize(&root).with_context(|| format!("cannot find {}", root.display()))
+    });
+    let options = BuildOptions {
+        root: root.transpose()?,
+        ..args.profile.options()
+    };
+    let image = build(&args.what, &options)?;
     let image = match args.strip {
         Some(strip) => self::strip(&image, strip)?,
         None => image,
@@ -309,6 +326,7 @@ fn build_source(sdk: &Sdk, source: &Source, options: &BuildOptions) -> Result<Ve
         .arg(target_dir)
         .current_dir(&directory)
         .env("RUSTC", &sdk.rustc)
+        .envs(options.root.iter().map(|root| (baked::VARIABLE, root)))
         .stdin(Stdio::null())
         .stderr(Stdio::inherit());
     let output = cargo.output().context("cannot start cargo")?;

@@ -1,5 +1,6 @@
 //! The initial file tree of a machine: a directory, or an archive, as a tar archive.
 
+pub mod baked;
 mod pack;
 
 use std::fs::{self, File};

@@ -2,7 +2,8 @@
 //!
 //! - Both get `--sysroot`, and for our target leave to read its specification.
 //! - A program for our target is linked with the kernel object, and the object is added to the
-//!   program's dependency file, so that cargo links again when the kernel changes.
+//!   program's dependency file, so that cargo links again when the kernel changes. So is the initial
+//!   file tree that the environment asks for.
 //! - `rustc -vV` gives one more line with the keys of the prebuilt library and of how programs are
 //!   linked. Cargo builds everything again when that output changes.
 
@@ -17,6 +18,7 @@ use anyhow::{Context, Result, bail};
 use semver::Version;
 
 use crate::linker;
+use crate::root::baked::Baked;
 use crate::sdk::{Manifest, TARGET};
 use crate::sysroot::{self, Panic};
 
@@ -47,15 +49,24 @@ pub fn rustc() -> Result<ExitCode> {
     link.push(&sdk.manifest.kernel);
     let mut linker = OsString::from("-Clinker=");
     linker.push(sdk.root.join("bin").join(linker::NAME));
-    let status = rustc.arg(linker).arg(link).args(&args).status();
+    let baked = Baked::from_environment()?;
+    let status = rustc
+        .arg(linker)
+        .arg(link)
+        .args(baked.arguments())
+        .args(&args)
+        .status();
     let status =
         status.with_context(|| format!("cannot start {}", sdk.manifest.rustc.display()))?;
     if status.success()
         && let Some(path) = call.dependencies()
         && let Ok(text) = fs::read_to_string(&path)
     {
-        fs::write(&path, add_dependency(&text, &sdk.manifest.kernel))
-            .with_context(|| format!("cannot write {}", path.display()))?;
+        let mut inputs = baked.inputs();
+        inputs.push(sdk.manifest.kernel.clone());
+        let mut text = add_dependencies(&text, &inputs);
+        text.push_str(&baked.variable_line());
+        fs::write(&path, text).with_context(|| format!("cannot write {}", path.display()))?;
     }
     Ok(ExitCode::from(
         status
@@ -278,11 +289,12 @@ impl fmt::Display for Released {
     }
 }
 
-/// Adds a file to every rule of a dependency file in make's format.
-fn add_dependency(text: &str, file: &Path) -> String {
-    let file = file.to_string_lossy().replace(' ', "\\ ");
+/// Adds files to every rule of a dependency file in make's format.
+fn add_dependencies(text: &str, files: &[PathBuf]) -> String {
+    let escaped = |file: &PathBuf| file.to_string_lossy().replace(' ', "\\ ");
+    let files = files.iter().map(escaped).collect::<Vec<_>>().join(" ");
     let add = |line: &str| match line.contains(": ") && !line.starts_with('#') {
-        true => format!("{line} {file}\n"),
+        true => format!("{line} {files}\n"),
         false => format!("{line}\n"),
     };
     text.lines().map(add).collect()
@@ -379,7 +391,8 @@ mod tests {
     #[test]
     fn a_dependency_is_added_to_rules_only() {
         let text = "a.d: src/main.rs\n\na: src/main.rs\n\nsrc/main.rs:\n\n# env-dep:X=a: b\n";
-        let with = "a.d: src/main.rs /k\\ 1.o\n\na: src/main.rs /k\\ 1.o\n\nsrc/main.rs:\n\n# env-dep:X=a: b\n";
-        assert_eq!(add_dependency(text, Path::new("/k 1.o")), with);
+        let with = "a.d: src/main.rs /k\\ 1.o /r\n\na: src/main.rs /k\\ 1.o /r\n\nsrc/main.rs:\n\n# env-dep:X=a: b\n";
+        let files = ["/k 1.o", "/r"].map(PathBuf::from);
+        assert_eq!(add_dependencies(text, &files), with);
     }
 }
