@@ -72,6 +72,7 @@ pub const fn entries(archive: &[u8]) -> Entries<'_> {
     Entries {
         archive,
         offset: Some(0),
+        end: None,
     }
 }
 
@@ -101,6 +102,7 @@ pub struct Entries<'a> {
     archive: &'a [u8],
     /// Where the next header is; `None` behind the end.
     offset: Option<usize>,
+    end: Option<usize>,
 }
 
 /// What the headers before an entry's own say about it.
@@ -117,6 +119,12 @@ struct Extension<'a> {
 }
 
 impl<'a> Entries<'a> {
+    /// Where the mark of the archive's end begins, once all entries have been read without damage.
+    #[must_use]
+    pub const fn end(&self) -> Option<usize> {
+        self.end
+    }
+
     /// The next entry, or `None` at the archive's end.
     fn read(&mut self) -> Result<Option<Entry<'a>>, Damage<'a>> {
         let mut extension = Extension::default();
@@ -140,7 +148,10 @@ impl<'a> Entries<'a> {
                 return match rest.iter().any(|byte| *byte != 0) {
                     true => Err(damage(Problem::Trailing)),
                     false if extension.present => Err(damage(Problem::LooseExtension)),
-                    false => Ok(None),
+                    false => {
+                        self.end = Some(offset);
+                        Ok(None)
+                    }
                 };
             }
             if !header.has_valid_checksum() {

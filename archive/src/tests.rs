@@ -161,7 +161,8 @@ fn a_pax_size_overrides_the_header() {
 
 #[test]
 fn an_archive_may_be_empty_but_not_without_end() {
-    assert_eq!(entries(&[0; 1024]).next(), None);
+    let mut none = entries(&[0; 1024]);
+    assert_eq!((none.next(), none.end()), (None, Some(0)));
     assert_eq!(entries(&[0; 512]).next(), None);
     assert_eq!(entries(&[0; 10_240]).next(), None);
     assert_eq!(first_damage(&[]), Problem::Empty);
@@ -172,7 +173,9 @@ fn an_archive_may_be_empty_but_not_without_end() {
     assert_eq!(first_damage(&whole[..1024 + 511]), Problem::NoEnd);
     assert_eq!(first_damage(&whole[..1023]), Problem::Size);
     assert_eq!(first_damage(&whole[..512]), Problem::Size);
-    assert!(entries(&whole[..1024 + 512]).all(|entry| entry.is_ok()));
+    let mut all = entries(&whole[..1024 + 512]);
+    assert!(all.by_ref().all(|entry| entry.is_ok()));
+    assert_eq!(all.end(), Some(1024));
     // Two archives in one file: the second one would be lost.
     assert_eq!(
         first_damage(&[whole.clone(), whole].concat()),

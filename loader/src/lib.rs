@@ -2,14 +2,18 @@
 //!
 //! Everything here takes bytes and ranges and gives values back: which image is acceptable
 //! ([`image`]), where it may lie in physical memory ([`memory`], [`placement`]), what the command
-//! line says to the loader itself ([`options`]), how page table entries look ([`paging`]). It runs
+//! line says to the loader itself ([`options`]), how page table entries look ([`paging`]), what is in a
+//! compressed image ([`gzip`], [`config`], [`toml`], [`command_line`]). It runs
 //! under `cargo test` on the host; the binary adds the 32-bit entry, ports and the jump.
 //!
 //! The interface to the runner and the kernel is `docs/boot-protocol.md`.
 
 #![no_std]
 
+pub mod command_line;
+pub mod config;
 pub mod elf;
+pub mod gzip;
 pub mod image;
 pub mod memory;
 pub mod multiboot;
@@ -18,3 +22,4 @@ pub mod paging;
 pub mod placement;
 pub mod problem;
 pub mod relocation;
+pub mod toml;

@@ -122,6 +122,11 @@ impl Memory {
         })
     }
 
+    /// How many bytes are in the set.
+    pub fn total(&self) -> u64 {
+        self.ranges().map(|range| range.end - range.start).sum()
+    }
+
     /// The end of the highest range, 0 for the empty set.
     pub fn end(&self) -> u64 {
         self.ranges().next_back().map_or(0, |range| range.end)

@@ -73,14 +73,15 @@ fn number(mut digits: Word<'_>) -> Option<u16> {
 
 /// Gives the bytes of one word, without its quotes.
 #[derive(Clone)]
-struct Word<'a> {
-    rest: &'a [u8],
+pub(crate) struct Word<'a> {
+    /// What follows the bytes that were given.
+    pub(crate) rest: &'a [u8],
     quoted: bool,
 }
 
 impl<'a> Word<'a> {
     /// The first word of `line`.
-    fn start(line: &'a [u8]) -> Self {
+    pub(crate) fn start(line: &'a [u8]) -> Self {
         Self {
             rest: line.trim_ascii_start(),
             quoted: false,

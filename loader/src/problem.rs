@@ -36,6 +36,28 @@ pub enum Problem {
     /// The file of the image, or of the root archive, reaches beyond the memory: what it is, and where it
     /// ends, in bytes.
     FileTooLarge(&'static str, u64),
+    /// A compressed file, `what`, is damaged; the second text says how.
+    Compressed(&'static str, &'static str),
+    /// The archive in a Hermit image is damaged: how, and where, in bytes from its start.
+    Archive(&'static str, u64),
+    /// A Hermit image's configuration cannot be used; the text says why.
+    Config(&'static str),
+    /// A Hermit image has no file of the name that its configuration gives for the kernel.
+    NoKernel,
+    /// A Hermit image asks for more memory than there is, in bytes.
+    Memory {
+        /// What it asks for.
+        needed: u64,
+        /// What the machine has.
+        found: u64,
+    },
+    /// A Hermit image asks for more processors than there are.
+    Processors {
+        /// What it asks for.
+        needed: u64,
+        /// What the machine has.
+        found: u64,
+    },
     /// A relocation that the loader does not know: the `R_X86_64_*` number.
     Relocation(u32),
 }
@@ -66,7 +88,7 @@ impl Problem {
                 write(why);
             }
             Self::NotElf => {
-                write("the image is not an ELF file: ");
+                write("the image is not an ELF file, nor a Hermit image: ");
                 write(REBUILD);
             }
             Self::Malformed(why) => {
@@ -119,6 +141,42 @@ impl Problem {
                 write(" does not fit: its file reaches up to ");
                 write_number(end.div_ceil(1024), write);
                 write(" KiB, beyond the end of memory: give the machine more");
+            }
+            Self::Compressed(what, why) => {
+                write("the compressed ");
+                write(what);
+                write(" is damaged (");
+                write(why);
+                write("): make it again");
+            }
+            Self::Archive(why, offset) => {
+                write("the archive in the image is damaged (");
+                write(why);
+                write(", byte ");
+                write_number(offset, write);
+                write("): make the image again");
+            }
+            Self::Config(why) => {
+                write("the image's hermit.toml cannot be used (");
+                write(why);
+                write("): `cargo xtask build --format hermit` makes one that can");
+            }
+            Self::NoKernel => {
+                write("the image has no file of the name that its hermit.toml gives as `kernel`");
+            }
+            Self::Memory { needed, found } => {
+                write("the image asks for ");
+                write_number(needed.div_ceil(1024), write);
+                write(" KiB of memory, the machine has ");
+                write_number(found / 1024, write);
+                write(" KiB: give it more");
+            }
+            Self::Processors { needed, found } => {
+                write("the image asks for ");
+                write_number(needed, write);
+                write(" processors, the machine has ");
+                write_number(found, write);
+                write(": give it more");
             }
             Self::Relocation(kind) => {
                 write("the image has a relocation of kind ");

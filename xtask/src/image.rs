@@ -10,7 +10,7 @@ use serde_json::Value;
 use skete_names::Keep;
 
 use crate::hash::Key;
-use crate::root::baked;
+use crate::root::{baked, hermit};
 use crate::sdk::{self, Sdk, TARGET};
 use crate::{patches, paths, process, root};
 
@@ -25,6 +25,7 @@ Examples:
   cargo xtask build ../my-app --debug
   cargo xtask build ../my-app --bin server --features tls
   cargo xtask build ../my-app --root ../my-files
+  cargo xtask build ../my-app --root ../my-files --format hermit
   cargo xtask build hello --config 'profile.release.lto=\"fat\"' --config 'profile.release.opt-level=\"z\"'")]
 pub struct BuildArgs {
     /// An example's name, or the path to a crate
@@ -48,6 +49,20 @@ pub struct BuildArgs {
     /// Put these files into the image: a directory, or a tar archive (.tar, .tar.gz)
     #[arg(long, value_name = "DIR", env = baked::VARIABLE)]
     root: Option<PathBuf>,
+
+    /// The image's format
+    #[arg(long, value_enum, default_value = "elf")]
+    format: Format,
+}
+
+/// An image's format.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Format {
+    /// An ELF file, with the files of --root inside
+    Elf,
+    /// Hermit's: a compressed archive of program, configuration and files (hermit.toml in --root, if there
+    /// is one, says how it is started)
+    Hermit,
 }
 
 /// What a stripped image goes without.
@@ -138,14 +153,19 @@ pub fn run(args: BuildArgs) -> Result<()> {
         root::check(&root)?;
         fs::canonicalize(&root).with_context(|| format!("cannot find {}", root.display()))
     });
+    let root = root.transpose()?;
     let options = BuildOptions {
-        root: root.transpose()?,
+        root: root.clone().filter(|_| args.format == Format::Elf),
         ..args.profile.options()
     };
     let image = build(&args.what, &options)?;
     let image = match args.strip {
         Some(strip) => self::strip(&image, strip)?,
         None => image,
+    };
+    let image = match args.format {
+        Format::Elf => image,
+        Format::Hermit => hermit::write(&image, root.as_deref())?,
     };
     println!("{}", image.display());
     Ok(())
@@ -326,6 +346,7 @@ fn build_source(sdk: &Sdk, source: &Source, options: &BuildOptions) -> Result<Ve
         .arg(target_dir)
         .current_dir(&directory)
         .env("RUSTC", &sdk.rustc)
+        .env_remove(baked::VARIABLE)
         .envs(options.root.iter().map(|root| (baked::VARIABLE, root)))
         .stdin(Stdio::null())
         .stderr(Stdio::inherit());

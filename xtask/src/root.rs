@@ -1,6 +1,7 @@
 //! The initial file tree of a machine: a directory, or an archive, as a tar archive.
 
 pub mod baked;
+pub mod hermit;
 mod pack;
 
 use std::fs::{self, File};

@@ -2,7 +2,9 @@
 
 mod console;
 mod entry;
+mod fw_cfg;
 mod heap;
+mod hermit;
 
 use core::ops::Range;
 use core::ptr::NonNull;
@@ -11,7 +13,8 @@ use core::slice;
 use hermit_entry::boot_info::{
     BootInfo, HardwareInfo, LoadInfo, PlatformInfo, RawBootInfo, SerialPortBase, TlsInfo,
 };
-use skete_loader::image::{HIGHEST, Image, LOWEST};
+use skete_loader::gzip;
+use skete_loader::image::{HIGHEST, Image, LOWEST, PAGE};
 use skete_loader::memory::Memory;
 use skete_loader::multiboot::{
     self, INFORMATION_SIZE, Information, KernelInformation, MODULE_SIZE,
@@ -22,6 +25,7 @@ use skete_loader::placement::Placement;
 use skete_loader::problem::Problem;
 
 use console::{COM1, Console};
+use hermit::Hermit;
 
 /// What the kernel reads after the jump. It lies in the loader's own memory, below 2 MiB.
 static mut BOOT_INFO: Option<RawBootInfo> = None;
@@ -105,50 +109,62 @@ fn command_line(raw: &[u8; INFORMATION_SIZE]) -> Result<&'static [u8], Problem> 
 
 /// Does everything but the jump.
 fn load(raw: &[u8; INFORMATION_SIZE]) -> Result<Jump, Problem> {
-    let line = command_line(raw)?;
-    let command_line = core::str::from_utf8(line)
-        .map_err(|_| Problem::CommandLine("is not UTF-8: pass arguments that are"))?;
-
+    let mut line = command_line(raw)?;
     let information = Information::parse(raw)?;
     let map = information.map.clone();
     // SAFETY: the boot loader has put the map there, and nothing is written there before the
     // image is placed.
     let mut free = multiboot::free_memory(unsafe { bytes(map.start, map.end - map.start) }?)?;
-    let modules = information.modules.clone();
-    // SAFETY: as for the map.
-    let modules = unsafe { bytes(modules.start, modules.end - modules.start) }?;
-    let mut modules = modules
-        .chunks_exact(MODULE_SIZE as usize)
-        .map(|entry| module_range(entry).ok_or(OUTSIDE));
-    let module = modules.next().unwrap_or(Err(Problem::NoImage))?;
-    let root = modules.next().transpose()?;
-    // QEMU places modules without a look at how much memory there is.
-    for (what, module) in [("image", Some(&module)), ("root archive", root.as_ref())] {
-        if let Some(module) = module
-            && !free.contains(&(module.start.into()..module.end.into()))
-        {
-            return Err(Problem::FileTooLarge(what, module.end.into()));
-        }
-    }
-    // SAFETY: the module is kept out of what the image is placed in.
-    let file = unsafe { bytes(module.start, module.end - module.start) }?;
-
-    let image = Image::parse(file)?;
+    let modules = modules(&information, &free)?;
+    let total = free.total();
     let mut own = Memory::new();
-    let mut take = |range: Range<u64>| {
-        let start = range.start / 0x1000 * 0x1000;
-        own.insert(start..range.end.next_multiple_of(0x1000))?;
-        free.remove(range)
-    };
-    take(entry::extent())?;
+    claim(entry::extent(), &mut own, &mut free)?;
     let line_start = line.as_ptr() as u64;
-    take(line_start..line_start + line.len() as u64)?;
-    let root = root.map(|root| root.start.into()..root.end.into());
-    if let Some(root) = &root {
-        free.remove(Range::clone(root))?;
-    }
+    let line_end = line_start + line.len() as u64;
+    claim(line_start..line_end, &mut own, &mut free)?;
     let mut usable = free.clone();
-    usable.remove(module.start.into()..module.end.into())?;
+    usable.remove(modules.image.start.into()..modules.image.end.into())?;
+    if let Some(root) = &modules.root {
+        usable.remove(root.start.into()..root.end.into())?;
+    }
+    // Read once more when something is wrong.
+    let raw_start = raw.as_ptr() as u64;
+    usable.remove(raw_start..raw_start + raw.len() as u64)?;
+
+    // SAFETY: the module is kept out of what anything is placed in.
+    let mut file = unsafe { bytes(modules.image.start, modules.image.end - modules.image.start) }?;
+    let mut archives = [None, None];
+    if gzip::is_gzip(file) {
+        // SAFETY: what is usable is free, and mapped identically as yet.
+        let hermit = unsafe { Hermit::unpack(file, line, total, &mut usable) }?;
+        free.remove(hermit.archive.clone())?;
+        line = hermit.line;
+        let line_start = line.as_ptr() as u64;
+        claim(
+            line_start..line_start + line.len() as u64,
+            &mut own,
+            &mut free,
+        )?;
+        file = hermit.kernel;
+        archives[0] = Some(hermit.archive);
+        usable.insert(modules.image.start.into()..modules.image.end.into())?;
+    }
+    if let Some(root) = modules.root {
+        // SAFETY: as for the image. Whether it is compressed is not asked where the loader cannot read.
+        let compressed = unsafe { bytes(root.start, root.end - root.start) }
+            .ok()
+            .filter(|file| gzip::is_gzip(file));
+        let place = match compressed {
+            // SAFETY: as above.
+            Some(file) => unsafe { hermit::inflate(file, "root archive", &mut usable) }?.0,
+            None => root.start.into()..root.end.into(),
+        };
+        free.remove(place.clone())?;
+        archives[1] = Some(place);
+    }
+    let command_line = core::str::from_utf8(line)
+        .map_err(|_| Problem::CommandLine("is not UTF-8: pass arguments that are"))?;
+    let image = Image::parse(file)?;
 
     let placement = Placement::find(&image, &usable)?;
     let pages = image.pages();
@@ -162,9 +178,8 @@ fn load(raw: &[u8; INFORMATION_SIZE]) -> Result<Jump, Problem> {
     image.load(memory, placement.base)?;
     if !image.relocatable {
         let tables = paging::tables(&pages);
-        let range = placement.tables..placement.tables + tables * 0x1000;
-        own.insert(range.clone())?;
-        free.remove(range)?;
+        let range = placement.tables..placement.tables + tables * PAGE;
+        claim(range, &mut own, &mut free)?;
         shadow(&pages, placement);
     }
 
@@ -176,7 +191,7 @@ fn load(raw: &[u8; INFORMATION_SIZE]) -> Result<Jump, Problem> {
         &information,
         &free,
         &own,
-        root.into_iter(),
+        archives.into_iter().flatten(),
     );
     let base = placement.base;
     let boot_info = BootInfo {
@@ -209,6 +224,41 @@ fn load(raw: &[u8; INFORMATION_SIZE]) -> Result<Jump, Problem> {
         entry: image.entry.wrapping_add(base),
         boot_info: NonNull::from(boot_info),
     })
+}
+
+/// The files that the boot loader has put into memory.
+struct Modules {
+    image: Range<u32>,
+    root: Option<Range<u32>>,
+}
+
+/// Finds the modules, which have to lie in free memory.
+fn modules(information: &Information, free: &Memory) -> Result<Modules, Problem> {
+    let entries = information.modules.clone();
+    // SAFETY: the boot loader has put the entries there, and nothing is written there before they are read.
+    let entries = unsafe { bytes(entries.start, entries.end - entries.start) }?;
+    let mut entries = entries
+        .chunks_exact(MODULE_SIZE as usize)
+        .zip(["image", "root archive"])
+        .map(|(entry, what)| {
+            let module = module_range(entry).ok_or(OUTSIDE)?;
+            // QEMU places modules without a look at how much memory there is.
+            match free.contains(&(module.start.into()..module.end.into())) {
+                true => Ok(module),
+                false => Err(Problem::FileTooLarge(what, module.end.into())),
+            }
+        });
+    Ok(Modules {
+        image: entries.next().unwrap_or(Err(Problem::NoImage))?,
+        root: entries.next().transpose()?,
+    })
+}
+
+/// Takes pages out of the free memory; the kernel may have them when it has left the loader behind.
+fn claim(range: Range<u64>, own: &mut Memory, free: &mut Memory) -> Result<(), Problem> {
+    let start = range.start / PAGE * PAGE;
+    own.insert(start..range.end.next_multiple_of(PAGE))?;
+    free.remove(range)
 }
 
 /// Where the module lies, from its multiboot entry.

@@ -104,6 +104,22 @@ fn file(archive: &mut Builder<impl Write>, path: &Path, name: &Path) -> Result<(
     Ok(())
 }
 
+/// Adds a file whose content is at hand.
+pub fn bytes(archive: &mut Builder<impl Write>, name: &str, content: &[u8]) -> Result<()> {
+    let mut header = Header::new_ustar();
+    header.set_mode(0o644);
+    header.set_mtime(0);
+    header.set_size(content.len() as u64);
+    append(
+        archive,
+        EntryType::Regular,
+        Path::new(name),
+        header,
+        None,
+        content,
+    )
+}
+
 fn add(
     archive: &mut Builder<impl Write>,
     kind: EntryType,
