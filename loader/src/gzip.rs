@@ -14,6 +14,9 @@ const HEADER_SIZE: usize = 10;
 /// Checksum and length, at the end.
 const TRAILER_SIZE: usize = 8;
 
+/// How many bytes one byte can become (two bits for 258).
+const MOST: u64 = 1032;
+
 const HEADER_CHECKSUM: u8 = 1 << 1;
 const EXTRA: u8 = 1 << 2;
 const NAME: u8 = 1 << 3;
@@ -72,10 +75,14 @@ impl<'a> Gzip<'a> {
         if flags & HEADER_CHECKSUM != 0 {
             rest = rest.get(2..).ok_or(BREAKS_OFF)?;
         }
+        let size = u64::from(u32_at(trailer, 4).ok_or(BREAKS_OFF)?);
+        if size > MOST * rest.len() as u64 {
+            return Err(WRONG_LENGTH);
+        }
         Ok(Self {
             deflated: rest,
             checksum: u32_at(trailer, 0).ok_or(BREAKS_OFF)?,
-            size: u32_at(trailer, 4).ok_or(BREAKS_OFF)?.into(),
+            size,
         })
     }
 
@@ -94,7 +101,7 @@ impl<'a> Gzip<'a> {
             }
             TINFLStatus::Done if written == memory.len() => {}
             TINFLStatus::Done | TINFLStatus::HasMoreOutput => {
-                return Err("its length is not the one that it states");
+                return Err(WRONG_LENGTH);
             }
             TINFLStatus::NeedsMoreInput | TINFLStatus::FailedCannotMakeProgress => {
                 return Err(BREAKS_OFF);
@@ -109,6 +116,7 @@ impl<'a> Gzip<'a> {
 }
 
 const BREAKS_OFF: &str = "it breaks off";
+const WRONG_LENGTH: &str = "its length is not the one that it states";
 
 #[cfg(test)]
 mod tests {

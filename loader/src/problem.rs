@@ -38,6 +38,15 @@ pub enum Problem {
     FileTooLarge(&'static str, u64),
     /// A compressed file, `what`, is damaged; the second text says how.
     Compressed(&'static str, &'static str),
+    /// What a compressed file, `what`, states as its size has no room; it may be damaged as well.
+    CompressedTooLarge {
+        /// Which file it is.
+        what: &'static str,
+        /// The size that it states.
+        needed: u64,
+        /// The largest free piece.
+        largest: u64,
+    },
     /// The archive in a Hermit image is damaged: how, and where, in bytes from its start.
     Archive(&'static str, u64),
     /// A Hermit image's configuration cannot be used; the text says why.
@@ -148,6 +157,21 @@ impl Problem {
                 write(" is damaged (");
                 write(why);
                 write("): make it again");
+            }
+            Self::CompressedTooLarge {
+                what,
+                needed,
+                largest,
+            } => {
+                write("the compressed ");
+                write(what);
+                write(" does not fit: it says that it becomes ");
+                write_number(needed.div_ceil(1024), write);
+                write(" KiB, the largest free piece of memory has ");
+                write_number(largest / 1024, write);
+                write(
+                    " KiB: give the machine more memory, or make the file again if that cannot be",
+                );
             }
             Self::Archive(why, offset) => {
                 write("the archive in the image is damaged (");

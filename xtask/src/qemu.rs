@@ -11,9 +11,10 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 use clap::ValueEnum;
 
+use crate::process;
+use crate::root::Root;
 use crate::sdk::Sdk;
 use crate::stream::{self, Input, Start};
-use crate::{process, root};
 
 /// The program that runs virtual machines.
 pub const QEMU: &str = "qemu-system-x86_64";
@@ -96,8 +97,8 @@ pub struct Vm {
     pub args: Vec<String>,
     /// The program's environment.
     pub env: Vec<(String, String)>,
-    /// The initial file tree: a directory or a tar archive.
-    pub root: Option<PathBuf>,
+    /// The initial file tree.
+    pub root: Option<Root>,
     /// The digits of the standard streams that are terminals.
     pub terminals: String,
     /// Stops before the first instruction and waits for a debugger on this TCP port of localhost.
@@ -285,9 +286,9 @@ impl Vm {
         qemu.arg("-kernel")
             .arg(plain_name(&self.loader, &mut open)?);
         let mut modules = plain_name(&self.image, &mut open)?.into_os_string();
-        if let Some(path) = &self.root {
+        if let Some(root) = &self.root {
             modules.push(",");
-            modules.push(inherited(root::open(path)?, &mut open)?);
+            modules.push(inherited(root.open()?, &mut open)?);
         }
         qemu.arg("-initrd").arg(modules);
         qemu.arg("-append").arg(self.command_line(stdin)?);

@@ -6,13 +6,34 @@ mod pack;
 
 use std::fs::{self, File};
 use std::io::{self, BufReader, BufWriter, Read, Seek, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 use flate2::bufread::MultiGzDecoder;
 
 /// What a gzip file begins with (RFC 1952).
 const GZIP: [u8; 2] = [0x1f, 0x8b];
+
+/// Where a machine's initial file tree comes from.
+#[derive(Clone, Debug)]
+pub enum Root {
+    /// A directory, or an archive, perhaps a compressed one: the loader gets a tar archive.
+    Pack(PathBuf),
+    /// A file that the loader gets as it is.
+    File(PathBuf),
+}
+
+impl Root {
+    /// Opens the file for the loader.
+    pub fn open(&self) -> Result<File> {
+        match self {
+            Root::Pack(path) => open(path),
+            Root::File(path) => {
+                File::open(path).with_context(|| format!("cannot open {}", path.display()))
+            }
+        }
+    }
+}
 
 /// Opens the tar archive that `path` means: a directory is packed, a compressed archive is unpacked, into
 /// a file that is gone when it is closed; an archive is taken as it is.

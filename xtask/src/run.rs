@@ -9,7 +9,8 @@ use clap::Args;
 
 use crate::image::{self, BuildOptions, ProfileArgs};
 use crate::qemu::{Accel, Bytes, Machine, Vm};
-use crate::{root, sdk};
+use crate::root::{self, Root};
+use crate::sdk;
 
 /// Builds a program and boots it in QEMU
 ///
@@ -138,7 +139,7 @@ impl VmArgs {
             log: self.log,
             args,
             env,
-            root: self.root,
+            root: self.root.map(Root::Pack),
             terminals: String::new(),
             gdb: self.gdb,
             qemu_args: self.qemu.into_iter().map(Into::into).collect(),

@@ -84,10 +84,9 @@ impl Layer<'_> {
         }
         match existing {
             Some(node) if node.number() >= self.first => return Err(Problem::Duplicate),
-            Some(node) if matches!(node.kind(), Kind::Directory | Kind::Device) => {
-                return Err(Problem::InTheWay);
-            }
-            Some(node) => node.unlinked(),
+            // Of an earlier archive. What the system itself has there stays.
+            Some(node) if node.bytes().is_ok() || node.kind() == Kind::Link => node.unlinked(),
+            Some(_) => return Err(Problem::InTheWay),
             None => {}
         }
         let node = match entry.kind {
@@ -113,7 +112,7 @@ impl Layer<'_> {
             node = next.ok_or(Problem::MissingTarget)?;
         }
         match node.kind() {
-            Kind::File => Ok(node),
+            Kind::File | Kind::Link => Ok(node),
             _ => Err(Problem::MissingTarget),
         }
     }

@@ -104,7 +104,15 @@ pub unsafe fn inflate(
     let damaged = |why| Problem::Compressed(what, why);
     let gzip = Gzip::parse(file).map_err(damaged)?;
     // SAFETY: as the caller says.
-    let (place, memory) = unsafe { take(gzip.size, LOWEST..HIGHEST, free) }?;
+    let (place, memory) =
+        unsafe { take(gzip.size, LOWEST..HIGHEST, free) }.map_err(|problem| match problem {
+            Problem::TooLarge { needed, largest } => Problem::CompressedTooLarge {
+                what,
+                needed,
+                largest,
+            },
+            other => other,
+        })?;
     gzip.inflate(memory).map_err(damaged)?;
     Ok((place, memory))
 }

@@ -14,6 +14,7 @@ use super::expect::{Expect, Got};
 use crate::image::{self, BuildOptions};
 use crate::paths;
 use crate::qemu::{Bytes, Machine, Vm};
+use crate::root::Root;
 use crate::sdk::Sdk;
 
 /// How long a case may take when it says nothing else. Generous: the host may be busy.
@@ -168,6 +169,10 @@ pub struct Guest {
     pub timeout: Duration,
     /// The kernel's log level.
     pub log: Option<String>,
+    /// Its initial file tree.
+    pub root: Option<PathBuf>,
+    /// A file for the loader's second module, as it is.
+    pub raw_root: Option<PathBuf>,
     /// More arguments for QEMU.
     pub qemu: Vec<String>,
 }
@@ -196,6 +201,8 @@ impl Guest {
             machine: Machine::Microvm,
             timeout: TIMEOUT,
             log: None,
+            root: None,
+            raw_root: None,
             qemu: Vec::new(),
         }
     }
@@ -226,6 +233,12 @@ impl Guest {
         self
     }
 
+    /// With these files.
+    pub fn root(mut self, root: &Path) -> Guest {
+        self.root = Some(root.to_owned());
+        self
+    }
+
     /// On this kind of machine.
     pub fn on(mut self, machine: Machine) -> Guest {
         self.machine = machine;
@@ -241,6 +254,11 @@ impl Guest {
         vm.args.clone_from(&self.args);
         vm.env.clone_from(&self.env);
         vm.log.clone_from(&self.log);
+        vm.root = match (&self.root, &self.raw_root) {
+            (Some(root), _) => Some(Root::Pack(root.clone())),
+            (None, Some(file)) => Some(Root::File(file.clone())),
+            (None, None) => None,
+        };
         vm.qemu_args = ["-name", mark].into_iter().map(Into::into).collect();
         vm.qemu_args.extend(self.qemu.iter().map(Into::into));
         vm
@@ -283,6 +301,9 @@ impl Guest {
             "cargo xtask run {what} --machine {machine} --memory {}K",
             self.memory >> 10
         );
+        if let Some(root) = self.root.as_ref().or(self.raw_root.as_ref()) {
+            let _ = write!(command, " --root {root:?}");
+        }
         for word in &self.qemu {
             let _ = write!(command, " --qemu={word}");
         }

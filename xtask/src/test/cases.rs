@@ -7,6 +7,8 @@ mod faults;
 mod images;
 mod init;
 mod programs;
+mod roots;
+mod roots_damaged;
 mod streams;
 pub mod tools;
 mod variants;
@@ -23,6 +25,8 @@ pub fn all() -> Vec<Case> {
     [
         init::all(),
         variants::all(),
+        roots::all(),
+        roots_damaged::all(),
         programs::all(),
         streams::all(),
         faults::all(),

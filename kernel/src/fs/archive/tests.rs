@@ -6,6 +6,7 @@ use tar::{Builder, EntryType, Header};
 fn tree() -> Tree {
     let mut tree = Tree::new().unwrap();
     tree.add_devices().unwrap();
+    tree.add_reports().unwrap();
     tree
 }
 
@@ -111,6 +112,7 @@ fn a_later_archive_lies_over_an_earlier_one() {
     for (entry, expected) in [
         ((Regular, "d", ""), Problem::InTheWay),
         ((Regular, "dev/null", ""), Problem::InTheWay),
+        ((Regular, "proc/uptime", ""), Problem::InTheWay),
         ((Directory, "d/a", ""), Problem::NotADirectory),
         ((Regular, "d/a/x", ""), Problem::NotADirectory),
     ] {

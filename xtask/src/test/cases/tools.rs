@@ -22,6 +22,7 @@ pub struct Tool {
     program: Program,
     args: Vec<String>,
     directory: PathBuf,
+    env: Vec<(&'static str, String)>,
     stdin: Vec<u8>,
     timeout: Duration,
 }
@@ -42,6 +43,7 @@ impl Tool {
             program,
             args: args.iter().map(|&word| word.to_owned()).collect(),
             directory: paths::root().to_owned(),
+            env: Vec::new(),
             stdin: Vec::new(),
             timeout: Duration::from_secs(300),
         }
@@ -60,6 +62,12 @@ impl Tool {
     /// In this directory instead of the repository's.
     pub fn within(mut self, directory: impl Into<PathBuf>) -> Tool {
         self.directory = directory.into();
+        self
+    }
+
+    /// With this variable in its environment.
+    pub fn env(mut self, name: &'static str, value: &str) -> Tool {
+        self.env.push((name, value.to_owned()));
         self
     }
 
@@ -83,6 +91,7 @@ impl Tool {
         };
         command
             .args(self.args.iter().map(OsString::from))
+            .envs(self.env.iter().map(|(name, value)| (name, value)))
             .current_dir(&self.directory);
         command.env(leftovers::VARIABLE, mark);
         Ok(command)
@@ -97,9 +106,14 @@ impl Tool {
                 false => word.clone(),
             });
         let words = words.collect::<Vec<_>>().join(" ");
+        let env = self
+            .env
+            .iter()
+            .map(|(name, value)| format!("{name}={value:?} "));
+        let env = env.collect::<String>();
         match self.program {
-            Program::Xtask => format!("cargo xtask {words}"),
-            Program::Cargo => format!("(cd {} && cargo {words})", self.directory.display()),
+            Program::Xtask => format!("{env}cargo xtask {words}"),
+            Program::Cargo => format!("(cd {} && {env}cargo {words})", self.directory.display()),
             Program::Shell(script) => format!("sh -c '{script}' sh cargo xtask {words}"),
         }
     }
