@@ -1,5 +1,6 @@
 //! What the fuzz targets do with their input: one driver each, which panics when it finds something wrong.
 
+pub mod archive;
 pub mod filesystem;
 pub mod memory;
 pub mod seeds;

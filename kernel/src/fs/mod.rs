@@ -13,6 +13,7 @@ mod room;
 mod tree;
 mod walk;
 
+pub use archive::unpack;
 pub use lock::Lock;
 pub use node::{Entry, Kind, Metadata};
 pub use tree::Tree;
