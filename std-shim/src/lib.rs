@@ -18,6 +18,7 @@ mod errno;
 mod files;
 mod memory;
 mod network;
+mod paths;
 mod pointers;
 mod start;
 mod sync;
