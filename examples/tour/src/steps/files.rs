@@ -200,7 +200,9 @@ pub fn walk(report: &mut Report) {
     report.step("lock a file", || {
         let file = File::open(at("new"))?;
         file.lock()?;
+        ensure!(File::open(at("new"))?.try_lock_shared().is_err());
         file.unlock()?;
+        File::open(at("new"))?.lock_shared()?;
         fine()
     });
     report.step("what a file is not", || {
@@ -224,21 +226,9 @@ pub fn walk(report: &mut Report) {
     });
 }
 
-#[cfg(unix)]
 fn symbolic_link(target: PathBuf, link: PathBuf) -> Outcome {
     std::os::unix::fs::symlink(&target, &link)?;
     ensure_eq!(fs::read_link(&link)?, target);
     ensure!(fs::symlink_metadata(&link)?.is_symlink() && fs::metadata(&link)?.is_file());
-    fine()
-}
-
-#[cfg(not(unix))]
-#[expect(
-    deprecated,
-    reason = "the only portable way to ask for a symbolic link"
-)]
-fn symbolic_link(target: PathBuf, link: PathBuf) -> Outcome {
-    fs::soft_link(&target, &link)?;
-    ensure_eq!(fs::read_link(&link)?, target);
     fine()
 }

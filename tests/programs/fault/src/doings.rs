@@ -2,6 +2,7 @@
 
 use std::alloc::{Layout, alloc, dealloc};
 use std::arch::asm;
+use std::fs::File;
 use std::hint::black_box;
 use std::process::{self, ExitCode};
 use std::sync::{Arc, Condvar, Mutex};
@@ -168,6 +169,12 @@ pub const ALL: &[Doing] = &[
         let lock = Mutex::new(1);
         let first = lock.lock();
         survived((lock.lock().is_ok(), first.is_ok()))
+    }),
+    ("file-lock-forever", "lock a file twice", |_| {
+        let open = || File::create(std::env::temp_dir().join("locked")).expect("a file");
+        let (first, second) = (open(), open());
+        first.lock().expect("the first lock");
+        survived((second.lock(), first))
     }),
     ("join-forever", "join a thread that waits forever", |_| {
         survived(

@@ -117,7 +117,7 @@ pub fn all() -> Vec<Case> {
         fault(&["abort"]),
         Expect::status(ABORT).stdout(""),
     ));
-    for doing in ["deadlock", "join-forever"] {
+    for doing in ["deadlock", "file-lock-forever", "join-forever"] {
         cases.push(guest(
             &format!("fault/{doing}"),
             fault(&[doing]),
