@@ -14,6 +14,7 @@ use walkdir::WalkDir;
 
 use super::programs::{self, Program};
 use crate::hash::Key;
+use crate::patches::{self, Patch};
 use crate::progress::Step;
 use crate::qemu::Bytes;
 use crate::sdk::Sdk;
@@ -102,7 +103,7 @@ impl Corpus {
     }
 
     /// Fetches the crates and lays them out.
-    pub fn prepare(&self, resolve: bool) -> Result<Workspace> {
+    pub fn prepare(&self, sdk: &Sdk, resolve: bool) -> Result<Workspace> {
         let generated = paths::generated().join("conformance");
         let root = generated.join("corpus");
         let text = fs::read_to_string(paths::root().join(FILE))?;
@@ -119,12 +120,13 @@ impl Corpus {
             fs::write(&stamp, &key).context("cannot mark the corpus as whole")?;
             step.done();
         }
-        let workspace = Workspace {
-            target_dir: generated.join("build/corpus"),
+        lock(&root, resolve)?;
+        let target_dir = generated.join("build/corpus");
+        Ok(Workspace {
+            patches: patches::for_program(sdk, &root, &target_dir)?,
+            target_dir,
             root,
-        };
-        workspace.lock(resolve)?;
-        Ok(workspace)
+        })
     }
 
     /// Has cargo fetch and check the crates; gives the directory of each, by name.
@@ -269,36 +271,40 @@ impl Entry {
 pub struct Workspace {
     root: PathBuf,
     target_dir: PathBuf,
+    /// Crates that they depend on, with our changes.
+    patches: Vec<Patch>,
+}
+
+/// Puts the lock file in its place, or makes it anew from the newest versions (`resolve`).
+fn lock(root: &Path, resolve: bool) -> Result<()> {
+    let kept = paths::root().join(LOCK);
+    let lock = root.join("Cargo.lock");
+    let mut cargo = process::cargo();
+    cargo
+        .args(["metadata", "--format-version", "1"])
+        .current_dir(root);
+    if resolve {
+        let _ = fs::remove_file(&lock);
+        process::output(&mut cargo)?;
+        return crate::sdk::replace(&kept, &fs::read(&lock)?);
+    }
+    let text =
+        fs::read(&kept).with_context(|| format!("cannot read {LOCK}; `--resolve` makes it"))?;
+    crate::sdk::replace(&lock, &text)?;
+    process::output(cargo.arg("--locked"))
+        .with_context(|| format!("{LOCK} does not fit {FILE}; `--resolve` makes it anew"))?;
+    Ok(())
 }
 
 impl Workspace {
-    /// Puts the lock file in its place, or makes it anew from the newest versions (`resolve`).
-    fn lock(&self, resolve: bool) -> Result<()> {
-        let kept = paths::root().join(LOCK);
-        let lock = self.root.join("Cargo.lock");
-        let mut cargo = process::cargo();
-        cargo
-            .args(["metadata", "--format-version", "1"])
-            .current_dir(&self.root);
-        if resolve {
-            let _ = fs::remove_file(&lock);
-            process::output(&mut cargo)?;
-            crate::sdk::replace(&kept, &fs::read(&lock)?)?;
-            return Ok(());
-        }
-        let text =
-            fs::read(&kept).with_context(|| format!("cannot read {LOCK}; `--resolve` makes it"))?;
-        crate::sdk::replace(&lock, &text)?;
-        process::output(cargo.arg("--locked"))
-            .with_context(|| format!("{LOCK} does not fit {FILE}; `--resolve` makes it anew"))?;
-        Ok(())
-    }
-
     /// Builds the test programs of a crate.
     pub fn build(&self, sdk: &Sdk, entry: &Entry) -> Result<Vec<Program>> {
         let step = Step::new(format!("building the tests of {}", entry.name));
         let mut cargo = programs::cargo(sdk, "test");
-        cargo.args(["--no-run", "--locked", "--lib", "--tests"]);
+        cargo.args(["--no-run", "--lib", "--tests"]);
+        for patch in &self.patches {
+            cargo.args(["--config", &patch.argument()]);
+        }
         if !entry.default_features {
             cargo.arg("--no-default-features");
         }

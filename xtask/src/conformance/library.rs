@@ -21,6 +21,9 @@ use crate::{overlay, paths, sysroot};
 /// The suites' names.
 pub const SUITES: [&str; 3] = ["coretests", "alloctests", "std"];
 
+/// The suite of which the short selection has the integration tests.
+pub const SHORT: &str = "std";
+
 /// Parts of the source that no suite needs.
 const UNUSED: [&str; 2] = ["vendor", "stdarch/crates/stdarch-gen-arm"];
 
@@ -62,8 +65,8 @@ impl Library {
         })
     }
 
-    /// Builds a suite's test programs.
-    pub fn build(&self, sdk: &Sdk, suite: &str) -> Result<Vec<Program>> {
+    /// Builds a suite's test programs; only the integration tests when `short`.
+    pub fn build(&self, sdk: &Sdk, suite: &str, short: bool) -> Result<Vec<Program>> {
         let step = Step::new(format!("building the tests of {suite}"));
         let cargo = |verb: &str, package: &str| {
             let mut cargo = programs::cargo(sdk, verb);
@@ -85,6 +88,10 @@ impl Library {
                 let mut integration = cargo("test", "stdtests");
                 integration.arg("--no-run").env("RUSTFLAGS", &flags);
                 let mut programs = programs::build(&mut integration, &step)?;
+                if short {
+                    step.done();
+                    return Ok(programs);
+                }
                 let mut unit = cargo("rustc", "std");
                 unit.env("RUSTFLAGS", &flags);
                 unit.args(["--lib", "--profile", "test", "--"]);

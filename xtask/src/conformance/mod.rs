@@ -95,6 +95,8 @@ struct Plan {
     crates: Vec<Entry>,
     /// Whether that is everything.
     whole: bool,
+    /// Whether it is the short selection, which leaves out what takes long to compile.
+    short: bool,
 }
 
 impl Plan {
@@ -119,7 +121,10 @@ impl Plan {
         });
         let library = library::SUITES.into_iter();
         Ok(Plan {
-            library: library.filter(|suite| all || named(suite)).collect(),
+            library: library
+                .filter(|suite| all || named(suite) || args.short && *suite == library::SHORT)
+                .collect(),
+            short: args.short,
             crates: crates.cloned().collect(),
             whole: all && args.filter.is_none(),
         })
@@ -146,8 +151,13 @@ pub fn run(args: ConformanceArgs) -> Result<()> {
     };
     let show = Show::new();
     let mut broken = Vec::new();
-    let results = Queue::new(&sdk, &options, &exclusions, &show)
-        .run(|queue| build(&sdk, &plan, &corpus, args.resolve, queue, &mut broken));
+    let results = Queue::new(&sdk, &options, &exclusions, &show).run(|queue| {
+        let mut report = |line: String| {
+            show.say(&format!("FAILED  {line}"));
+            broken.push(line);
+        };
+        build(&sdk, &plan, &corpus, args.resolve, queue, &mut report)
+    });
     show.finish();
     let mut results = results?;
     if args.list {
@@ -171,7 +181,7 @@ pub fn run(args: ConformanceArgs) -> Result<()> {
     for result in &results {
         total += Tally::of(result, &exclusions);
     }
-    for line in broken.iter().chain(&complaints) {
+    for line in &complaints {
         eprintln!("error: {line}");
     }
     eprintln!("skete: conformance took {}", schedule::elapsed(start));
@@ -191,32 +201,32 @@ pub fn run(args: ConformanceArgs) -> Result<()> {
     }
 }
 
-/// Builds the suites and hands their programs to the machines; gathers what does not build.
+/// Builds the suites and hands their programs to the machines; tells `broken` what does not build.
 fn build(
     sdk: &Sdk,
     plan: &Plan,
     corpus: &Corpus,
     resolve: bool,
     queue: &Queue,
-    broken: &mut Vec<String>,
+    broken: &mut dyn FnMut(String),
 ) -> Result<()> {
     if !plan.library.is_empty() {
         let library = Library::prepare(sdk)?;
         for suite in &plan.library {
-            match library.build(sdk, suite) {
+            match library.build(sdk, suite, plan.short) {
                 Ok(programs) => {
                     for program in programs {
                         queue.add(suite, &program.name, program.image, MEMORY);
                     }
                 }
-                Err(error) => broken.push(format!("{suite} does not build: {error:#}")),
+                Err(error) => broken(format!("{suite} does not build: {error:#}")),
             }
         }
     }
     if plan.crates.is_empty() {
         return Ok(());
     }
-    let workspace = corpus.prepare(resolve)?;
+    let workspace = corpus.prepare(sdk, resolve)?;
     for entry in &plan.crates {
         match workspace.build(sdk, entry) {
             Ok(programs) => {
@@ -225,7 +235,7 @@ fn build(
                     queue.add(&entry.name, &program.name, program.image, memory);
                 }
             }
-            Err(error) => broken.push(format!("{} does not build: {error:#}", entry.name)),
+            Err(error) => broken(format!("{} does not build: {error:#}", entry.name)),
         }
     }
     Ok(())
