@@ -14,11 +14,10 @@ use walkdir::WalkDir;
 
 use super::programs::{self, Program};
 use crate::hash::Key;
-use crate::patches::{self, Patch};
 use crate::progress::Step;
 use crate::qemu::Bytes;
 use crate::sdk::Sdk;
-use crate::{paths, process, sysroot};
+use crate::{patches, paths, process, sysroot};
 
 /// Where the list lies in the repository.
 const FILE: &str = "conformance/corpus.toml";
@@ -122,11 +121,8 @@ impl Corpus {
         }
         lock(&root, resolve)?;
         let target_dir = generated.join("build/corpus");
-        Ok(Workspace {
-            patches: patches::for_program(sdk, &root, &target_dir)?,
-            target_dir,
-            root,
-        })
+        replace_crates(sdk, &root, &target_dir)?;
+        Ok(Workspace { root, target_dir })
     }
 
     /// Has cargo fetch and check the crates; gives the directory of each, by name.
@@ -271,8 +267,19 @@ impl Entry {
 pub struct Workspace {
     root: PathBuf,
     target_dir: PathBuf,
-    /// Crates that they depend on, with our changes.
-    patches: Vec<Patch>,
+}
+
+/// Has the workspace use the crates that Skete changes, as every program does.
+fn replace_crates(sdk: &Sdk, root: &Path, target_dir: &Path) -> Result<()> {
+    let config = root.join(".cargo/config.toml");
+    let _ = fs::remove_file(&config);
+    let mut settings = DocumentMut::new();
+    settings["patch"] = toml_edit::table();
+    settings["patch"]["crates-io"] = toml_edit::table();
+    for patch in patches::for_program(sdk, root, target_dir)? {
+        settings["patch"]["crates-io"][&patch.key] = value(patch.entry());
+    }
+    crate::sdk::replace(&config, settings.to_string().as_bytes())
 }
 
 /// Puts the lock file in its place, or makes it anew from the newest versions (`resolve`).
@@ -301,10 +308,7 @@ impl Workspace {
     pub fn build(&self, sdk: &Sdk, entry: &Entry) -> Result<Vec<Program>> {
         let step = Step::new(format!("building the tests of {}", entry.name));
         let mut cargo = programs::cargo(sdk, "test");
-        cargo.args(["--no-run", "--lib", "--tests"]);
-        for patch in &self.patches {
-            cargo.args(["--config", &patch.argument()]);
-        }
+        cargo.args(["--no-run", "--tests"]);
         if !entry.default_features {
             cargo.arg("--no-default-features");
         }

@@ -74,7 +74,7 @@ pub struct ConformanceArgs {
     jobs: Option<u16>,
 
     /// How long one test may take, in seconds
-    #[arg(long, value_name = "SECONDS", default_value_t = 120, value_parser = clap::value_parser!(u64).range(1..))]
+    #[arg(long, value_name = "SECONDS", default_value_t = 300, value_parser = clap::value_parser!(u64).range(1..))]
     timeout: u64,
 
     /// Forget earlier results

@@ -1,4 +1,4 @@
-//! Measurements, taken while no other case runs.
+//! Measurements, and what uses all processors itself: run while no other case does.
 
 use std::fs;
 use std::thread;
@@ -11,12 +11,22 @@ use super::super::expect::Expect;
 use super::super::leftovers;
 use super::tools::Tool;
 
+/// How long the short selection of conformance suites may take, with its compilation.
+const SUITES: Duration = Duration::from_secs(900);
+
 pub fn all() -> Vec<Case> {
     vec![
         Case::steps("alone/idle", idle),
         Case {
             name: "alone/promises".to_owned(),
             doing: Doing::Tool(Tool::xtask(&["bench", "--check"]), Expect::status(0)),
+        },
+        Case {
+            name: "alone/conformance".to_owned(),
+            doing: Doing::Tool(
+                Tool::xtask(&["conformance", "--short"]).timeout(SUITES),
+                Expect::status(0),
+            ),
         },
     ]
 }

@@ -71,6 +71,12 @@ impl Tool {
         self
     }
 
+    /// Ended after this time.
+    pub fn timeout(mut self, timeout: Duration) -> Tool {
+        self.timeout = timeout;
+        self
+    }
+
     /// With this on its standard input.
     pub fn stdin(mut self, bytes: impl Into<Vec<u8>>) -> Tool {
         self.stdin = bytes.into();
