@@ -15,11 +15,7 @@ static EPOCH: AtomicI64 = AtomicI64::new(i64::MIN);
 #[inline]
 #[must_use]
 pub fn monotonic() -> u64 {
-    let scale = match SCALE.load(Relaxed) {
-        0 => calibrate(),
-        scale => scale,
-    };
-    ((u128::from(cpu::timestamp()) * u128::from(scale)) >> 32) as u64
+    ((u128::from(cpu::timestamp()) * u128::from(scale())) >> 32) as u64
 }
 
 #[cold]
@@ -44,12 +40,21 @@ fn calibrate() -> u64 {
 /// Nanoseconds of these in which the processor had nothing to do.
 #[must_use]
 pub fn idle() -> u64 {
-    let cycles = crate::sched::idle_cycles();
-    let scale = match SCALE.load(Relaxed) {
+    ((u128::from(crate::sched::idle_cycles()) * u128::from(scale())) >> 32) as u64
+}
+
+/// Cycles of the time-stamp counter in a second.
+#[must_use]
+pub fn frequency() -> u64 {
+    ((1_000_000_000u128 << 32) / u128::from(scale())) as u64
+}
+
+#[inline]
+fn scale() -> u64 {
+    match SCALE.load(Relaxed) {
         0 => calibrate(),
         scale => scale,
-    };
-    ((u128::from(cycles) * u128::from(scale)) >> 32) as u64
+    }
 }
 
 /// Nanoseconds since 1970-01-01 00:00 UTC, not counting leap seconds. A machine without a real-time

@@ -200,68 +200,116 @@ unsafe extern "C" fn sys_chdir(path: *const c_char) -> i32 {
     status(unsafe { pointers::text(path) }.and_then(fs::set_current_directory))
 }
 
-unsafe fn fill(result: Result<Metadata>, place: *mut stat) -> i32 {
-    status(result.and_then(|metadata| {
-        let kind = match metadata.kind {
-            Kind::File => S_IFREG,
-            Kind::Directory => S_IFDIR,
-            Kind::Device => S_IFCHR,
-            Kind::Link => S_IFLNK,
-        };
-        let filled = stat {
-            st_ino: metadata.number,
-            st_nlink: metadata.links,
-            st_mode: kind | metadata.mode,
-            st_size: metadata.length as i64,
-            st_blksize: 4096,
-            st_blocks: metadata.stored.div_ceil(512) as i64,
-            st_atim: time::split(metadata.accessed),
-            st_mtim: time::split(metadata.modified),
-            st_ctim: time::split(metadata.changed),
-            ..stat::default()
-        };
-        // SAFETY: the caller passes a place for it, or null.
-        unsafe { place.as_mut() }
-            .map(|place| *place = filled)
-            .ok_or(Error::InvalidArgument)
-    }))
+fn describe(metadata: &Metadata) -> stat {
+    let kind = match metadata.kind {
+        Kind::File => S_IFREG,
+        Kind::Directory => S_IFDIR,
+        Kind::Device => S_IFCHR,
+        Kind::Link => S_IFLNK,
+    };
+    stat {
+        st_ino: metadata.number,
+        st_nlink: metadata.links,
+        st_mode: kind | metadata.mode,
+        st_size: metadata.length as i64,
+        st_blksize: 4096,
+        st_blocks: metadata.stored.div_ceil(512) as i64,
+        st_atim: time::split(metadata.accessed),
+        st_mtim: time::split(metadata.modified),
+        st_ctim: time::split(metadata.changed),
+        ..stat::default()
+    }
 }
 
-#[unsafe(no_mangle)]
-unsafe extern "C" fn sys_stat(path: *const c_char, result: *mut stat) -> i32 {
-    // SAFETY: the caller passes a C string and a place for the result.
-    unsafe { fill(pointers::text(path).and_then(fs::metadata), result) }
-}
-
-#[unsafe(no_mangle)]
-unsafe extern "C" fn sys_lstat(path: *const c_char, result: *mut stat) -> i32 {
-    // SAFETY: as above.
-    unsafe { fill(pointers::text(path).and_then(fs::link_metadata), result) }
-}
-
-#[unsafe(no_mangle)]
-unsafe extern "C" fn sys_fstat(descriptor: i32, result: *mut stat) -> i32 {
-    let metadata = match fd::get(descriptor) {
-        Ok(Handle::Object(object)) => object.metadata(),
-        Ok(_) => {
+/// What there is to know about a descriptor, and when its file was made. Streams were never made.
+fn describe_descriptor(descriptor: i32) -> Result<(stat, timespec)> {
+    Ok(match fd::get(descriptor)? {
+        Handle::Object(object) => {
+            let metadata = object.metadata()?;
+            (describe(&metadata), time::split(metadata.created))
+        }
+        _ => {
             let console = stat {
                 st_mode: S_IFCHR | 0o620,
                 st_nlink: 1,
                 st_blksize: 1024,
                 ..stat::default()
             };
-            // SAFETY: the caller passes a place for it, or null.
-            let place = unsafe { result.as_mut() };
-            return status(
-                place
-                    .map(|place| *place = console)
-                    .ok_or(Error::InvalidArgument),
-            );
+            (console, time::split(0))
         }
-        Err(error) => Err(error),
+    })
+}
+
+/// Writes to a place that the caller gives, if it does.
+unsafe fn give<T>(place: *mut T, value: T) -> Result<()> {
+    // SAFETY: the caller passes a place, or null.
+    let place = unsafe { place.as_mut() };
+    place
+        .map(|place| *place = value)
+        .ok_or(Error::InvalidArgument)
+}
+
+#[unsafe(no_mangle)]
+unsafe extern "C" fn sys_stat(path: *const c_char, result: *mut stat) -> i32 {
+    // SAFETY: the caller passes a C string and a place for the result.
+    status(unsafe {
+        let metadata = pointers::text(path).and_then(fs::metadata);
+        metadata.and_then(|metadata| give(result, describe(&metadata)))
+    })
+}
+
+#[unsafe(no_mangle)]
+unsafe extern "C" fn sys_lstat(path: *const c_char, result: *mut stat) -> i32 {
+    // SAFETY: the caller passes a C string and a place for the result.
+    status(unsafe {
+        let metadata = pointers::text(path).and_then(fs::link_metadata);
+        metadata.and_then(|metadata| give(result, describe(&metadata)))
+    })
+}
+
+#[unsafe(no_mangle)]
+unsafe extern "C" fn sys_fstat(descriptor: i32, result: *mut stat) -> i32 {
+    // SAFETY: the caller passes a place for the result.
+    status(describe_descriptor(descriptor).and_then(|(stat, _)| unsafe { give(result, stat) }))
+}
+
+/// As `sys_stat`, or `sys_lstat` without `follow`, and tells when the file was made, for which `stat` has no field.
+#[unsafe(no_mangle)]
+unsafe extern "C" fn sys_stat_created(
+    path: *const c_char,
+    follow: bool,
+    result: *mut stat,
+    created: *mut timespec,
+) -> i32 {
+    let metadata = if follow {
+        fs::metadata
+    } else {
+        fs::link_metadata
     };
-    // SAFETY: as above.
-    unsafe { fill(metadata, result) }
+    // SAFETY: the caller passes a C string and places for the results.
+    status(unsafe {
+        pointers::text(path).and_then(|path| {
+            let metadata = metadata(path)?;
+            give(result, describe(&metadata))?;
+            give(created, time::split(metadata.created))
+        })
+    })
+}
+
+/// As `sys_fstat`, and tells when the file was made.
+#[unsafe(no_mangle)]
+unsafe extern "C" fn sys_fstat_created(
+    descriptor: i32,
+    result: *mut stat,
+    created: *mut timespec,
+) -> i32 {
+    status(describe_descriptor(descriptor).and_then(|(stat, time)| {
+        // SAFETY: the caller passes places for the results.
+        unsafe {
+            give(result, stat)?;
+            give(created, time)
+        }
+    }))
 }
 
 /// Fills `buffer` with as many entries as it has room for. Gives their bytes, 0 at the end; EINVAL when there

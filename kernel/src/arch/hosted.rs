@@ -63,7 +63,7 @@ pub mod processor {
     use crate::text::Text;
 
     /// Its number alone.
-    pub fn describe(text: &mut Text, number: u64, _count: u64) {
+    pub fn describe(text: &mut Text, number: u64, _count: u64, _hertz: u64) {
         text.text("processor\t: ").number(number).text("\n\n");
     }
 }

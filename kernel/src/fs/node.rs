@@ -47,6 +47,8 @@ pub struct Metadata {
     pub modified: i64,
     /// When it, or what is known about it, last changed.
     pub changed: i64,
+    /// When it was made.
+    pub created: i64,
 }
 
 /// A name in a directory.
@@ -86,6 +88,7 @@ pub struct Node {
     number: u64,
     mode: AtomicU32,
     links: AtomicU64,
+    created: i64,
     times: Mutex<Times>,
     pub(super) content: Content,
     pub(super) lock: Holders,
@@ -102,6 +105,7 @@ impl Node {
             number: NUMBERS.fetch_add(1, Relaxed),
             mode: AtomicU32::new(mode & 0o7777),
             links: AtomicU64::new(1),
+            created: now,
             times: Mutex::new(Times {
                 accessed: now,
                 modified: now,
@@ -243,6 +247,7 @@ impl Node {
             accessed,
             modified,
             changed,
+            created: self.created,
         }
     }
 

@@ -277,7 +277,7 @@ impl Object for OpenFile {
             let next = number + 1;
             if !take(&Entry {
                 name,
-                number: node.metadata().number,
+                number: node.number(),
                 kind: node.kind(),
                 next,
             }) {

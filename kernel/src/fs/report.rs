@@ -62,8 +62,10 @@ impl Report {
             }
             Report::Memory => memory(&mut text),
             Report::Processors => {
-                (0..PROCESSORS)
-                    .for_each(|number| arch::processor::describe(&mut text, number, PROCESSORS));
+                let hertz = time::frequency();
+                for number in 0..PROCESSORS {
+                    arch::processor::describe(&mut text, number, PROCESSORS, hertz);
+                }
             }
             Report::Arguments => {
                 for argument in &boot::program().arguments {

@@ -63,8 +63,9 @@ fn flags(text: &mut Text) {
     }
 }
 
-/// Writes what Linux would write for the processor with this number, of so many.
-pub fn describe(text: &mut Text, number: u64, count: u64) {
+/// Writes what Linux would write for the processor with this number, of so many; `hertz` is how fast its
+/// time-stamp counter runs.
+pub fn describe(text: &mut Text, number: u64, count: u64, hertz: u64) {
     let line = |text: &mut Text, name: &str, value: u64| {
         text.text(name).text(": ").number(value).text("\n");
     };
@@ -100,12 +101,10 @@ pub fn describe(text: &mut Text, number: u64, count: u64) {
     text.bytes(name[..end.unwrap_or(name.len())].trim_ascii());
     text.text("\n");
     line(text, "stepping\t", (one.eax & 0xf).into());
-    if let Some(hertz) = super::clock::timestamp_frequency() {
-        text.text("cpu MHz\t\t: ").number(hertz / 1_000_000);
-        text.text(".")
-            .padded(hertz / 1000 % 1000, 3, b'0')
-            .text("\n");
-    }
+    text.text("cpu MHz\t\t: ").number(hertz / 1_000_000);
+    text.text(".")
+        .padded(hertz / 1000 % 1000, 3, b'0')
+        .text("\n");
     line(text, "physical id\t", 0);
     line(text, "siblings\t", count);
     line(text, "core id\t\t", number);

@@ -242,6 +242,73 @@ fn an_unlinked_file_lives_while_open() {
 }
 
 #[test]
+fn links_lead_where_they_say() {
+    let mut tree = tree();
+    tree.make_directory(b"/d", 0o755).unwrap();
+    tree.open(b"/d/f", WRITE).unwrap().write(b"f").unwrap();
+    tree.make_link(b"d/f", b"/file").unwrap();
+    tree.make_link(b"/d", b"/directory").unwrap();
+    tree.make_link(b"../file", b"/d/up").unwrap();
+    tree.make_link(b"new", b"/dangling").unwrap();
+    tree.make_link(b"circle", b"/circle").unwrap();
+    for path in ["/file", "/directory/f", "/directory/up", "/d/up"] {
+        assert_eq!(content(&mut tree, path), b"f", "{path}");
+        assert_eq!(tree.canonical(path.as_bytes()), Ok(b"/d/f".into()));
+    }
+    assert_eq!(tree.read_link(b"/file"), Ok(b"d/f".into()));
+    assert_eq!(tree.read_link(b"/d/f"), Err(Error::InvalidArgument));
+    assert_eq!(error(tree.find(b"/dangling")), Some(Error::NotFound));
+    assert_eq!(error(tree.find(b"/circle")), Some(Error::Loop));
+    assert_eq!(error(tree.find(b"/file/")), Some(Error::NotADirectory));
+    let metadata = tree.find_link(b"/file").unwrap().metadata();
+    assert_eq!((metadata.kind, metadata.length), (Kind::Link, 3));
+    let no_follow = Options {
+        no_follow: true,
+        ..READ
+    };
+    assert_eq!(error(tree.open(b"/file", no_follow)), Some(Error::Loop));
+    let exclusive = Options {
+        exclusive: true,
+        ..WRITE
+    };
+    assert_eq!(
+        error(tree.open(b"/dangling", exclusive)),
+        Some(Error::AlreadyExists)
+    );
+    tree.open(b"/dangling", WRITE).unwrap();
+    assert!(tree.find_link(b"/new").is_ok());
+}
+
+#[test]
+fn a_file_has_as_many_links_as_names() {
+    let mut tree = tree();
+    tree.open(b"/a", WRITE).unwrap().write(b"x").unwrap();
+    tree.link(b"/a", b"/b").unwrap();
+    assert_eq!(tree.find(b"/a").unwrap().metadata().links, 2);
+    assert_eq!(error(tree.link(b"/a", b"/b")), Some(Error::AlreadyExists));
+    tree.rename(b"/a", b"/b").unwrap();
+    assert!(tree.find(b"/a").is_ok());
+    tree.remove_file(b"/a").unwrap();
+    assert_eq!(tree.find(b"/b").unwrap().metadata().links, 1);
+    tree.make_directory(b"/d", 0o755).unwrap();
+    assert_eq!(error(tree.link(b"/d", b"/e")), Some(Error::NotPermitted));
+}
+
+#[test]
+fn a_lock_belongs_to_an_open_file() {
+    use super::super::Lock::{Exclusive, Shared};
+    let mut tree = tree();
+    let one = tree.open(b"/f", WRITE).unwrap();
+    let two = tree.open(b"/f", READ).unwrap();
+    one.lock(Exclusive, false).unwrap();
+    assert_eq!(two.lock(Shared, false), Err(Error::WouldBlock));
+    drop(one);
+    two.lock(Shared, true).unwrap();
+    two.lock(Exclusive, true).unwrap();
+    two.unlock().unwrap();
+}
+
+#[test]
 fn directories_are_removed_when_empty() {
     let mut tree = tree();
     tree.make_directory(b"/d", 0o755).unwrap();

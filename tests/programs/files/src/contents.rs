@@ -209,17 +209,17 @@ pub fn clone() -> io::Result<()> {
 }
 
 pub fn access() -> io::Result<()> {
+    const EBADF: Option<i32> = Some(9);
     let room = Room::new()?;
     let path = room.at("file");
     fs::write(&path, "text")?;
-    assert!(File::open(&path)?.write(b"x").is_err());
-    assert!(
-        OpenOptions::new()
-            .write(true)
-            .open(&path)?
-            .read(&mut [0; 4])
-            .is_err()
-    );
+    let number = |result: io::Result<usize>| result.err().and_then(|error| error.raw_os_error());
+    assert_eq!(number(File::open(&path)?.write(b"x")), EBADF);
+    let mut writer = OpenOptions::new().write(true).open(&path)?;
+    assert_eq!(number(writer.read(&mut [0; 4])), EBADF);
+    let mut directory = File::open(&room.0)?;
+    refused(directory.read(&mut [0; 4]), ErrorKind::IsADirectory);
+    directory.sync_all()?;
     assert_eq!(fs::read(&path)?, b"text");
     Ok(())
 }
@@ -249,6 +249,9 @@ pub fn metadata() -> io::Result<()> {
     assert_eq!(fs::metadata(&path)?.modified()?, then);
     assert!(fs::metadata(&room.0)?.is_dir());
     refused(fs::metadata(room.at("none")), ErrorKind::NotFound);
+    // Made before it was changed, and not made again.
+    let made = metadata.created()?;
+    assert!(made <= before && fs::metadata(&path)?.created()? == made);
     let mut permissions = fs::metadata(&path)?.permissions();
     assert!(!permissions.readonly());
     permissions.set_readonly(true);
