@@ -170,10 +170,11 @@ impl<'a> Entries<'a> {
                 problem,
             };
             let flag = header.flag();
+            let stated = header.size().ok_or(damage(Problem::Number))?;
             let size = match (header.has_content(), extension.size) {
                 (false, _) => 0,
                 (true, Some(size)) if !matches!(flag, b'x' | b'g' | b'L' | b'K') => size,
-                (true, _) => header.size().ok_or(damage(Problem::Number))?,
+                (true, _) => stated,
             };
             let content = self.content(offset, size).ok_or(damage(Problem::Size))?;
             self.offset = Some(offset + BLOCK + content.len().next_multiple_of(BLOCK));

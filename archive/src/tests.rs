@@ -207,6 +207,7 @@ fn damaged_headers_are_refused() {
             Problem::Number,
         ),
         (124, b"0000000001x\0", Problem::Number),
+        (124, b"x\0", Problem::Number),
         (100, b"000800 \0", Problem::Number),
         (136, b"zzzzzzzzzzz\0", Problem::Number),
         (156, b"3", Problem::Kind(b'3')),

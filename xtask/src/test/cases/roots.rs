@@ -6,7 +6,7 @@ mod list;
 use std::fs::{self, File};
 use std::io::Write;
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, SystemTime};
@@ -83,6 +83,9 @@ pub fn tree() -> Result<(TempDir, PathBuf)> {
     fs::create_dir(root.join("tmp"))?;
     fs::create_dir(root.join("dev"))?;
     fs::hard_link(root.join("large"), root.join("zzz the same"))?;
+    symlink("a", root.join("link"))?;
+    symlink("../nowhere", root.join("etc/dangling"))?;
+    symlink("t".repeat(300), root.join("long link"))?;
     Ok((place, root))
 }
 
