@@ -3,7 +3,7 @@
 use std::io::IsTerminal;
 use std::time::{Duration, Instant};
 
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 
 /// A step that takes a while. Dropped without [`Step::done`], its line just ends.
 pub struct Step {
@@ -11,17 +11,27 @@ pub struct Step {
     name: String,
     started: Instant,
     terminal: bool,
+    /// Other bars on the terminal.
+    beside: Option<MultiProgress>,
 }
 
 impl Step {
     /// Begins a step; `name` reads like "prebuilding the standard library".
     pub fn new(name: impl Into<String>) -> Step {
-        let name = name.into();
+        Step::start(name.into(), None)
+    }
+
+    /// Begins a step while other bars are on the terminal.
+    pub fn beside(bars: &MultiProgress, name: impl Into<String>) -> Step {
+        Step::start(name.into(), Some(bars.clone()))
+    }
+
+    fn start(name: String, beside: Option<MultiProgress>) -> Step {
         let terminal = std::io::stderr().is_terminal();
-        let bar = if terminal {
-            ProgressBar::new_spinner()
-        } else {
-            ProgressBar::hidden()
+        let bar = match (terminal, &beside) {
+            (false, _) => ProgressBar::hidden(),
+            (true, None) => ProgressBar::new_spinner(),
+            (true, Some(bars)) => bars.add(ProgressBar::new_spinner()),
         };
         if terminal {
             if let Ok(style) =
@@ -39,6 +49,7 @@ impl Step {
             name,
             started: Instant::now(),
             terminal,
+            beside,
         }
     }
 
@@ -50,12 +61,14 @@ impl Step {
     /// Ends the step.
     pub fn done(self) {
         self.bar.finish_and_clear();
-        if self.terminal {
-            eprintln!(
-                "skete: {} ({:.1} s)",
-                self.name,
-                self.started.elapsed().as_secs_f64()
-            );
+        if !self.terminal {
+            return;
+        }
+        let seconds = self.started.elapsed().as_secs_f64();
+        let line = format!("skete: {} ({seconds:.1} s)", self.name);
+        match &self.beside {
+            Some(bars) => bars.suspend(|| eprintln!("{line}")),
+            None => eprintln!("{line}"),
         }
     }
 }

@@ -13,6 +13,7 @@ use toml_edit::{DocumentMut, Item, value};
 use walkdir::WalkDir;
 
 use super::programs::{self, Program};
+use super::show::Show;
 use crate::hash::Key;
 use crate::progress::Step;
 use crate::qemu::Bytes;
@@ -102,7 +103,7 @@ impl Corpus {
     }
 
     /// Fetches the crates and lays them out.
-    pub fn prepare(&self, sdk: &Sdk, resolve: bool) -> Result<Workspace> {
+    pub fn prepare(&self, sdk: &Sdk, resolve: bool, show: &Show) -> Result<Workspace> {
         let generated = paths::generated().join("conformance");
         let root = generated.join("corpus");
         let text = fs::read_to_string(paths::root().join(FILE))?;
@@ -112,7 +113,7 @@ impl Corpus {
             .finish();
         let stamp = generated.join("corpus.key");
         if !fs::read_to_string(&stamp).is_ok_and(|old| old == key) || !root.is_dir() {
-            let step = Step::new("fetching the corpus of crates");
+            let step = show.step("fetching the corpus of crates");
             let _ = fs::remove_file(&stamp);
             let sources = self.fetch(&generated.join("fetch"), &step)?;
             self.lay_out(&root, &sources)?;
@@ -305,8 +306,8 @@ fn lock(root: &Path, resolve: bool) -> Result<()> {
 
 impl Workspace {
     /// Builds the test programs of a crate.
-    pub fn build(&self, sdk: &Sdk, entry: &Entry) -> Result<Vec<Program>> {
-        let step = Step::new(format!("building the tests of {}", entry.name));
+    pub fn build(&self, sdk: &Sdk, entry: &Entry, show: &Show) -> Result<Vec<Program>> {
+        let step = show.step(format!("building the tests of {}", entry.name));
         let mut cargo = programs::cargo(sdk, "test");
         cargo.args(["--no-run", "--tests"]);
         if !entry.default_features {

@@ -13,8 +13,8 @@ use toml_edit::{DocumentMut, Item, Table, value};
 use walkdir::WalkDir;
 
 use super::programs::{self, Program};
+use super::show::Show;
 use crate::hash::Key;
-use crate::progress::Step;
 use crate::sdk::{Sdk, TARGET};
 use crate::{overlay, paths, sysroot};
 
@@ -37,7 +37,7 @@ pub struct Library {
 
 impl Library {
     /// Copies the source and changes what the suites need changed (`conformance/changes/`).
-    pub fn prepare(sdk: &Sdk) -> Result<Library> {
+    pub fn prepare(sdk: &Sdk, show: &Show) -> Result<Library> {
         let source = sdk.root.join("lib/rustlib/src/rust/library");
         let changes = paths::root().join("conformance/changes");
         let generated = paths::generated().join("conformance");
@@ -50,7 +50,7 @@ impl Library {
             .finish();
         let stamp = generated.join("library.key");
         if !fs::read_to_string(&stamp).is_ok_and(|old| old == key) || !root.is_dir() {
-            let step = Step::new("copying the standard library's tests");
+            let step = show.step("copying the standard library's tests");
             let _ = fs::remove_file(&stamp);
             copy(&source, &root)?;
             overlay::apply(&changes, &root, release(sdk)?)?;
@@ -66,8 +66,8 @@ impl Library {
     }
 
     /// Builds a suite's test programs; only the integration tests when `short`.
-    pub fn build(&self, sdk: &Sdk, suite: &str, short: bool) -> Result<Vec<Program>> {
-        let step = Step::new(format!("building the tests of {suite}"));
+    pub fn build(&self, sdk: &Sdk, suite: &str, short: bool, show: &Show) -> Result<Vec<Program>> {
+        let step = show.step(format!("building the tests of {suite}"));
         let cargo = |verb: &str, package: &str| {
             let mut cargo = programs::cargo(sdk, verb);
             cargo

@@ -156,7 +156,15 @@ pub fn run(args: ConformanceArgs) -> Result<()> {
             show.say(&format!("FAILED  {line}"));
             broken.push(line);
         };
-        build(&sdk, &plan, &corpus, args.resolve, queue, &mut report)
+        build(
+            &sdk,
+            &plan,
+            &corpus,
+            args.resolve,
+            queue,
+            &show,
+            &mut report,
+        )
     });
     show.finish();
     let mut results = results?;
@@ -208,12 +216,13 @@ fn build(
     corpus: &Corpus,
     resolve: bool,
     queue: &Queue,
+    show: &Show,
     broken: &mut dyn FnMut(String),
 ) -> Result<()> {
     if !plan.library.is_empty() {
-        let library = Library::prepare(sdk)?;
+        let library = Library::prepare(sdk, show)?;
         for suite in &plan.library {
-            match library.build(sdk, suite, plan.short) {
+            match library.build(sdk, suite, plan.short, show) {
                 Ok(programs) => {
                     for program in programs {
                         queue.add(suite, &program.name, program.image, MEMORY);
@@ -226,9 +235,9 @@ fn build(
     if plan.crates.is_empty() {
         return Ok(());
     }
-    let workspace = corpus.prepare(sdk, resolve)?;
+    let workspace = corpus.prepare(sdk, resolve, show)?;
     for entry in &plan.crates {
-        match workspace.build(sdk, entry) {
+        match workspace.build(sdk, entry, show) {
             Ok(programs) => {
                 for program in programs {
                     let memory = entry.memory(MEMORY);

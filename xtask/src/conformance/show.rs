@@ -2,26 +2,29 @@
 
 use std::io::IsTerminal;
 
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 
 use super::exclusions::Exclusions;
 use super::record::{Outcome, Verdict};
 use super::schedule::{Results, seconds};
 use super::tally::Tally;
+use crate::progress::Step;
 
 /// How many lines of a failed test's words are shown.
 const LINES: usize = 12;
 
 /// Shows how far the run is.
 pub struct Show {
+    bars: MultiProgress,
     bar: Option<ProgressBar>,
 }
 
 impl Show {
     /// Begins.
     pub fn new() -> Show {
+        let bars = MultiProgress::new();
         let bar = std::io::stderr().is_terminal().then(|| {
-            let bar = ProgressBar::new(0);
+            let bar = bars.add(ProgressBar::new(0));
             if let Ok(style) = ProgressStyle::with_template(
                 "{wide_bar} {pos}/{len} tests, {elapsed} {msg:30!.dim}",
             ) {
@@ -29,7 +32,12 @@ impl Show {
             }
             bar
         });
-        Show { bar }
+        Show { bars, bar }
+    }
+
+    /// Something that takes a while meanwhile.
+    pub fn step(&self, name: impl Into<String>) -> Step {
+        Step::beside(&self.bars, name)
     }
 
     /// More tests are known.
@@ -81,10 +89,7 @@ impl Show {
 
     /// Prints a line.
     pub fn say(&self, text: &str) {
-        match &self.bar {
-            Some(bar) => bar.println(text),
-            None => eprintln!("{text}"),
-        }
+        self.bars.suspend(|| eprintln!("{text}"));
     }
 
     /// Takes the bar away.
