@@ -122,7 +122,7 @@ impl Skete {
                 Lock::Unlock => file(slot)?.unlock()?,
             },
             Operation::Full(full) => {
-                frames::set_available(if *full { 0 } else { frames::total() });
+                frames::set_available(if full.0 { 0 } else { frames::total() });
             }
         }
         Ok(Answer::Nothing)

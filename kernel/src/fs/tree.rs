@@ -62,7 +62,7 @@ impl Tree {
             self.new_place(path.as_bytes())?
                 .put(Node::report(report)?)?;
         }
-        self.make_link(Report::PROCESS.as_bytes(), Report::SELF.as_bytes())?;
+        self.make_link(b"1", Report::SELF.as_bytes())?;
         let mut program = Text::new();
         program.text("/").text(report::name());
         self.make_link(&program.finish()?, b"/proc/1/exe")

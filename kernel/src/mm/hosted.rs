@@ -1,22 +1,24 @@
 //! Frames on a host: the system's allocator stands in for physical memory.
 
-use core::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use core::cell::Cell;
 
 pub use super::blocks::FRAME;
 
 const TOTAL: usize = (1 << 30) / FRAME;
 
-static AVAILABLE: AtomicUsize = AtomicUsize::new(TOTAL);
+std::thread_local! {
+    static AVAILABLE: Cell<usize> = const { Cell::new(TOTAL) };
+}
 
-/// What [`available`] gives from now on.
+/// What [`available`] gives this thread from now on.
 pub fn set_available(frames: usize) {
-    AVAILABLE.store(frames, Relaxed);
+    AVAILABLE.set(frames);
 }
 
 /// Frames that are neither in use nor promised: as if nothing took any.
 #[must_use]
 pub fn available() -> usize {
-    AVAILABLE.load(Relaxed)
+    AVAILABLE.get()
 }
 
 /// All frames: 1 GiB.

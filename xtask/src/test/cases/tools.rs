@@ -202,7 +202,7 @@ pub fn all() -> Vec<Case> {
     let xtask = |name: &str, args: &[&str], expect: Expect| tool(name, Tool::xtask(args), expect);
     let mut cases = Vec::new();
     for verb in [
-        "setup", "build", "run", "test", "bench", "size", "init", "lint", "clean",
+        "setup", "build", "run", "test", "bench", "size", "init", "lint", "fuzz", "clean",
     ] {
         cases.push(xtask(
             &format!("help-{verb}"),
@@ -219,6 +219,18 @@ pub fn all() -> Vec<Case> {
             "unknown-verb",
             &["fly"],
             wrong("unrecognized subcommand 'fly'"),
+        ),
+        xtask(
+            "fuzz-targets",
+            &["fuzz"],
+            Expect::status(0).out("filesystem\n"),
+        ),
+        xtask(
+            "fuzz-unknown",
+            &["fuzz", "toaster"],
+            Expect::status(1)
+                .stdout("")
+                .err_line("no fuzz target `toaster`"),
         ),
         xtask(
             "unknown-option",
