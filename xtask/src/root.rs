@@ -105,3 +105,6 @@ pub fn check(path: &Path) -> Result<()> {
 fn temporary() -> Result<File> {
     tempfile::tempfile().context("cannot make a file for the root archive")
 }
+
+#[cfg(test)]
+mod tests;
