@@ -61,6 +61,9 @@ pub struct Entry {
     /// The machine's memory in MiB, when it is more than usual.
     #[serde(default)]
     pub memory: Option<u64>,
+    /// Whether its tests read files of its own, so that the machine gets them.
+    #[serde(default)]
+    pub files: bool,
     /// Whether it belongs to the short set.
     #[serde(default)]
     pub short: bool,
@@ -305,6 +308,11 @@ fn lock(root: &Path, resolve: bool) -> Result<()> {
 }
 
 impl Workspace {
+    /// The files that a crate's tests read.
+    pub fn files(&self, entry: &Entry) -> Option<PathBuf> {
+        entry.files.then(|| self.root.join(&entry.name))
+    }
+
     /// Builds the test programs of a crate.
     pub fn build(&self, sdk: &Sdk, entry: &Entry, show: &Show) -> Result<Vec<Program>> {
         let step = show.step(format!("building the tests of {}", entry.name));

@@ -9,6 +9,7 @@ use anyhow::{Result, bail};
 use super::events::{self, End, Event};
 use super::record::{Outcome, Verdict};
 use crate::qemu::{Bytes, Vm};
+use crate::root::Root;
 use crate::sdk::Sdk;
 
 /// How many bytes of test names a machine's command line may hold: QEMU gets it as one argument,
@@ -25,6 +26,8 @@ pub struct Machine {
     pub image: PathBuf,
     /// The machine's memory.
     pub memory: Bytes,
+    /// A directory whose files the machine has at its root.
+    pub files: Option<PathBuf>,
     /// How long one test may take.
     pub limit: Duration,
 }
@@ -45,6 +48,7 @@ impl Machine {
     fn vm(&self, sdk: &Sdk) -> Vm {
         let mut vm = Vm::new(sdk, &self.image);
         vm.memory = self.memory;
+        vm.root = self.files.clone().map(Root::Pack);
         // libtest takes the options for events only so.
         vm.env = vec![("RUSTC_BOOTSTRAP".to_owned(), "1".to_owned())];
         vm

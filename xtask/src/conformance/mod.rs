@@ -225,7 +225,7 @@ fn build(
             match library.build(sdk, suite, plan.short, show) {
                 Ok(programs) => {
                     for program in programs {
-                        queue.add(suite, &program.name, program.image, MEMORY);
+                        queue.add(suite, program, MEMORY, None);
                     }
                 }
                 Err(error) => broken(format!("{suite} does not build: {error:#}")),
@@ -240,8 +240,8 @@ fn build(
         match workspace.build(sdk, entry, show) {
             Ok(programs) => {
                 for program in programs {
-                    let memory = entry.memory(MEMORY);
-                    queue.add(&entry.name, &program.name, program.image, memory);
+                    let files = workspace.files(entry);
+                    queue.add(&entry.name, program, entry.memory(MEMORY), files);
                 }
             }
             Err(error) => broken(format!("{} does not build: {error:#}", entry.name)),

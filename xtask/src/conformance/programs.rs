@@ -79,7 +79,8 @@ fn programs(messages: &str) -> Vec<Program> {
     programs
 }
 
-/// The key of what decides how an image's tests end: its content, the loader, the machine.
+/// The key of what decides how an image's tests end: its content, the loader, the
+/// machine and its files.
 pub fn key(sdk: &Sdk, machine: &Machine) -> Result<String> {
     let key = Key::new("conformance").text(&machine.memory.0.to_string());
     Ok(key.content(&sdk.loader)?.content(&machine.image)?.finish())

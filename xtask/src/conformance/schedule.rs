@@ -2,6 +2,7 @@
 //! still being built.
 
 use std::collections::VecDeque;
+use std::path::PathBuf;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -9,7 +10,7 @@ use anyhow::{Context, Result};
 
 use super::exclusions::Exclusions;
 use super::machine::{Machine, Test};
-use super::programs;
+use super::programs::{self, Program};
 use super::record::{Outcome, Record, Verdict};
 use super::show::Show;
 use crate::qemu::Bytes;
@@ -154,16 +155,17 @@ impl<'a> Queue<'a> {
         }
     }
 
-    /// Hands in an image.
-    pub fn add(&self, suite: &str, program: &str, image: std::path::PathBuf, memory: Bytes) {
+    /// Hands in an image; the machine has this much memory and the files of this directory.
+    pub fn add(&self, suite: &str, program: Program, memory: Bytes, files: Option<PathBuf>) {
         let machine = Machine {
-            image,
+            image: program.image,
             memory,
+            files,
             limit: self.options.limit,
         };
         self.push(Job::List(Work {
             suite: suite.to_owned(),
-            program: program.to_owned(),
+            program: program.name,
             machine,
         }));
     }
