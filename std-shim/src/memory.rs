@@ -9,9 +9,10 @@ use skete_kernel::{Error, Result};
 
 use crate::errno::status;
 
-/// True when a request means something: std's `Layout` promises as much.
+/// True when a request means something: std's `Layout` promises as much. A small one always does.
+#[inline(always)]
 const fn valid(size: usize, align: usize) -> bool {
-    align.is_power_of_two() && size <= isize::MAX as usize - align
+    size <= 1024 && align <= 16 || align.is_power_of_two() && size <= isize::MAX as usize - align
 }
 
 #[unsafe(no_mangle)]

@@ -71,7 +71,14 @@ struct Books {
     pages: usize,
     /// Of a stack, pages that are still promised.
     promised: usize,
+    /// No page is filled but so many at the end: a stack is given back without a look at the others.
+    filled: usize,
 }
+
+/// Bits of a note for the number of pages, enough for the largest slot.
+const PAGES_BITS: u32 = 28;
+/// From so many filled pages on they are not counted: any may be filled.
+const MANY: usize = (1 << (62 - 16 - PAGES_BITS)) - 1;
 
 /// Pages of a stack that are promised, so that a thread that could start can also run.
 const STACK_PROMISE: usize = 4;
@@ -82,9 +89,12 @@ impl Books {
             | u64::from(self.offset.trailing_zeros()) << 2
             | (self.promised as u64) << 8
             | (self.pages as u64) << 16
+            | (self.filled.min(MANY) as u64) << (16 + PAGES_BITS)
     }
 
     fn decode(note: u64) -> Option<Books> {
+        let pages = (note >> 16) as usize & ((1 << PAGES_BITS) - 1);
+        let filled = (note >> (16 + PAGES_BITS)) as usize;
         (note & 1 != 0).then_some(Books {
             kind: if note & 2 != 0 {
                 Kind::Stack
@@ -93,8 +103,17 @@ impl Books {
             },
             offset: 1 << (note >> 2 & 63),
             promised: (note >> 8 & 0xff) as usize,
-            pages: (note >> 16) as usize,
+            filled: if filled == MANY { pages } else { filled },
+            pages,
         })
+    }
+
+    /// The pages that may be filled, of an area that starts at `start`: the first of them, and how many.
+    fn reached(self, start: usize) -> (usize, usize) {
+        match self.kind {
+            Kind::Heap => (start, self.pages),
+            Kind::Stack => (start + (self.pages - self.filled) * FRAME, self.filled),
+        }
     }
 
     /// Frames that are promised for the pages and, for a heap area, their tables.
@@ -148,6 +167,7 @@ pub fn allocate(size: usize, align: usize, kind: Kind) -> Result<usize> {
         } else {
             0
         },
+        filled: 0,
     };
     let bytes = pages
         .checked_mul(FRAME)
@@ -207,13 +227,14 @@ fn for_each_page(start: usize, pages: usize, mut visit: impl FnMut(usize, Slot))
     let end = start + pages * FRAME;
     let mut page = start;
     while page < end {
-        match Slot::of(page, false) {
-            Some(slot) => {
-                visit(page, slot);
-                page += FRAME;
+        // As far as one table goes.
+        let next = end.min((page + 1).next_multiple_of(512 * FRAME));
+        if let Some(first) = Slot::of(page, false) {
+            for (number, slot) in first.and_following((next - page) / FRAME).enumerate() {
+                visit(page + number * FRAME, slot);
             }
-            None => page = (page + 1).next_multiple_of(512 * FRAME),
         }
+        page = next;
     }
 }
 
@@ -251,7 +272,8 @@ fn drop_pages(start: usize, pages: usize) -> usize {
 pub fn free(start: usize) -> Result<()> {
     let mut areas = lock();
     let (class, slot, books) = area_at(start)?;
-    let dropped = drop_pages(start, books.pages);
+    let (first, pages) = books.reached(start);
+    let dropped = drop_pages(first, pages);
     areas.give_slot(class, slot);
     drop(areas);
     frames::unpromise(match books.kind {
@@ -341,37 +363,64 @@ pub fn populate(address: usize) -> bool {
         // Another processor was first; or the page was made inaccessible.
         return page.frame().is_some();
     }
-    let frame = match books {
-        Books {
-            kind: Kind::Stack,
-            promised: 0,
-            ..
-        } => frames::allocate_for_stack(),
-        Books {
-            kind: Kind::Stack,
-            promised,
-            ..
-        } => {
+    match books.kind {
+        Kind::Heap => {
+            let Some(frame) = frames::allocate_promised() else {
+                return false;
+            };
+            page.map(frame, Access::ReadWrite);
+        }
+        Kind::Stack => {
             let Some(guard) = Slot::of(slot, false) else {
                 return false;
             };
-            guard.set_note(
-                Books {
-                    promised: promised - 1,
-                    ..books
-                }
-                .encode(),
-            );
-            frames::allocate_promised()
+            let end = slot + books.offset + books.pages * FRAME;
+            let Some(books) = books.fill((end - address).div_ceil(FRAME), page) else {
+                return false;
+            };
+            guard.set_note(books.encode());
         }
-        _ => frames::allocate_promised(),
-    };
-    let Some(frame) = frame else { return false };
-    page.map(frame, Access::ReadWrite);
+    }
     true
 }
 
+/// Fills the last `pages` pages of a stack, which were never touched.
+///
+/// # Errors
+///
+/// [`Error::OutOfMemory`]: some of them may be filled.
+pub fn fill_end(start: usize, pages: usize) -> Result<()> {
+    let _areas = lock();
+    let (_, slot, mut books) = area_at(start)?;
+    let guard = Slot::of(slot, false).ok_or(Error::InvalidArgument)?;
+    let end = start + books.pages * FRAME;
+    let mut result = Ok(());
+    for depth in 1..=pages {
+        let page = Slot::of(end - depth * FRAME, true);
+        match page.and_then(|page| books.fill(depth, page)) {
+            Some(filled) => books = filled,
+            None => result = Err(Error::OutOfMemory),
+        }
+    }
+    guard.set_note(books.encode());
+    result
+}
+
 impl Books {
+    /// Gives a frame to the page of a stack that is the `depth`th from its end; the books of then.
+    fn fill(self, depth: usize, page: Slot) -> Option<Books> {
+        let frame = match self.promised {
+            0 => frames::allocate_for_stack(),
+            _ => frames::allocate_promised(),
+        };
+        page.map(frame?, Access::ReadWrite);
+        Some(Books {
+            promised: self.promised.saturating_sub(1),
+            filled: self.filled.max(depth),
+            ..self
+        })
+    }
+
     fn contains(&self, slot: usize, address: usize) -> bool {
         let start = slot + self.offset;
         (start..start + self.pages * FRAME).contains(&address)

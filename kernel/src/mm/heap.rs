@@ -2,6 +2,7 @@
 //!
 //! | size | where it comes from |
 //! | --- | --- |
+//! | up to 1 KiB | the processor's [`cache`](super::cache) of what was freed last |
 //! | up to 8 KiB | [`spans`](super::spans): size classes |
 //! | up to 128 KiB | a run of frames in the direct map |
 //! | above, or when no run is free | an [`area`](super::area): filled as it is touched, grown without copying |
@@ -11,12 +12,14 @@
 #![cfg(any(target_os = "none", skete_lint_arch))]
 
 use core::alloc::{GlobalAlloc, Layout};
+use core::cell::UnsafeCell;
 use core::ptr::{self, NonNull};
 
 use super::area::{self, Kind};
+use super::cache::{self, Cache};
 use super::frames::{self, FRAME};
 use super::spans::{Source, Spans};
-use crate::arch;
+use crate::arch::{self, irq};
 use crate::sync::Lock;
 
 /// The longest run of frames that is used as one allocation.
@@ -36,17 +39,58 @@ impl Source for Frames {
     }
 }
 
+/// The one processor's cache.
+struct Own(UnsafeCell<Cache>);
+
+// SAFETY: only `with_cache` reaches it.
+unsafe impl Sync for Own {}
+
+static CACHE: Own = Own(UnsafeCell::new(Cache::new()));
+
+/// Does something with this processor's cache, a few instructions long.
+#[inline(always)]
+fn with_cache<T>(work: impl FnOnce(&mut Cache) -> T) -> T {
+    let interrupts = irq::off();
+    // SAFETY: with interrupts off, nothing else runs on the processor whose cache it is; `work` does not
+    // come back here.
+    let result = work(unsafe { &mut *CACHE.0.get() });
+    irq::restore(interrupts);
+    result
+}
+
 /// Allocates `size` bytes; null when memory is short.
-#[inline]
+#[inline(never)]
 #[must_use]
 pub fn allocate(size: usize, align: usize) -> *mut u8 {
-    if Spans::serves(size, align) {
-        return SPANS
-            .lock()
-            .allocate(size, align, &mut Frames)
-            .map_or(ptr::null_mut(), NonNull::as_ptr);
+    if let Some(class) = cache::class(size, align)
+        && let Some(object) = with_cache(|cache| cache.take(class))
+    {
+        return object.as_ptr();
     }
-    allocate_large(size, align).0
+    allocate_uncached(size, align)
+}
+
+#[inline(never)]
+fn allocate_uncached(size: usize, align: usize) -> *mut u8 {
+    if !Spans::serves(size, align) {
+        return allocate_large(size, align).0;
+    }
+    let mut spans = SPANS.lock();
+    for last in [false, true] {
+        if let Some(object) = spans.allocate(size, align, &mut Frames) {
+            return object.as_ptr();
+        }
+        if !last {
+            // What is kept for other sizes may be all that is left.
+            with_cache(|cache| {
+                cache.empty(|object, size| {
+                    // SAFETY: a free object of that size.
+                    unsafe { spans.free(object, size, 1, &mut Frames) };
+                });
+            });
+        }
+    }
+    ptr::null_mut()
 }
 
 /// Allocates `size` bytes of zeros; null when memory is short.
@@ -84,18 +128,39 @@ fn allocate_large(size: usize, align: usize) -> (*mut u8, bool) {
 /// # Safety
 ///
 /// As for `GlobalAlloc::dealloc`.
-#[inline]
+#[inline(never)]
 pub unsafe fn free(pointer: *mut u8, size: usize, align: usize) {
+    if let Some(class) = cache::class(size, align)
+        && let Some(object) = NonNull::new(pointer)
+        // SAFETY: vouched for by the caller.
+        && with_cache(|cache| unsafe { cache.put(class, object) })
+    {
+        return;
+    }
+    // SAFETY: as above.
+    unsafe { free_uncached(pointer, size, align) }
+}
+
+/// # Safety
+///
+/// As for `GlobalAlloc::dealloc`.
+#[inline(never)]
+unsafe fn free_uncached(pointer: *mut u8, size: usize, align: usize) {
     let address = pointer as usize;
     if area::contains(address) {
         area::free(address).expect("an allocation to free");
     } else if Spans::serves(size, align) {
+        let mut spans = SPANS.lock();
+        if let Some(class) = cache::class(size, align) {
+            with_cache(|cache| {
+                cache.halve(class, |object| {
+                    // SAFETY: a free object of the same class.
+                    unsafe { spans.free(object, size, align, &mut Frames) };
+                });
+            });
+        }
         // SAFETY: vouched for by the caller; a null pointer is no allocation.
-        unsafe {
-            SPANS
-                .lock()
-                .free(NonNull::new_unchecked(pointer), size, align, &mut Frames)
-        };
+        unsafe { spans.free(NonNull::new_unchecked(pointer), size, align, &mut Frames) };
     } else {
         frames::free(address - arch::DIRECT_MAP, size.div_ceil(FRAME));
     }

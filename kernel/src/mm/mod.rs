@@ -3,6 +3,7 @@
 #[cfg(any(target_os = "none", skete_lint_arch))]
 pub mod area;
 pub mod blocks;
+pub mod cache;
 #[cfg(any(target_os = "none", skete_lint_arch))]
 pub mod frames;
 #[cfg(not(any(target_os = "none", skete_lint_arch)))]

@@ -37,7 +37,7 @@ struct Span {
 }
 
 /// The class for a size of 1 to [`LARGEST`]: multiples of 16 up to 128, then four to a doubling.
-const fn class_of(size: usize) -> usize {
+pub(super) const fn class_of(size: usize) -> usize {
     if size <= 128 {
         size.div_ceil(16).saturating_sub(1)
     } else {
@@ -47,7 +47,7 @@ const fn class_of(size: usize) -> usize {
     }
 }
 
-const fn size_of_class(class: usize) -> usize {
+pub(super) const fn size_of_class(class: usize) -> usize {
     if class < 8 {
         (class + 1) * 16
     } else {

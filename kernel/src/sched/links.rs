@@ -79,12 +79,18 @@ impl List {
     }
 
     /// Takes the first task.
+    #[inline(always)]
     pub fn pop(&mut self, links: &mut Links) -> Option<u32> {
         let first = self.first;
-        (first != NONE).then(|| {
-            self.remove(links, first);
-            first
-        })
+        if first == NONE {
+            return None;
+        }
+        self.first = links.0[first as usize].next;
+        match self.first {
+            NONE => self.last = NONE,
+            second => links.0[second as usize].previous = NONE,
+        }
+        Some(first)
     }
 
     /// Takes a task out, wherever it stands.

@@ -362,15 +362,11 @@ fn new_stack(size: usize, filled: usize) -> Result<(usize, usize, usize)> {
         return Err(Error::OutOfMemory);
     }
     let stack = area::allocate(size, FRAME, Kind::Stack)?;
-    let end = stack + area::size(stack)?;
+    let end = stack + size.next_multiple_of(FRAME);
     // The part that is written to right away is filled now, while running out of memory is an error.
-    let mut page = end;
-    while page > end - block - filled {
-        page -= FRAME;
-        if !area::populate(page) {
-            area::free(stack)?;
-            return Err(Error::OutOfMemory);
-        }
+    if let Err(error) = area::fill_end(stack, (block + filled).div_ceil(FRAME)) {
+        area::free(stack)?;
+        return Err(error);
     }
     // SAFETY: the pages were just filled.
     let (thread_pointer, top) = unsafe { tls::install(end) };

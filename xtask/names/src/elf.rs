@@ -190,7 +190,11 @@ pub fn rewrite(image: &[u8], table: Option<&[u8]>, keep: Keep) -> Result<Vec<u8>
             }
         }
     }
-    append(&mut file, image, sections)?;
+    match keep {
+        Keep::All | Keep::Symbols => append(&mut file, image, sections)?,
+        // Without symbols nobody asks for sections.
+        Keep::Names | Keep::Nothing => set_sections(&mut file, 0, 0, 0),
+    }
     Ok(file)
 }
 
@@ -283,11 +287,16 @@ fn append(file: &mut Vec<u8>, image: &[u8], mut sections: Vec<Section>) -> Resul
         file.extend(section.entry.to_le_bytes());
     }
     let count = u16::try_from(sections.len()).context("it has too many sections")?;
+    set_sections(file, headers, count, count - 1);
+    Ok(())
+}
+
+/// Says in the file's header where the section headers are, how many, and which one is that of the names.
+fn set_sections(file: &mut [u8], headers: u64, count: u16, names: u16) {
     file[40..48].copy_from_slice(&headers.to_le_bytes());
     file[58..60].copy_from_slice(&(SECTION_HEADER as u16).to_le_bytes());
     file[60..62].copy_from_slice(&count.to_le_bytes());
-    file[62..64].copy_from_slice(&(count - 1).to_le_bytes());
-    Ok(())
+    file[62..64].copy_from_slice(&names.to_le_bytes());
 }
 
 fn align(file: &mut Vec<u8>, to: u64) {

@@ -18,8 +18,8 @@ pub const MARKS: [&str; 2] = ["_start", "main"];
 pub const EXIT: &str = "exit";
 
 /// Instructions from the kernel's entry to `main`, and from there to the machine's end.
-pub fn measure(subject: &Subject) -> Result<Vec<Measurement>> {
-    let report = Counter::build()?.count(subject, &[])?;
+pub fn measure(counter: &Counter, subject: &Subject) -> Result<Vec<Measurement>> {
+    let report = counter.count(subject, &[])?;
     let [entry, main] = MARKS.map(|mark| report.total(mark));
     let (entry, main, exit) = (entry?, main?, report.total(EXIT)?);
     let row = |name, value: u64| Measurement {
@@ -71,14 +71,37 @@ impl Counter {
         })
     }
 
-    /// Runs the subject's image and counts.
+    /// Runs the subject's image and counts, on a machine that is the same in every run.
     pub fn count(&self, subject: &Subject, ranges: &[Range]) -> Result<Report> {
+        // One instruction is one nanosecond of the machine's time, whatever the host does; dates
+        // and random numbers are the same in every run.
+        let fixed = [
+            "-icount",
+            "shift=0,sleep=off",
+            "-seed",
+            "1",
+            "-rtc",
+            "base=2026-01-01,clock=vm",
+        ];
+        let mut vm = subject.vm();
+        vm.qemu_args.extend(fixed.map(OsString::from));
+        self.run(vm, &subject.image, &MARKS, ranges)
+    }
+
+    /// Runs a machine and counts up to each of `marks`, which are functions of `image`.
+    pub fn run(
+        &self,
+        mut vm: Vm,
+        image: &Path,
+        marks: &[&str],
+        ranges: &[Range],
+    ) -> Result<Report> {
         let directory = tempfile::tempdir().context("cannot make a temporary directory")?;
         let out = directory.path().join("report");
         let mut plugin = OsString::from(&self.plugin);
         plugin.push(",out=");
         plugin.push(&out);
-        for (name, address) in addresses(&subject.image, &MARKS)? {
+        for (name, address) in addresses(image, marks)? {
             plugin.push(format!(",mark={address:#x}:{name}"));
         }
         if !ranges.is_empty() {
@@ -91,18 +114,6 @@ impl Counter {
             plugin.push(",ranges=");
             plugin.push(&list);
         }
-        // One instruction is one nanosecond of the machine's time, whatever the host does; dates
-        // and random numbers are the same in every run.
-        let fixed = [
-            "-icount",
-            "shift=0,sleep=off",
-            "-seed",
-            "1",
-            "-rtc",
-            "base=2026-01-01,clock=vm",
-        ];
-        let mut vm: Vm = subject.vm();
-        vm.qemu_args.extend(fixed.map(OsString::from));
         vm.qemu_args.extend([OsString::from("-plugin"), plugin]);
         let outcome = vm.capture(None)?;
         if outcome.status != Some(0) {

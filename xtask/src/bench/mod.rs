@@ -5,6 +5,7 @@
 
 mod instructions;
 mod memory;
+mod operations;
 mod profile;
 mod size;
 mod specification;
@@ -173,7 +174,9 @@ fn measure(step: &Step) -> Result<Vec<Measurement>> {
     let mut measurements = vec![smallest];
     measurements.extend(size::measure(&hello)?);
     step.at("counting instructions");
-    measurements.extend(instructions::measure(&hello)?);
+    let counter = instructions::Counter::build()?;
+    measurements.extend(instructions::measure(&counter, &hello)?);
+    measurements.extend(operations::measure(&counter)?);
     step.at("looking for the least memory");
     measurements.extend(memory::measure(&hello, &expected)?);
     step.at("comparing with an empty image");

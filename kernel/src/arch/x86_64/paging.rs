@@ -131,6 +131,12 @@ impl Slot {
         unsafe { entry(root(), address, 0, create).map(Slot) }
     }
 
+    /// This slot and those of the pages behind it, `count` in all, which are in the same table.
+    pub fn and_following(self, count: usize) -> impl Iterator<Item = Slot> {
+        debug_assert!(self.0 as usize % FRAME + count * 8 <= FRAME);
+        (0..count).map(move |number| Slot(self.0.wrapping_add(number)))
+    }
+
     /// The frame that is mapped here.
     #[must_use]
     pub fn frame(self) -> Option<usize> {

@@ -127,6 +127,6 @@ fn mpsc_round_trip(count: u32) {
 /// 64 bytes are allocated and freed.
 fn boxes(count: u32) {
     for _ in 0..count {
-        drop(black_box(Box::new([0u8; 64])));
+        drop(black_box(Box::new([7u8; 64])));
     }
 }
