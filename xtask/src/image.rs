@@ -10,12 +10,13 @@ use serde_json::Value;
 use skete_names::Keep;
 
 use crate::hash::Key;
+use crate::patches::{self, Patch};
 use crate::root::{baked, hermit};
 use crate::sdk::{self, Sdk, TARGET};
-use crate::{patches, paths, process, root};
+use crate::{paths, process, root};
 
 /// Where programs of the repository lie, which are built by their names alone.
-const ROOMS: [&str; 2] = ["examples", "tests/programs"];
+const ROOMS: [&str; 3] = ["examples", "tests/programs", "tests/ecosystem"];
 
 /// Builds a program into an image; prints the image's path as the last line
 #[derive(Args, Debug)]
@@ -337,11 +338,7 @@ fn build_source(sdk: &Sdk, source: &Source, options: &BuildOptions) -> Result<Ve
             .flat_map(|setting| ["--config", setting]),
     );
     cargo
-        .args(
-            patches
-                .iter()
-                .flat_map(|patch| ["--config".to_owned(), patch.argument()]),
-        )
+        .args(patches.iter().flat_map(Patch::arguments))
         .arg("--target-dir")
         .arg(target_dir)
         .current_dir(&directory)

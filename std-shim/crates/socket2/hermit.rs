@@ -18,10 +18,10 @@ pub(crate) use std::ffi::c_int;
 pub(crate) use libc::{
     in6_addr, in_addr, sa_family_t, sockaddr, sockaddr_in, sockaddr_in6, sockaddr_storage,
     socklen_t, AF_INET, AF_INET6, IPPROTO_IP, IPPROTO_IPV6, IPPROTO_TCP, IPPROTO_UDP,
-    IPV6_ADD_MEMBERSHIP, IPV6_DROP_MEMBERSHIP, IPV6_MULTICAST_LOOP, IPV6_V6ONLY,
-    IP_ADD_MEMBERSHIP, IP_DROP_MEMBERSHIP, IP_MULTICAST_LOOP, IP_MULTICAST_TTL, IP_TOS, IP_TTL, MSG_PEEK,
-    SOCK_DGRAM, SOCK_STREAM, SOL_SOCKET, SO_BROADCAST, SO_ERROR, SO_KEEPALIVE, SO_LINGER,
-    SO_RCVBUF, SO_RCVTIMEO, SO_REUSEADDR, SO_SNDBUF, SO_SNDTIMEO, TCP_NODELAY,
+    IPV6_ADD_MEMBERSHIP, IPV6_DROP_MEMBERSHIP, IPV6_MULTICAST_LOOP, IPV6_V6ONLY, IP_ADD_MEMBERSHIP,
+    IP_DROP_MEMBERSHIP, IP_MULTICAST_LOOP, IP_MULTICAST_TTL, IP_TOS, IP_TTL, MSG_PEEK, SOCK_DGRAM,
+    SOCK_STREAM, SOL_SOCKET, SO_BROADCAST, SO_ERROR, SO_KEEPALIVE, SO_LINGER, SO_RCVBUF,
+    SO_RCVTIMEO, SO_REUSEADDR, SO_SNDBUF, SO_SNDTIMEO, TCP_NODELAY,
 };
 
 /// What the interface has no name for: a family, a type, an option.
@@ -305,14 +305,18 @@ pub(crate) fn set_timeout_opt(
 
 #[cfg(feature = "all")]
 pub(crate) fn tcp_keepalive_time(_: RawSocket) -> io::Result<Duration> {
-    Err(unsupported("the times of TCP keepalive are the system's own"))
+    Err(unsupported(
+        "the times of TCP keepalive are the system's own",
+    ))
 }
 
 pub(crate) fn set_tcp_keepalive(_: RawSocket, keepalive: &TcpKeepalive) -> io::Result<()> {
     // Keepalive itself has been turned on by the caller.
     match (keepalive.time, keepalive.interval, keepalive.retries) {
         (None, None, None) => Ok(()),
-        _ => Err(unsupported("the times of TCP keepalive are the system's own")),
+        _ => Err(unsupported(
+            "the times of TCP keepalive are the system's own",
+        )),
     }
 }
 
@@ -323,7 +327,13 @@ pub(crate) unsafe fn getsockopt<T>(fd: RawSocket, opt: c_int, val: c_int) -> io:
     }
     let mut payload: MaybeUninit<T> = MaybeUninit::uninit();
     let mut len = mem::size_of::<T>() as socklen_t;
-    syscall!(getsockopt(fd, opt, val, payload.as_mut_ptr().cast(), &mut len))?;
+    syscall!(getsockopt(
+        fd,
+        opt,
+        val,
+        payload.as_mut_ptr().cast(),
+        &mut len
+    ))?;
     if len as usize != mem::size_of::<T>() {
         return Err(io::Error::other("a socket option has an unexpected size"));
     }

@@ -84,9 +84,15 @@ impl Patch {
         table.into()
     }
 
-    /// The same as an argument of `cargo --config`.
-    pub fn argument(&self) -> String {
-        format!("patch.crates-io.{}={}", self.key, self.entry())
+    /// The same as arguments of cargo, which takes no table there.
+    pub fn arguments(&self) -> Vec<String> {
+        let fields = self.entry();
+        let fields = fields.as_inline_table().into_iter().flatten();
+        let settings =
+            fields.map(|(field, value)| format!("patch.crates-io.{}.{field}={value}", self.key));
+        settings
+            .flat_map(|setting| ["--config".to_owned(), setting])
+            .collect()
     }
 }
 
@@ -119,14 +125,14 @@ mod tests {
             patch("socket2", "0.6.5")?,
         ];
         name_keys(&mut patches);
-        let arguments = patches.map(|patch| patch.argument());
+        let arguments: Vec<String> = patches.iter().flat_map(Patch::arguments).collect();
         assert_eq!(
-            arguments,
-            [
-                "patch.crates-io.ring={ path = \"/my sdk/ring\" }",
-                "patch.crates-io.socket2-0-5-10={ package = \"socket2\", path = \"/my sdk/socket2\" }",
-                "patch.crates-io.socket2-0-6-5={ package = \"socket2\", path = \"/my sdk/socket2\" }",
-            ]
+            arguments.join(" "),
+            "--config patch.crates-io.ring.path=\"/my sdk/ring\" \
+             --config patch.crates-io.socket2-0-5-10.package=\"socket2\" \
+             --config patch.crates-io.socket2-0-5-10.path=\"/my sdk/socket2\" \
+             --config patch.crates-io.socket2-0-6-5.package=\"socket2\" \
+             --config patch.crates-io.socket2-0-6-5.path=\"/my sdk/socket2\""
         );
         Ok(())
     }

@@ -182,6 +182,8 @@ pub struct Guest {
 pub enum Image {
     /// A program of the repository.
     Program(&'static str),
+    /// A program of the repository that is built when the case runs.
+    Built(&'static str),
     /// A file made from the image of `hello`.
     Made(Make),
 }
@@ -204,6 +206,14 @@ impl Guest {
             root: None,
             raw_root: None,
             qemu: Vec::new(),
+        }
+    }
+
+    /// A program that is built when the case runs.
+    pub fn built(program: &'static str) -> Guest {
+        Guest {
+            image: Image::Built(program),
+            ..Guest::new(program)
         }
     }
 
@@ -268,6 +278,14 @@ impl Guest {
     pub fn run(&self, bench: &Bench, mark: &str) -> Result<Got> {
         match self.image {
             Image::Program(name) => self.boot(&bench.sdk, bench.image(name)?, mark),
+            Image::Built(name) => {
+                let options = BuildOptions {
+                    quiet: true,
+                    ..BuildOptions::default()
+                };
+                let image = image::build_with(&bench.sdk, name, &options)?;
+                self.boot(&bench.sdk, &image, mark)
+            }
             Image::Made(make) => {
                 let bytes = make(&fs::read(bench.image("hello")?)?)?;
                 let file =
@@ -293,7 +311,7 @@ impl Guest {
     /// A command that does the same by hand.
     fn command(&self, image: &Path) -> String {
         let what = match self.image {
-            Image::Program(name) => name.to_owned(),
+            Image::Program(name) | Image::Built(name) => name.to_owned(),
             Image::Made(_) => image.display().to_string(),
         };
         let machine = format!("{:?}", self.machine).to_lowercase();

@@ -2,6 +2,7 @@
 
 mod alone;
 mod backtraces;
+mod ecosystem;
 mod exits;
 mod faults;
 mod images;
@@ -23,6 +24,7 @@ const MACHINES: [Machine; 3] = [Machine::Microvm, Machine::Pc, Machine::Q35];
 /// All cases. Those that take longest come first, so that none is left alone at the end.
 pub fn all() -> Vec<Case> {
     [
+        ecosystem::all(),
         init::all(),
         variants::all(),
         roots::all(),

@@ -11,9 +11,10 @@ use super::tools::Tool;
 use crate::paths;
 
 pub fn all() -> Vec<Case> {
-    let cases: [(&str, Steps); 4] = [
+    let cases: [(&str, Steps); 5] = [
         ("init/plain-cargo", plain_cargo),
         ("init/crates-and-tests", crates_and_tests),
+        ("init/changed-crates", changed_crates),
         ("init/merges", merges),
         ("init/refuses", refuses),
     ];
@@ -167,6 +168,86 @@ fn crates_and_tests(bench: &Bench, mark: &str) -> Result<()> {
         &["test", "--release", "--workspace"],
         all_pass,
     )
+}
+
+/// Dependencies that do not build as released: replaced by `init` and by `build`, named when they are
+/// not, and the lock file is as before in the end.
+fn changed_crates(bench: &Bench, mark: &str) -> Result<()> {
+    let directory = tempfile::tempdir()?;
+    let directory = directory.path();
+    write_crate(directory)?;
+    let path = directory.to_str().context("a path that is not text")?;
+    let manifest = fs::read_to_string(directory.join("Cargo.toml"))?;
+    let dependencies = "[dependencies]\npage_size = \"0.6\"\nwait-timeout = \"0.2\"\n";
+    fs::write(
+        directory.join("Cargo.toml"),
+        format!("{manifest}\n{dependencies}"),
+    )?;
+    fs::write(
+        directory.join("src/main.rs"),
+        r#"use std::process::Command;
+use std::time::Duration;
+use wait_timeout::ChildExt;
+
+fn main() {
+    let child = Command::new("/no/such/program").spawn();
+    let ended = child.and_then(|mut child| child.wait_timeout(Duration::from_secs(1)));
+    println!("{} {}", page_size::get_granularity(), ended.is_err());
+}
+"#,
+    )?;
+    let quiet = |args: &[&str]| cargo(bench, mark, directory, args, Expect::status(0));
+    quiet(&["generate-lockfile", "--quiet"])?;
+    let lock = || fs::read_to_string(directory.join("Cargo.lock"));
+    let before = lock()?;
+
+    // Built as it is, the crates are replaced for this build only.
+    let said = Expect::status(0).stdout("4096 true\n");
+    said.judge(&Tool::xtask(&["run", path]).run(bench, mark)?)?;
+    ensure!(lock()? == before, "`build` has changed Cargo.lock");
+
+    let named = Expect::status(0).err("page_size 0.6.0, wait-timeout 0.2");
+    init(bench, mark, directory, &[], named.clone())?;
+    cargo(
+        bench,
+        mark,
+        directory,
+        &["run", "--quiet", "--locked"],
+        said.clone(),
+    )?;
+    // Build scripts and procedural macros use the same source on the host.
+    quiet(&[
+        "build",
+        "--quiet",
+        "--locked",
+        "--target",
+        "x86_64-unknown-linux-gnu",
+    ])?;
+
+    // A crate that is not replaced, as after an update of the dependencies.
+    let config = directory.join(".cargo/config.toml");
+    let whole = fs::read_to_string(&config)?;
+    let without: String = whole
+        .split_inclusive('\n')
+        .filter(|line| !line.starts_with("wait-timeout"))
+        .collect();
+    ensure!(without != whole, "wait-timeout is not replaced:\n{whole}");
+    fs::write(&config, without)?;
+    let advice = Expect::status(101)
+        .err("wait-timeout 0.2")
+        .err("does not work on x86_64-unknown-skete as released")
+        .err("cargo xtask init");
+    cargo(bench, mark, directory, &["build", "--quiet"], advice)?;
+    init(bench, mark, directory, &[], named)?;
+    cargo(bench, mark, directory, &["run", "--quiet"], said)?;
+
+    init(bench, mark, directory, &["--undo"], Expect::status(0))?;
+    let after = lock()?;
+    ensure!(
+        after == before,
+        "`init --undo` has left another Cargo.lock:\n{after}"
+    );
+    Ok(())
 }
 
 /// Settings that are there already stay.
