@@ -305,8 +305,9 @@ fn build_source(sdk: &Sdk, source: &Source, options: &BuildOptions) -> Result<Ve
     let directory = fs::canonicalize(directory)
         .with_context(|| format!("cannot find {}", directory.display()))?;
     let target_dir = target_dir(&directory)?;
+    let mut lock = patches::lock::Kept::begin(&directory, &target_dir)?;
     let patches = patches::for_program(sdk, &directory, &target_dir)?;
-    let lock = patches::lock::Kept::read(&directory, &patches)?;
+    lock.keep(&patches)?;
     let mut cargo = process::cargo();
     cargo.args([
         "build",

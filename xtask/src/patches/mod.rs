@@ -42,7 +42,7 @@ pub fn for_program(sdk: &Sdk, directory: &Path, target_dir: &Path) -> Result<Vec
         };
         if !offer.fits(&package.version) {
             eprintln!(
-                "skete: warning: {} {} is taken as released: Skete has changes for {} only",
+                "skete: warning: {0} {1} is taken as released: Skete has changes for {2} only; `cargo update {0}` may choose such a version",
                 package.name,
                 package.version,
                 offer.versions()
