@@ -26,6 +26,9 @@ const FILE: &str = "conformance/corpus.toml";
 /// Where the versions of everything that the crates depend on lie.
 const LOCK: &str = "conformance/corpus.lock";
 
+/// Cargo's settings for the workspace of the crates.
+const SETTINGS: &str = ".cargo/config.toml";
+
 /// The list.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
@@ -123,9 +126,11 @@ impl Corpus {
             fs::write(&stamp, &key).context("cannot mark the corpus as whole")?;
             step.done();
         }
+        // The lock file is about the crates as they are released.
+        let _ = fs::remove_file(root.join(SETTINGS));
         lock(&root, resolve)?;
         let target_dir = generated.join("build/corpus");
-        replace_crates(sdk, &root, &target_dir)?;
+        self.replace_crates(sdk, &root, &target_dir)?;
         Ok(Workspace { root, target_dir })
     }
 
@@ -163,6 +168,31 @@ impl Corpus {
         Ok(sources)
     }
 
+    /// Has the workspace use the crates that Skete changes, as every program does. One that is a
+    /// member itself takes the changed source, and so do the crates that depend on it.
+    fn replace_crates(&self, sdk: &Sdk, root: &Path, target_dir: &Path) -> Result<()> {
+        let mut settings = DocumentMut::new();
+        settings["patch"] = toml_edit::table();
+        settings["patch"]["crates-io"] = toml_edit::table();
+        for mut patch in patches::for_program(sdk, root, target_dir)? {
+            let version = patch.version.to_string();
+            let member = self
+                .list
+                .crates
+                .iter()
+                .find(|entry| entry.name == patch.name && entry.version == version);
+            if let Some(entry) = member {
+                let directory = root.join(&entry.name);
+                copy(&patch.path, &directory)
+                    .with_context(|| format!("cannot copy {}", patch.path.display()))?;
+                entry.adapt_file(&directory.join("Cargo.toml"), &self.list.without)?;
+                patch.path = directory;
+            }
+            settings["patch"]["crates-io"][&patch.key] = value(patch.entry());
+        }
+        crate::sdk::replace(&root.join(SETTINGS), settings.to_string().as_bytes())
+    }
+
     /// Makes a workspace of the crates.
     fn lay_out(&self, root: &Path, sources: &BTreeMap<String, PathBuf>) -> Result<()> {
         if root.exists() {
@@ -176,14 +206,7 @@ impl Corpus {
                 .with_context(|| format!("cargo did not fetch {}", entry.name))?;
             let to = root.join(&entry.name);
             copy(source, &to).with_context(|| format!("cannot copy {}", source.display()))?;
-            let path = to.join("Cargo.toml");
-            let text = fs::read_to_string(&path)
-                .with_context(|| format!("cannot read {}", path.display()))?;
-            let manifest = text
-                .parse()
-                .with_context(|| format!("{} is no manifest", path.display()))?;
-            let manifest = entry.adapt(manifest, &self.list.without);
-            fs::write(&path, manifest.to_string())?;
+            entry.adapt_file(&to.join("Cargo.toml"), &self.list.without)?;
             members.push(&entry.name);
         }
         let mut manifest = DocumentMut::new();
@@ -196,6 +219,18 @@ impl Corpus {
 }
 
 impl Entry {
+    /// Adapts the manifest in a file.
+    fn adapt_file(&self, path: &Path, without: &[String]) -> Result<()> {
+        let text =
+            fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
+        let manifest = text
+            .parse()
+            .with_context(|| format!("{} is no manifest", path.display()))?;
+        let manifest = self.adapt(manifest, without);
+        fs::write(path, manifest.to_string())
+            .with_context(|| format!("cannot write {}", path.display()))
+    }
+
     /// The crate's manifest for the workspace: without what is left out, without benchmarks.
     fn adapt(&self, mut manifest: DocumentMut, without: &[String]) -> DocumentMut {
         for key in [
@@ -271,19 +306,6 @@ impl Entry {
 pub struct Workspace {
     root: PathBuf,
     target_dir: PathBuf,
-}
-
-/// Has the workspace use the crates that Skete changes, as every program does.
-fn replace_crates(sdk: &Sdk, root: &Path, target_dir: &Path) -> Result<()> {
-    let config = root.join(".cargo/config.toml");
-    let _ = fs::remove_file(&config);
-    let mut settings = DocumentMut::new();
-    settings["patch"] = toml_edit::table();
-    settings["patch"]["crates-io"] = toml_edit::table();
-    for patch in patches::for_program(sdk, root, target_dir)? {
-        settings["patch"]["crates-io"][&patch.key] = value(patch.entry());
-    }
-    crate::sdk::replace(&config, settings.to_string().as_bytes())
 }
 
 /// Puts the lock file in its place, or makes it anew from the newest versions (`resolve`).
