@@ -178,7 +178,8 @@ impl Sdk {
 /// What a call of the compiler is about.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Call {
-    /// It asks for the version.
+    /// It asks for everything about the version, as cargo does. The one line of `--version` stays as it is:
+    /// build scripts read it.
     version: bool,
     /// It is for our target.
     ours: bool,
@@ -229,7 +230,7 @@ impl Call {
                 } else if let Some(panic) = value.strip_prefix("panic=") {
                     call.abort = panic != "unwind";
                 }
-            } else if arg == "-vV" || arg == "-V" || arg == "--version" {
+            } else if arg == "-vV" {
                 call.version = true;
             } else if arg == "--test" {
                 kinds.push("bin".to_owned());
@@ -326,6 +327,7 @@ mod tests {
                 .ours
         );
         assert!(call("-vV").version);
+        assert!(!call("--version").version);
     }
 
     #[test]

@@ -349,15 +349,6 @@ pub fn all() -> Vec<Case> {
                 .stdout("spinning\n")
                 .err_line("ran longer than 2 s"),
         ),
-        xtask(
-            "names-in-a-trace",
-            &["run", "fault", "--", "null-read"],
-            Expect::status(139)
-                .stdout("")
-                .err("skete: null pointer: ")
-                .err("  fault::main")
-                .err("  skete_std_shim::start::run_main"),
-        ),
         Case::steps("tool/interrupt", interrupt),
     ]);
     let quiet = |status: i32| Expect::status(status).stdout("").stderr("");
