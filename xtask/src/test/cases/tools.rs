@@ -383,11 +383,9 @@ fn interrupt(bench: &Bench, mark: &str) -> Result<()> {
         .spawn()?;
     // The program says when it has begun.
     let mut word = [0; 8];
-    let begun = child
-        .stdout
-        .take()
-        .context("no standard output")?
-        .read_exact(&mut word);
+    // It stays open: a runner whose output nobody reads ends by itself.
+    let mut stdout = child.stdout.take().context("no standard output")?;
+    let begun = stdout.read_exact(&mut word);
     let qemu = leftovers::marked(mark).len();
     rustix::process::kill_process(
         rustix::process::Pid::from_child(&child),
