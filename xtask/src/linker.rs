@@ -10,6 +10,7 @@ use std::process::{Command, ExitCode};
 use anyhow::{Context, Result};
 use skete_names::Keep;
 
+use crate::process;
 use crate::wrapper::Sdk;
 
 /// The program's name in the SDK.
@@ -61,12 +62,7 @@ pub fn main() -> Result<ExitCode> {
     {
         skete_names::finish(output, call.keep.unwrap_or(Keep::All))?;
     }
-    Ok(ExitCode::from(
-        status
-            .code()
-            .and_then(|code| u8::try_from(code).ok())
-            .unwrap_or(1),
-    ))
+    Ok(process::exit_code(status))
 }
 
 /// A call of the linker.

@@ -17,10 +17,10 @@ use std::process::{Command, ExitCode};
 use anyhow::{Context, Result, bail};
 use semver::Version;
 
-use crate::linker;
 use crate::root::baked::Baked;
 use crate::sdk::{Manifest, TARGET};
 use crate::sysroot::{self, Panic};
+use crate::{linker, process};
 
 /// Acts as `rustc`.
 pub fn rustc() -> Result<ExitCode> {
@@ -68,12 +68,7 @@ pub fn rustc() -> Result<ExitCode> {
         text.push_str(&baked.variable_line());
         fs::write(&path, text).with_context(|| format!("cannot write {}", path.display()))?;
     }
-    Ok(ExitCode::from(
-        status
-            .code()
-            .and_then(|code| u8::try_from(code).ok())
-            .unwrap_or(1),
-    ))
+    Ok(process::exit_code(status))
 }
 
 /// Acts as `rustdoc`, which comes with the compiler and lies beside it.

@@ -133,7 +133,10 @@ pub fn current_id() -> ThreadId {
 pub fn set_name(name: &[u8]) {
     let mut scheduler = SCHED.lock();
     let current = scheduler.current;
-    for (place, byte) in scheduler.task(current).name.iter_mut().zip(name) {
+    let task = scheduler.task(current);
+    // Nothing of an earlier, longer name stays.
+    task.name = Name::default();
+    for (place, byte) in task.name.iter_mut().zip(name) {
         *place = *byte;
     }
 }

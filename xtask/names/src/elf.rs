@@ -7,10 +7,10 @@
 
 use anyhow::{Context, Result, bail};
 
+use crate::table::MAGIC;
+
 /// The section that holds the table of names.
 const SECTION: &[u8] = b".skete.names";
-/// The table's first bytes.
-const MAGIC: &[u8] = b"SkN1";
 const PAGE: u64 = 4096;
 
 // System V ABI, "ELF-64 Object File Format".
@@ -82,7 +82,7 @@ impl Segment {
         self.kind == PT_LOAD
             && self
                 .content(file)
-                .is_some_and(|content| content.starts_with(MAGIC))
+                .is_some_and(|content| content.starts_with(&MAGIC))
     }
 }
 

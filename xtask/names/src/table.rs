@@ -4,7 +4,8 @@ use std::collections::{BTreeMap, HashMap};
 
 use crate::pairs;
 
-const MAGIC: [u8; 4] = *b"SkN1";
+/// The first bytes.
+pub const MAGIC: [u8; 4] = *b"SkN1";
 const HEADER: usize = 28;
 /// Entries that are read one after the other at most.
 const BLOCK: usize = 64;
