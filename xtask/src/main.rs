@@ -28,6 +28,7 @@ mod runner;
 mod sdk;
 mod size;
 mod stream;
+mod stress;
 mod sysroot;
 mod test;
 mod toolchain;
@@ -67,6 +68,7 @@ enum Verb {
     /// Shows what is inside an image and why
     Size(size::SizeArgs),
     Fuzz(fuzz::FuzzArgs),
+    Stress(stress::StressArgs),
     Conformance(conformance::ConformanceArgs),
     Clean(clean::CleanArgs),
 }
@@ -101,6 +103,7 @@ fn verb() -> anyhow::Result<ExitCode> {
         Verb::Bench(args) => bench::run(args)?,
         Verb::Size(args) => size::run(args)?,
         Verb::Fuzz(args) => fuzz::run(args)?,
+        Verb::Stress(args) => stress::run(args)?,
         Verb::Conformance(args) => conformance::run(args)?,
         Verb::Clean(args) => clean::run(args)?,
     }

@@ -163,6 +163,8 @@ pub struct Guest {
     pub stdin: Option<Vec<u8>>,
     /// The machine's memory in bytes.
     pub memory: u64,
+    /// How many processors the machine has.
+    pub smp: u32,
     /// The kind of machine.
     pub machine: Machine,
     /// When to end it.
@@ -200,6 +202,7 @@ impl Guest {
             env: Vec::new(),
             stdin: None,
             memory: 64 << 20,
+            smp: 1,
             machine: Machine::Microvm,
             timeout: TIMEOUT,
             log: None,
@@ -237,6 +240,12 @@ impl Guest {
         self
     }
 
+    /// With so many processors.
+    pub fn smp(mut self, processors: u32) -> Guest {
+        self.smp = processors;
+        self
+    }
+
     /// With this standard input.
     pub fn stdin(mut self, bytes: impl Into<Vec<u8>>) -> Guest {
         self.stdin = Some(bytes.into());
@@ -260,6 +269,7 @@ impl Guest {
         let mut vm = Vm::new(sdk, image);
         vm.machine = self.machine;
         vm.memory = Bytes(self.memory);
+        vm.smp = self.smp;
         vm.timeout = Some(self.timeout);
         vm.args.clone_from(&self.args);
         vm.env.clone_from(&self.env);
@@ -319,6 +329,9 @@ impl Guest {
             "cargo xtask run {what} --machine {machine} --memory {}K",
             self.memory >> 10
         );
+        if self.smp != 1 {
+            let _ = write!(command, " --smp {}", self.smp);
+        }
         if let Some(root) = self.root.as_ref().or(self.raw_root.as_ref()) {
             let _ = write!(command, " --root {root:?}");
         }

@@ -11,6 +11,7 @@ mod programs;
 mod roots;
 mod roots_damaged;
 mod streams;
+mod stress;
 pub mod tools;
 mod variants;
 
@@ -27,6 +28,7 @@ pub fn all() -> Vec<Case> {
         ecosystem::all(),
         init::all(),
         variants::all(),
+        stress::all(),
         roots::all(),
         roots_damaged::all(),
         programs::all(),
