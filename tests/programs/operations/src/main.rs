@@ -12,13 +12,14 @@ use std::time::Instant;
 /// An operation's name, how often it is done, and the loop around it.
 type Operation = (&'static str, u32, fn(u32));
 
-const OPERATIONS: [Operation; 6] = [
+const OPERATIONS: [Operation; 7] = [
     ("spawn-join", 200, spawn_join),
     ("mutex", 10_000, mutex),
     ("yield", 10_000, yield_between_two),
     ("park-unpark", 2_000, park_unpark),
     ("mpsc", 2_000, mpsc_round_trip),
     ("box", 10_000, boxes),
+    ("now", 10_000, now),
 ];
 
 fn main() -> ExitCode {
@@ -128,5 +129,12 @@ fn mpsc_round_trip(count: u32) {
 fn boxes(count: u32) {
     for _ in 0..count {
         drop(black_box(Box::new([7u8; 64])));
+    }
+}
+
+/// The monotonic clock is read.
+fn now(count: u32) {
+    for _ in 0..count {
+        black_box(Instant::now());
     }
 }
