@@ -16,7 +16,7 @@ use crate::sdk::{self, Sdk, TARGET};
 use crate::{paths, process, root};
 
 /// Where programs of the repository lie, which are built by their names alone.
-const ROOMS: [&str; 3] = ["examples", "tests/programs", "tests/ecosystem"];
+pub const ROOMS: [&str; 3] = ["examples", "tests/programs", "tests/ecosystem"];
 
 /// Builds a program into an image; prints the image's path as the last line
 #[derive(Args, Debug)]

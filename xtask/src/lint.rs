@@ -126,7 +126,15 @@ pub fn checks() -> Vec<Check> {
         ("clippy archive", &["-p", "skete-archive", "--all-targets"]),
         (
             "clippy xtask",
-            &["-p", "xtask", "-p", "skete-icount", "--all-targets"],
+            &[
+                "-p",
+                "xtask",
+                "-p",
+                "skete-icount",
+                "-p",
+                "skete-linux-exit",
+                "--all-targets",
+            ],
         ),
         ("clippy kernel", &["-p", "skete-kernel", "--all-targets"]),
         ("clippy loader", &["-p", "skete-loader", "--all-targets"]),

@@ -15,6 +15,7 @@ mod kernel;
 mod kvm;
 mod linker;
 mod lint;
+mod linux;
 mod overlay;
 mod packages;
 mod patches;

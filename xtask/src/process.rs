@@ -1,9 +1,11 @@
 //! Starting other programs.
 
 use std::ffi::OsStr;
+use std::fs;
 use std::io::{BufRead, BufReader, Read, Seek};
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, ExitStatus, Output, Stdio};
+use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 
@@ -89,6 +91,25 @@ pub fn watched(command: &mut Command, step: &Step) -> Result<String> {
     Ok(text)
 }
 
+/// The processor time that a running process has used, in steps of 10 ms (`proc_pid_stat(5)`).
+pub fn processor_time(pid: u32) -> Result<Duration> {
+    let path = format!("/proc/{pid}/stat");
+    let stat =
+        fs::read_to_string(&path).with_context(|| format!("process {pid} ended too early"))?;
+    ticks(&stat)
+        .map(|ticks| Duration::from_millis(10 * ticks))
+        .with_context(|| format!("{path} is not understood: {}", stat.trim()))
+}
+
+/// The hundredths of a second in user and system mode that `/proc/PID/stat` tells.
+fn ticks(stat: &str) -> Option<u64> {
+    // The name in parentheses may hold anything; the fields behind it are numbers.
+    let (_, fields) = stat.rsplit_once(')')?;
+    let mut fields = fields.split_whitespace().skip(11);
+    let mut number = || fields.next()?.parse::<u64>().ok();
+    Some(number()? + number()?)
+}
+
 /// A command as one would type it.
 pub fn show(command: &Command) -> String {
     let words = std::iter::once(command.get_program()).chain(command.get_args());
@@ -128,4 +149,17 @@ pub fn cargo() -> Command {
         }
     }
     cargo
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn processor_time_is_read_behind_any_name() {
+        let stat = "7 (a) b 1 2) S 1 7 7 0 -1 4194304 100 0 0 0 31 11 0 0 20 0 1 0 5";
+        assert_eq!(ticks(stat), Some(42));
+        assert_eq!(ticks("7 (a) S 1"), None);
+        assert!(processor_time(std::process::id()).is_ok());
+    }
 }

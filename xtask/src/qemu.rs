@@ -99,6 +99,9 @@ pub struct Vm {
     pub env: Vec<(String, String)>,
     /// The initial file tree.
     pub root: Option<Root>,
+    /// Words that stand before `--` on the command line, for a kernel that is not ours: it knows
+    /// none of the boot protocol's.
+    pub options: Option<Vec<String>>,
     /// The digits of the standard streams that are terminals.
     pub terminals: String,
     /// Stops before the first instruction and waits for a debugger on this TCP port of localhost.
@@ -137,6 +140,7 @@ impl Vm {
             args: Vec::new(),
             env: Vec::new(),
             root: None,
+            options: None,
             terminals: String::new(),
             gdb: None,
             qemu_args: Vec::new(),
@@ -297,6 +301,24 @@ impl Vm {
 
     /// The command line that the loader hands to the kernel (see `docs/boot-protocol.md`).
     fn command_line(&self, stdin: &str) -> Result<String> {
+        let mut words = match &self.options {
+            Some(options) => options.clone(),
+            None => self.protocol(stdin),
+        };
+        if !self.args.is_empty() {
+            words.push("--".to_owned());
+            words.extend(self.args.iter().map(|word| quote(word)));
+        }
+        if words.iter().any(|word| word.contains('\0')) {
+            bail!(
+                "an argument or a variable for the program contains a NUL character; leave it out"
+            );
+        }
+        Ok(words.join(" "))
+    }
+
+    /// The words of the boot protocol.
+    fn protocol(&self, stdin: &str) -> Vec<String> {
         let mut words = vec![
             format!("stdin={stdin}"),
             format!("stderr={STDERR_PORT:#x}"),
@@ -314,16 +336,7 @@ impl Vm {
         for (key, value) in &self.env {
             words.push(format!("env={}", quote(&format!("{key}={value}"))));
         }
-        if !self.args.is_empty() {
-            words.push("--".to_owned());
-            words.extend(self.args.iter().map(|word| quote(word)));
-        }
-        if words.iter().any(|word| word.contains('\0')) {
-            bail!(
-                "an argument or a variable for the program contains a NUL character; leave it out"
-            );
-        }
-        Ok(words.join(" "))
+        words
     }
 
     fn accel(&self) -> Result<Accel> {
@@ -440,6 +453,7 @@ mod tests {
             args: vec!["two words".into(), "x".into()],
             env: vec![("A".into(), "1 2".into())],
             root: None,
+            options: None,
             terminals: String::new(),
             gdb: None,
             qemu_args: Vec::new(),
@@ -452,6 +466,17 @@ mod tests {
             vm().command_line("framed")?,
             "stdin=framed stderr=0xe9 status=0xea name=app log=debug env=\"A=1 2\" -- \"two words\" x"
         );
+        Ok(())
+    }
+
+    #[test]
+    fn another_kernel_gets_its_own_options() -> Result<()> {
+        let vm = Vm {
+            options: Some(vec!["console=ttyS0".to_owned(), "panic=-1".to_owned()]),
+            ..vm()
+        };
+        let line = vm.command_line("none")?;
+        assert_eq!(line, "console=ttyS0 panic=-1 -- \"two words\" x");
         Ok(())
     }
 

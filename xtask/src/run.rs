@@ -140,6 +140,7 @@ impl VmArgs {
             args,
             env,
             root: self.root.map(Root::Pack),
+            options: None,
             terminals: String::new(),
             gdb: self.gdb,
             qemu_args: self.qemu.into_iter().map(Into::into).collect(),

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail};
 use object::{Object, ObjectSymbol};
 
-use super::{Measurement, Subject, Unit};
+use super::{Measurement, Subject, Unit, said};
 use crate::qemu::Vm;
 use crate::{paths, process};
 
@@ -117,10 +117,9 @@ impl Counter {
         vm.qemu_args.extend([OsString::from("-plugin"), plugin]);
         let outcome = vm.capture(None)?;
         if outcome.status != Some(0) {
-            let said = String::from_utf8_lossy(&outcome.stderr);
             bail!(
                 "the program does not run while its instructions are counted: {}",
-                said.trim()
+                said(&outcome)
             );
         }
         let text = fs::read_to_string(&out).context(

@@ -5,12 +5,22 @@ use anyhow::{Result, bail};
 use super::{Measurement, Subject, Unit};
 use crate::qemu::{Bytes, Machine, Vm};
 
-/// What the search starts from: less has no room for a loader at 1 MiB.
-const LEAST: u64 = 2 << 20;
-/// What every program of the bench must run with.
-const MOST: u64 = 64 << 20;
-/// How exact the answer is.
-const STEP: u64 = 64 << 10;
+/// Where the least memory is looked for, in bytes.
+pub struct Search {
+    /// The least that is tried.
+    pub least: u64,
+    /// With this it must run.
+    pub most: u64,
+    /// How exact the answer is.
+    pub step: u64,
+}
+
+/// For images: less has no room for a loader at 1 MiB.
+pub const IMAGES: Search = Search {
+    least: 2 << 20,
+    most: 64 << 20,
+    step: 64 << 10,
+};
 
 /// The least memory on the smallest machine and on the classic one.
 pub fn measure(subject: &Subject, expected: &[u8]) -> Result<Vec<Measurement>> {
@@ -21,40 +31,52 @@ pub fn measure(subject: &Subject, expected: &[u8]) -> Result<Vec<Measurement>> {
     machines
         .into_iter()
         .map(|(name, machine)| {
-            let runs = |memory| {
-                let vm = Vm {
-                    machine,
-                    memory: Bytes(memory),
-                    ..subject.vm()
-                };
-                let outcome = vm.capture(None)?;
-                Ok(outcome.status == Some(0) && outcome.stdout == expected)
+            let vm = Vm {
+                machine,
+                ..subject.vm()
             };
-            let bytes = least(runs)?;
             Ok(Measurement {
                 name,
-                value: bytes as f64 / f64::from(1 << 20),
+                value: IMAGES.mebibytes(&vm, expected)?,
                 unit: Unit::Mebibytes,
             })
         })
         .collect()
 }
 
-/// Searches by halves for the least memory with which `runs` says yes.
-fn least(runs: impl Fn(u64) -> Result<bool>) -> Result<u64> {
-    if !runs(MOST)? {
-        bail!("the program does not run with {} MiB of memory", MOST >> 20);
+impl Search {
+    /// The least memory with which a machine's program writes what is expected.
+    pub fn mebibytes(&self, vm: &Vm, expected: &[u8]) -> Result<f64> {
+        let bytes = self.find(|memory| {
+            let vm = Vm {
+                memory: Bytes(memory),
+                ..vm.clone()
+            };
+            let outcome = vm.capture(None)?;
+            Ok(outcome.status == Some(0) && outcome.stdout == expected)
+        })?;
+        Ok(bytes as f64 / f64::from(1 << 20))
     }
-    let (mut low, mut high) = (LEAST / STEP, MOST / STEP);
-    while low < high {
-        let middle = low.midpoint(high);
-        if runs(middle * STEP)? {
-            high = middle;
-        } else {
-            low = middle + 1;
+
+    /// Searches by halves for the least memory with which `runs` says yes.
+    fn find(&self, runs: impl Fn(u64) -> Result<bool>) -> Result<u64> {
+        if !runs(self.most)? {
+            bail!(
+                "the program does not run with {} MiB of memory",
+                self.most >> 20
+            );
         }
+        let (mut low, mut high) = (self.least / self.step, self.most / self.step);
+        while low < high {
+            let middle = low.midpoint(high);
+            if runs(middle * self.step)? {
+                high = middle;
+            } else {
+                low = middle + 1;
+            }
+        }
+        Ok(high * self.step)
     }
-    Ok(high * STEP)
 }
 
 #[cfg(test)]
@@ -63,10 +85,11 @@ mod tests {
 
     #[test]
     fn the_border_is_found() -> Result<()> {
-        for border in [LEAST, LEAST + STEP, 5 << 20, MOST] {
-            assert_eq!(least(|memory| Ok(memory >= border))?, border);
+        let Search { least, most, step } = IMAGES;
+        for border in [least, least + step, 5 << 20, most] {
+            assert_eq!(IMAGES.find(|memory| Ok(memory >= border))?, border);
         }
-        assert!(least(|_| Ok(false)).is_err());
+        assert!(IMAGES.find(|_| Ok(false)).is_err());
         Ok(())
     }
 }

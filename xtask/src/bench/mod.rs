@@ -3,6 +3,7 @@
 //! To add a row: write a function that gives a [`Measurement`], call it in [`measure`], and add a
 //! line of the same name with its promise to the table in SPECIFICATION.md.
 
+mod against;
 mod instructions;
 mod memory;
 mod operations;
@@ -16,14 +17,14 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
-use clap::Args;
+use clap::{Args, ValueEnum};
 use serde_json::json;
 
 use crate::image::{self, BuildOptions};
 use crate::progress::Step;
-use crate::qemu::Vm;
-use crate::sdk::{self, Sdk};
-use specification::{Row, Specification};
+use crate::qemu::{Outcome, Vm};
+use crate::sdk;
+use specification::{Cells, Row, Specification, Table};
 
 /// Measures instructions, bytes and memory against the promises in SPECIFICATION.md
 ///
@@ -32,8 +33,9 @@ use specification::{Row, Specification};
 #[command(after_help = "\
 Examples:
   cargo xtask bench
-  cargo xtask bench --check      # fails when a promise is broken, changes nothing
-  cargo xtask bench --profile    # where hello's instructions go")]
+  cargo xtask bench --check           # fails when a promise is broken, changes nothing
+  cargo xtask bench --profile         # where hello's instructions go
+  cargo xtask bench --against linux   # beside a Linux guest; writes docs/benchmarks.md")]
 pub struct BenchArgs {
     /// Fail when a promise is broken; leave SPECIFICATION.md as it is
     #[arg(long)]
@@ -46,18 +48,32 @@ pub struct BenchArgs {
     /// Show in which room of the image the instructions are executed, and measure nothing else
     #[arg(long, conflicts_with_all = ["check", "json"])]
     profile: bool,
+
+    /// Measure the same programs on another system in the same machine, and write docs/benchmarks.md
+    #[arg(long, value_name = "SYSTEM", value_enum, conflicts_with_all = ["check", "profile"])]
+    against: Option<Other>,
+
+    /// Take this Linux kernel (a bzImage) instead of Debian's for virtual machines
+    #[arg(long, value_name = "FILE", requires = "against")]
+    linux_kernel: Option<PathBuf>,
+}
+
+/// A system to compare with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Other {
+    /// Debian's kernel for virtual machines, with the program as its only process
+    Linux,
 }
 
 /// The most that one run may take: a machine that does not end has failed.
 const LIMIT: Duration = Duration::from_secs(20);
 
-/// What one measurement is about.
+/// A built program and a machine that boots it: what one measurement is about.
 pub struct Subject {
-    sdk: Sdk,
-    /// The image with its symbols.
+    /// The program with its symbols.
     image: PathBuf,
-    /// The image that is booted.
-    stripped: PathBuf,
+    /// Boots the program without them, with default settings.
+    vm: Vm,
 }
 
 impl Subject {
@@ -75,32 +91,44 @@ impl Subject {
         };
         let image = image::build_with(&sdk, what, &options)?;
         let stripped = image::strip(&image, image::Strip::Symbols)?;
-        Ok(Self {
-            sdk,
-            image,
-            stripped,
-        })
+        let vm = Vm {
+            timeout: Some(LIMIT),
+            ..Vm::new(&sdk, stripped)
+        };
+        Ok(Self { image, vm })
     }
 
-    /// A machine that boots the image, with default settings.
+    /// A machine that boots the program, with default settings.
     fn vm(&self) -> Vm {
-        Vm {
-            timeout: Some(LIMIT),
-            ..Vm::new(&self.sdk, &self.stripped)
-        }
+        self.vm.clone()
     }
 
     /// What the program writes when all is well.
     fn expected_output(&self) -> Result<Vec<u8>> {
-        let outcome = self.vm().capture(None)?;
+        let outcome = self.vm.capture(None)?;
         if outcome.status != Some(0) || outcome.stdout.is_empty() {
-            let said = String::from_utf8_lossy(&outcome.stderr);
             bail!(
                 "the program does not run, so there is nothing to measure: {}",
-                said.trim()
+                said(&outcome)
             );
         }
         Ok(outcome.stdout)
+    }
+}
+
+/// What a machine has said about its end, for an error, in one line.
+fn said(outcome: &Outcome) -> String {
+    if outcome.timed_out {
+        return "it did not end in time".to_owned();
+    }
+    // Linux has one console.
+    let console = String::from_utf8_lossy(&outcome.stdout);
+    if let Some(line) = console.lines().find(|line| line.contains("Kernel panic")) {
+        return line.trim().to_owned();
+    }
+    match String::from_utf8_lossy(&outcome.stderr).trim() {
+        "" => format!("its status is {}", outcome.status.unwrap_or_default()),
+        said => said.to_owned(),
     }
 }
 
@@ -124,6 +152,12 @@ pub enum Unit {
     Instructions,
     /// Memory, in mebibytes.
     Mebibytes,
+    /// Time, in microseconds.
+    Microseconds,
+    /// Hundredths of a host's processor.
+    Percent,
+    /// Processors of a machine.
+    Processors,
     /// A multiple of something else.
     Times,
 }
@@ -134,6 +168,9 @@ impl fmt::Display for Unit {
             Self::Bytes => "bytes",
             Self::Instructions => "instructions",
             Self::Mebibytes => "MiB",
+            Self::Microseconds => "µs",
+            Self::Percent => "%",
+            Self::Processors => "processors",
             Self::Times => "×",
         })
     }
@@ -143,10 +180,15 @@ impl fmt::Display for Measurement {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.unit {
             // Counts are whole numbers far below 2^53.
-            Unit::Bytes | Unit::Instructions => out.write_str(&thousands(self.value as u64))?,
-            Unit::Mebibytes | Unit::Times => write!(out, "{:.2}", self.value)?,
+            Unit::Bytes | Unit::Instructions | Unit::Processors | Unit::Microseconds => {
+                out.write_str(&thousands(self.value as u64))?;
+            }
+            Unit::Mebibytes | Unit::Times | Unit::Percent => write!(out, "{:.2}", self.value)?,
         }
-        write!(out, " {}", self.unit)
+        match self.unit {
+            Unit::Processors if self.value == 1.0 => out.write_str(" processor"),
+            unit => write!(out, " {unit}"),
+        }
     }
 }
 
@@ -176,7 +218,12 @@ fn measure(step: &Step) -> Result<Vec<Measurement>> {
     step.at("counting instructions");
     let counter = instructions::Counter::build()?;
     measurements.extend(instructions::measure(&counter, &hello)?);
-    measurements.extend(operations::measure(&counter)?);
+    let operations = Subject::build("operations")?;
+    measurements.extend(operations::measure(
+        &counter,
+        &operations,
+        &operations::PROMISED,
+    )?);
     step.at("looking for the least memory");
     measurements.extend(memory::measure(&hello, &expected)?);
     step.at("comparing with an empty image");
@@ -189,7 +236,10 @@ pub fn run(args: BenchArgs) -> Result<()> {
     if args.profile {
         return profile::show(&Subject::build("hello")?);
     }
-    let mut specification = Specification::read()?;
+    if args.against == Some(Other::Linux) {
+        return against::run(args.linux_kernel.as_deref(), args.json);
+    }
+    let mut specification = Specification::read(Table::Promises)?;
     let step = Step::new("measuring");
     let measurements = measure(&step)?;
     step.done();
@@ -218,7 +268,12 @@ pub fn run(args: BenchArgs) -> Result<()> {
         }
         return Ok(());
     }
-    specification.write(&measurements)
+    let cells = measurements.iter().map(|measured| Cells {
+        name: measured.name,
+        measured: measured.to_string(),
+        beside: None,
+    });
+    specification.write(&cells.collect::<Vec<_>>())
 }
 
 fn show(rows: &[(&Measurement, Row)]) {
@@ -267,6 +322,23 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_failed_run_says_why_in_one_line() {
+        let outcome = |stdout: &str, stderr: &str, timed_out| Outcome {
+            status: Some(3),
+            stdout: stdout.into(),
+            stderr: stderr.into(),
+            wall: Duration::ZERO,
+            timed_out,
+        };
+        let panic = "a\r\n[    2.7] Kernel panic - not syncing: no memory\r\nb\r\n";
+        let why = "[    2.7] Kernel panic - not syncing: no memory";
+        assert_eq!(said(&outcome(panic, "no status\n", false)), why);
+        assert_eq!(said(&outcome("a", "a fault\n", false)), "a fault");
+        assert_eq!(said(&outcome("a", "", false)), "its status is 3");
+        assert_eq!(said(&outcome(panic, "", true)), "it did not end in time");
+    }
+
+    #[test]
     fn numbers_are_written_for_people() {
         let written = |value, unit| {
             Measurement {
@@ -281,5 +353,9 @@ mod tests {
         assert_eq!(written(1_000.0, Unit::Instructions), "1,000 instructions");
         assert_eq!(written(2.0625, Unit::Mebibytes), "2.06 MiB");
         assert_eq!(written(1.5, Unit::Times), "1.50 ×");
+        assert_eq!(written(0.1, Unit::Percent), "0.10 %");
+        assert_eq!(written(1.0, Unit::Processors), "1 processor");
+        assert_eq!(written(2.0, Unit::Processors), "2 processors");
+        assert_eq!(written(1_234.5, Unit::Microseconds), "1,234 µs");
     }
 }

@@ -6,6 +6,7 @@ use anyhow::Result;
 
 use super::instructions::{Counter, EXIT, MARKS, Range};
 use super::{Subject, thousands};
+use crate::sdk;
 use crate::size::Inventory;
 
 /// How many functions are shown of each phase.
@@ -13,7 +14,8 @@ const FUNCTIONS: usize = 20;
 
 /// Prints instructions by room and by function, before `main` and from there on.
 pub fn show(subject: &Subject) -> Result<()> {
-    let inventory = Inventory::read(&subject.image, Some(&subject.sdk.kernel_object))?;
+    let kernel = sdk::ensure()?.kernel_object;
+    let inventory = Inventory::read(&subject.image, Some(&kernel))?;
     let mut rooms = BTreeMap::new();
     let mut ranges = Vec::new();
     for symbol in inventory.code() {

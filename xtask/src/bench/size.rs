@@ -10,8 +10,8 @@ use super::{Measurement, Subject, Unit};
 /// The sizes of image and loader.
 pub fn measure(subject: &Subject) -> Result<Vec<Measurement>> {
     Ok(vec![
-        bytes("hello: image, stripped", &subject.stripped)?,
-        bytes("loader", &subject.sdk.loader)?,
+        bytes("hello: image, stripped", &subject.vm.image)?,
+        bytes("loader", &subject.vm.loader)?,
     ])
 }
 
@@ -19,17 +19,24 @@ pub fn measure(subject: &Subject) -> Result<Vec<Measurement>> {
 pub fn measure_aborting(subject: &Subject) -> Result<Measurement> {
     bytes(
         "hello with panic = \"abort\": image, stripped",
-        &subject.stripped,
+        &subject.vm.image,
     )
 }
 
+/// The bytes of all that a machine is given to boot.
+pub fn booted(subject: &Subject) -> Result<u64> {
+    Ok(size(&subject.vm.loader)? + size(&subject.vm.image)?)
+}
+
 fn bytes(name: &'static str, path: &Path) -> Result<Measurement> {
-    let size = fs::metadata(path)
-        .with_context(|| format!("cannot read {}", path.display()))?
-        .len();
     Ok(Measurement {
         name,
-        value: size as f64,
+        value: size(path)? as f64,
         unit: Unit::Bytes,
     })
+}
+
+fn size(path: &Path) -> Result<u64> {
+    let metadata = fs::metadata(path).with_context(|| format!("cannot read {}", path.display()))?;
+    Ok(metadata.len())
 }

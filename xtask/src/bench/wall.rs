@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 
-use super::{Measurement, Subject, Unit};
+use super::{Measurement, Subject, Unit, said};
 use crate::qemu::Vm;
 
 /// How many pairs of runs make a series; odd, so that one of them is the median.
@@ -28,17 +28,25 @@ pub fn measure(subject: &Subject) -> Result<Measurement> {
     pair(&image, &empty)?;
     let mut lowest = f64::INFINITY;
     for _ in 0..SERIES {
-        let mut ratios = (0..PAIRS)
-            .map(|_| pair(&image, &empty))
-            .collect::<Result<Vec<f64>>>()?;
-        ratios.sort_by(f64::total_cmp);
-        lowest = lowest.min(ratios[PAIRS / 2]);
+        lowest = lowest.min(median(&image, &empty, PAIRS)?);
     }
     Ok(Measurement {
         name: "hello: wall time in a microvm, by that of an empty image",
         value: lowest,
         unit: Unit::Times,
     })
+}
+
+/// The median of so many pairs of runs: the first machine's time by the second one's.
+pub fn median(one: &Vm, other: &Vm, pairs: usize) -> Result<f64> {
+    let mut ratios = (0..pairs)
+        .map(|_| pair(one, other))
+        .collect::<Result<Vec<f64>>>()?;
+    ratios.sort_by(f64::total_cmp);
+    ratios
+        .get(pairs / 2)
+        .copied()
+        .context("no pair of runs was asked for")
 }
 
 /// Runs both machines and gives the first one's time by the second one's.
@@ -50,8 +58,7 @@ fn pair(image: &Vm, empty: &Vm) -> Result<f64> {
 fn time(vm: &Vm) -> Result<Duration> {
     let outcome = vm.capture(None)?;
     if outcome.status != Some(0) {
-        let said = String::from_utf8_lossy(&outcome.stderr);
-        bail!("a run for time has failed: {}", said.trim());
+        bail!("a run for time has failed: {}", said(&outcome));
     }
     Ok(outcome.wall)
 }

@@ -138,6 +138,24 @@ impl Index {
         Ok(candidates(&policy))
     }
 
+    /// Downloads, into `directory`, the package whose name starts with `prefix` and that the package
+    /// `name` depends on; gives its file. Nothing is installed.
+    pub fn download(&self, name: &str, prefix: &str, directory: &Path) -> Result<PathBuf> {
+        let mut depends = self.apt("apt-cache");
+        depends.args(["depends", "--important", name]);
+        let Ok(depends) = process::output(&mut depends) else {
+            bail!("the lists of packages hold no {name}");
+        };
+        let wanted = dependency(&depends, prefix)
+            .with_context(|| format!("the package {name} depends on no {prefix}*"))?;
+        let mut download = self.apt("apt-get");
+        process::output(download.args(["download", wanted]).current_dir(directory))?;
+        let mut files = files_with(directory, &["deb"]);
+        files
+            .pop()
+            .with_context(|| format!("apt-get downloaded no file for the package {wanted}"))
+    }
+
     /// The commands that install a plan's packages; each needs root.
     pub fn commands(&self, plan: &Plan) -> Vec<Command> {
         let command = |group: &super::plan::Group| {
@@ -210,6 +228,14 @@ fn backports_source(sources: &str, codename: &str) -> String {
     format!("Types: deb\nURIs: {uri}\nSuites: {suite}\nComponents: main\nSigned-By: {key}\n")
 }
 
+/// Finds a name in the output of `apt-cache depends`.
+fn dependency<'a>(depends: &'a str, prefix: &str) -> Option<&'a str> {
+    let names = depends
+        .lines()
+        .filter_map(|line| line.trim().strip_prefix("Depends: "));
+    names.map(str::trim).find(|name| name.starts_with(prefix))
+}
+
 /// Reads the output of `apt-cache policy`.
 fn candidates(policy: &str) -> BTreeMap<String, String> {
     let mut found = BTreeMap::new();
@@ -252,6 +278,16 @@ mod tests {
             Some("1.96.0+dfsg1-1~deb12u2")
         );
         assert_eq!(found.len(), 1);
+    }
+
+    #[test]
+    fn dependencies_are_found() {
+        let depends = "linux-image-cloud-amd64\n  Depends: kmod\n  Depends: linux-image-6.1.0-56-cloud-amd64\n";
+        assert_eq!(
+            dependency(depends, "linux-image-"),
+            Some("linux-image-6.1.0-56-cloud-amd64")
+        );
+        assert_eq!(dependency(depends, "qemu"), None);
     }
 
     #[test]

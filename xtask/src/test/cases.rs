@@ -7,6 +7,7 @@ mod exits;
 mod faults;
 mod images;
 mod init;
+mod measuring;
 mod programs;
 mod roots;
 mod roots_damaged;
@@ -37,6 +38,7 @@ pub fn all() -> Vec<Case> {
         backtraces::all(),
         exits::all(),
         images::all(),
+        measuring::all(),
         tools::all(),
         alone::all(),
     ]

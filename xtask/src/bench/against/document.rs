@@ -1,0 +1,145 @@
+//! `docs/benchmarks.md`: the table of both systems, and how it came about.
+
+use std::fmt::Write as _;
+use std::process::Command;
+
+use anyhow::Result;
+
+use super::{Section, Systems};
+use crate::linux::Linux;
+use crate::qemu::QEMU;
+use crate::sdk::{self, Manifest};
+use crate::{paths, process};
+
+/// Where it lies in the repository.
+const FILE: &str = "docs/benchmarks.md";
+
+/// What the numbers were measured with.
+struct With {
+    qemu: String,
+    linux: String,
+    rustc: String,
+}
+
+/// Writes the document from a complete run.
+pub fn write(systems: &Systems, sections: &[Section]) -> Result<()> {
+    let version = |program: &mut Command| -> Result<String> {
+        let text = process::output(program.arg("--version"))?;
+        Ok(text.lines().next().unwrap_or_default().trim().to_owned())
+    };
+    let rustc = Manifest::read(&systems.sdk.root)?.rustc;
+    let with = With {
+        qemu: version(&mut Command::new(QEMU))?,
+        linux: systems.linux.version().to_owned(),
+        rustc: version(&mut Command::new(rustc))?,
+    };
+    sdk::replace(&paths::root().join(FILE), text(&with, sections).as_bytes())
+}
+
+/// The document. The same results give the same text.
+fn text(with: &With, sections: &[Section]) -> String {
+    let mut text = String::from(
+        "# Skete beside Linux\n\n\
+         The same Rust programs on Skete and on Linux, in the same virtual machine. This file is written by\n\n    \
+         cargo xtask bench --against linux\n\n\
+         which measures everything again. A number alone is not good or bad; these stand beside what one would\n\
+         run otherwise. Less is better in every row but that which counts processors. The goals are those of\n\
+         `SPECIFICATION.md`; they are for Skete.\n",
+    );
+    for section in sections {
+        let _ = write!(
+            text,
+            "\n## {}\n\n| what | Skete | Linux | Linux by Skete | goal, at most | verdict |\n\
+             | --- | ---: | ---: | ---: | ---: | --- |\n",
+            section.title
+        );
+        for judged in &section.rows {
+            let [skete, linux] = judged.row.texts();
+            let _ = writeln!(
+                text,
+                "| {} | {skete} | {linux} | {} | {} | {} |",
+                judged.row.name,
+                ratio(judged.row.values),
+                judged.goal(),
+                judged.verdict()
+            );
+        }
+    }
+    let _ = write!(
+        text,
+        "\n## How it is measured\n\n\
+         - **Machine**: QEMU's `pc` without default devices, accelerator TCG, processor `max`, 256 MiB of memory,\n  \
+         a serial line, the ports of `docs/boot-protocol.md`: the same command for both but for what is booted\n  \
+         (`-kernel`, `-initrd`, `-append`). One processor, or two in the section about them.\n  \
+         {qemu}.\n\
+         - **Skete**: the loader, and the program's stripped image.\n\
+         - **Linux**: Debian's kernel for virtual machines, {linux}, and an initramfs, not compressed, that holds\n  \
+         `/dev/console` and the program as `/init`: process 1, and the only one. The program is a static\n  \
+         executable with glibc, made from the same source by the same compiler ({rustc}) in release mode. The\n  \
+         kernel's options, chosen for speed: `{options}`.\n\
+         - **Instructions** are the guest's, of firmware, kernel and program together, counted by a QEMU plugin.\n  \
+         For `hello` the clock is the count itself (`-icount shift=0,sleep=off`), so that every run gives the same\n  \
+         number; what of Skete's is the image's own, without firmware and loader, is a row of `SPECIFICATION.md`.\n  \
+         Operations are done thousands of times by `tests/programs/operations`; the count is from its first mark to\n  \
+         its second.\n\
+         - **Wall time** is kept only as a ratio of two times of this run. `hello`: the median of five pairs. The\n  \
+         rest are the shortest of three boots, by `tests/programs/operations` and `tests/programs/scaling`. The\n  \
+         host's own Linux runs the same static executable. A host whose processors are busy otherwise makes the\n  \
+         ratios for two processors worse, on both systems.\n\
+         - **Least memory**: the smallest `-m` with which `hello` writes its line and ends with status 0, in steps of\n  \
+         64 KiB for Skete and of 1 MiB for Linux.\n\
+         - **Idle**: the processor time that QEMU uses while the program sleeps, by the time that passes, after every\n  \
+         processor has worked once.\n\
+         - **Sleep** is told by the program, and is the one absolute time here: the host's own delays are in it.\n",
+        qemu = with.qemu,
+        linux = with.linux,
+        rustc = with.rustc,
+        options = Linux::options(),
+    );
+    text
+}
+
+/// How many times Skete's number fits into that of Linux.
+fn ratio([skete, linux]: [f64; 2]) -> String {
+    let ratio = linux / skete;
+    match ratio {
+        _ if !ratio.is_finite() => "–".to_owned(),
+        _ if ratio >= 100.0 => format!("{ratio:.0} ×"),
+        _ => format!("{ratio:.2} ×"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::super::Unit;
+    use super::super::{Judged, Row};
+    use super::*;
+
+    #[test]
+    fn the_document_has_a_line_for_each_row() {
+        let with = With {
+            qemu: "QEMU 1".to_owned(),
+            linux: "6.1 #1".to_owned(),
+            rustc: "rustc 1".to_owned(),
+        };
+        let row = Row::new("hello: bytes", Unit::Bytes, [2_000.0, 500_000.0]);
+        let rows = vec![Judged { row, goal: None }];
+        let sections = [Section {
+            title: "Size",
+            rows,
+        }];
+        let text = text(&with, &sections);
+        let line = "\n| hello: bytes | 2,000 bytes | 500,000 bytes | 250 × | – | – |\n";
+        assert!(text.contains(line), "{text}");
+        for part in ["\n## Size\n", "QEMU 1.", "6.1 #1", "panic=-1"] {
+            assert!(text.contains(part), "{part}");
+        }
+    }
+
+    #[test]
+    fn ratios_are_short() {
+        assert_eq!(ratio([2.0, 5.0]), "2.50 ×");
+        assert_eq!(ratio([1.0, 1234.5]), "1234 ×");
+        assert_eq!(ratio([0.0, 1.0]), "–");
+    }
+}

@@ -1,0 +1,161 @@
+//! Debian's kernel for virtual machines, taken out of its package.
+
+use std::fs;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use anyhow::{Context, Result, bail};
+
+use crate::progress::Step;
+use crate::{packages, paths, sdk};
+
+/// The package that depends on the newest kernel's.
+const PACKAGE: &str = "linux-image-cloud-amd64";
+/// How the names of the kernels' own packages start.
+const PREFIX: &str = "linux-image-";
+/// How a kernel's file in the package is called.
+const FILE: &str = "vmlinuz-";
+
+/// Debian's kernel, downloaded unless it was before.
+pub fn debian() -> Result<PathBuf> {
+    let directory = paths::generated().join("linux");
+    if let Some(kernel) = newest(&directory) {
+        return Ok(kernel);
+    }
+    let step = Step::new("fetching Debian's kernel for virtual machines");
+    let kernel = fetch(&directory).with_context(|| {
+        format!(
+            "the kernel of Debian's package {PACKAGE} cannot be had; give another one with \
+             --linux-kernel FILE, or try again with a connection to the package server"
+        )
+    })?;
+    step.done();
+    Ok(kernel)
+}
+
+/// The kernel that lies in a directory, the last by name.
+fn newest(directory: &Path) -> Option<PathBuf> {
+    let files = fs::read_dir(directory).ok()?.flatten();
+    let kernels = files
+        .map(|entry| entry.path())
+        .filter(|path| is_kernel(path));
+    kernels.max()
+}
+
+fn is_kernel(path: &Path) -> bool {
+    let name = path.file_name().and_then(|name| name.to_str());
+    name.is_some_and(|name| name.starts_with(FILE))
+}
+
+fn fetch(directory: &Path) -> Result<PathBuf> {
+    fs::create_dir_all(directory)
+        .with_context(|| format!("cannot create {}", directory.display()))?;
+    let temporary = tempfile::tempdir_in(directory).context("cannot make a temporary directory")?;
+    let package = packages::download(PACKAGE, PREFIX, temporary.path())?;
+    let mut unpack = Command::new("dpkg-deb")
+        .arg("--fsys-tarfile")
+        .arg(&package)
+        .stdout(Stdio::piped())
+        .spawn()
+        .context("cannot start dpkg-deb")?;
+    let archive = unpack.stdout.take().context("dpkg-deb writes nowhere")?;
+    let extracted = extract(archive, directory);
+    // The modules behind the kernel are not wanted: the rest of the archive is not read.
+    let _ = unpack.kill();
+    unpack.wait().context("cannot wait for dpkg-deb")?;
+    extracted.with_context(|| format!("cannot unpack {}", package.display()))
+}
+
+/// Takes the kernel out of a package's archive.
+fn extract(archive: impl Read, directory: &Path) -> Result<PathBuf> {
+    for entry in tar::Archive::new(archive).entries()? {
+        let mut entry = entry?;
+        let path = entry.path()?.into_owned();
+        if !is_kernel(&path) {
+            continue;
+        }
+        let mut content = Vec::new();
+        entry.read_to_end(&mut content)?;
+        let kernel = directory.join(path.file_name().unwrap_or_default());
+        sdk::replace(&kernel, &content)?;
+        return Ok(kernel);
+    }
+    bail!("there is no file {FILE}* in the package")
+}
+
+/// The version of the kernel in a file.
+pub fn version(kernel: &Path) -> Result<String> {
+    let bytes = fs::read(kernel).with_context(|| format!("cannot read {}", kernel.display()))?;
+    header_version(&bytes)
+        .with_context(|| format!("{} is not a Linux kernel (bzImage)", kernel.display()))
+}
+
+/// Finds the version by a bzImage's header (Linux, `Documentation/x86/boot.rst`, `kernel_version`);
+/// of who has compiled it where, in parentheses, nothing is kept.
+fn header_version(image: &[u8]) -> Option<String> {
+    const SIGNATURE: usize = 0x202;
+    const POINTER: usize = 0x20e;
+    const BASE: usize = 0x200;
+    if image.get(SIGNATURE..)?.first_chunk() != Some(b"HdrS") {
+        return None;
+    }
+    let pointer = u16::from_le_bytes(*image.get(POINTER..)?.first_chunk()?);
+    let text = image.get(BASE + usize::from(pointer)..)?;
+    let text = text.split(|&byte| byte == 0).next()?;
+    let text = std::str::from_utf8(text).ok()?;
+    let (release, rest) = text.split_once(' ')?;
+    let version = rest.find('#').map_or("", |at| &rest[at..]);
+    Some(format!("{release} {version}").trim_end().to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn image(version: &[u8]) -> Vec<u8> {
+        let mut image = vec![0; 0x300];
+        image[0x202..0x206].copy_from_slice(b"HdrS");
+        image[0x20e..0x210].copy_from_slice(&0x100_u16.to_le_bytes());
+        image.extend(version);
+        image.push(0);
+        image
+    }
+
+    #[test]
+    fn a_kernel_tells_its_version() {
+        let image = image(b"6.1.0-9-cloud-amd64 (a@b) #1 SMP Debian 6.1.27-1 (2023-05-08)");
+        assert_eq!(
+            header_version(&image).as_deref(),
+            Some("6.1.0-9-cloud-amd64 #1 SMP Debian 6.1.27-1 (2023-05-08)")
+        );
+    }
+
+    #[test]
+    fn other_files_are_no_kernels() {
+        assert_eq!(header_version(b"\x7fELF"), None);
+        assert_eq!(header_version(&[0; 0x400]), None);
+        let mut beyond = image(b"1 #2");
+        beyond[0x20e..0x210].copy_from_slice(&[0xff, 0xff]);
+        assert_eq!(header_version(&beyond), None);
+    }
+
+    #[test]
+    fn the_kernel_is_taken_out_of_the_archive() -> Result<()> {
+        let mut archive = tar::Builder::new(Vec::new());
+        for (name, content) in [("./boot/config-6.1", "a"), ("./boot/vmlinuz-6.1", "kernel")] {
+            let mut header = tar::Header::new_gnu();
+            header.set_size(content.len() as u64);
+            header.set_cksum();
+            archive.append_data(&mut header, name, content.as_bytes())?;
+        }
+        let archive = archive.into_inner()?;
+        let directory = tempfile::tempdir()?;
+        assert_eq!(newest(directory.path()), None);
+        let kernel = extract(&archive[..], directory.path())?;
+        assert_eq!(fs::read(&kernel)?, b"kernel");
+        assert_eq!(newest(directory.path()), Some(kernel));
+        assert!(extract(&archive[..512], directory.path()).is_err());
+        Ok(())
+    }
+}
