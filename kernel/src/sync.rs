@@ -100,12 +100,10 @@ impl<T> DerefMut for LockGuard<'_, T> {
 }
 
 const FREE: u32 = 0;
-const HELD: u32 = 1;
-const CONTENDED: u32 = 2;
+
+mod futex_lock;
 
 /// A lock whose waiters sleep, for work that may take long: copying a file's data, walking a path.
-///
-/// The algorithm is the third mutex of Drepper, "Futexes Are Tricky".
 #[derive(Debug)]
 pub struct Mutex<T> {
     state: AtomicU32,
@@ -135,31 +133,15 @@ impl<T> Mutex<T> {
     /// Sleeps until the mutex is free.
     #[inline]
     pub fn lock(&self) -> MutexGuard<'_, T> {
-        if self
-            .state
-            .compare_exchange(FREE, HELD, Acquire, Relaxed)
-            .is_err()
-        {
-            self.lock_contended();
-        }
+        futex_lock::lock(&self.state);
         MutexGuard { mutex: self }
-    }
-
-    #[cold]
-    fn lock_contended(&self) {
-        while self.state.swap(CONTENDED, Acquire) != FREE {
-            // Whatever ends the wait, the state is looked at again.
-            let _ = sched::futex::wait(&self.state, CONTENDED, None);
-        }
     }
 }
 
 impl<T> Drop for MutexGuard<'_, T> {
     #[inline]
     fn drop(&mut self) {
-        if self.mutex.state.swap(FREE, Release) == CONTENDED {
-            sched::futex::wake(&self.mutex.state, 1);
-        }
+        futex_lock::unlock(&self.mutex.state);
     }
 }
 

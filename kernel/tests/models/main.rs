@@ -13,6 +13,7 @@ mod claim;
 mod context;
 mod deadlock;
 mod halt;
+mod mutex;
 mod shootdown;
 
 /// Searches a model, with up to so many switches between threads that are not due to waiting.
