@@ -53,7 +53,7 @@ pub struct BenchArgs {
     #[arg(long, value_name = "SYSTEM", value_enum, conflicts_with_all = ["check", "profile"])]
     against: Option<Other>,
 
-    /// Take this Linux kernel (a bzImage) instead of Debian's for virtual machines
+    /// Take this Linux kernel (a bzImage) instead of the distribution's for virtual machines
     #[arg(long, value_name = "FILE", requires = "against")]
     linux_kernel: Option<PathBuf>,
 }
@@ -61,7 +61,7 @@ pub struct BenchArgs {
 /// A system to compare with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum Other {
-    /// Debian's kernel for virtual machines, with the program as its only process
+    /// The distribution's kernel for virtual machines, with the program as its only process
     Linux,
 }
 

@@ -1,4 +1,4 @@
-//! Debian's kernel for virtual machines, taken out of its package.
+//! The distribution's kernel for virtual machines, taken out of its package.
 
 use std::fs;
 use std::io::Read;
@@ -10,26 +10,24 @@ use anyhow::{Context, Result, bail};
 use crate::progress::Step;
 use crate::{packages, paths, sdk};
 
-/// The package that depends on the newest kernel's.
-const PACKAGE: &str = "linux-image-cloud-amd64";
+/// The packages that depend on the newest kernel's: Debian's and Ubuntu's.
+const PACKAGES: [&str; 2] = ["linux-image-cloud-amd64", "linux-image-virtual"];
 /// How the names of the kernels' own packages start.
 const PREFIX: &str = "linux-image-";
 /// How a kernel's file in the package is called.
 const FILE: &str = "vmlinuz-";
 
-/// Debian's kernel, downloaded unless it was before.
-pub fn debian() -> Result<PathBuf> {
+/// The distribution's kernel, downloaded unless it was before.
+pub fn ensure() -> Result<PathBuf> {
     let directory = paths::generated().join("linux");
     if let Some(kernel) = newest(&directory) {
         return Ok(kernel);
     }
-    let step = Step::new("fetching Debian's kernel for virtual machines");
-    let kernel = fetch(&directory).with_context(|| {
-        format!(
-            "the kernel of Debian's package {PACKAGE} cannot be had; give another one with \
-             --linux-kernel FILE, or try again with a connection to the package server"
-        )
-    })?;
+    let step = Step::new("fetching Linux for virtual machines");
+    let kernel = fetch(&directory).context(
+        "there is no Linux to compare with; give a kernel with --linux-kernel FILE, or try again with a \
+         connection to the package server",
+    )?;
     step.done();
     Ok(kernel)
 }
@@ -52,7 +50,7 @@ fn fetch(directory: &Path) -> Result<PathBuf> {
     fs::create_dir_all(directory)
         .with_context(|| format!("cannot create {}", directory.display()))?;
     let temporary = tempfile::tempdir_in(directory).context("cannot make a temporary directory")?;
-    let package = packages::download(PACKAGE, PREFIX, temporary.path())?;
+    let package = packages::download(&PACKAGES, PREFIX, temporary.path())?;
     let mut unpack = Command::new("dpkg-deb")
         .arg("--fsys-tarfile")
         .arg(&package)

@@ -1,4 +1,4 @@
-//! A Linux guest: Debian's cloud kernel and one program, which is its first and only process.
+//! A Linux guest: a kernel for virtual machines and one program, which is its first and only process.
 //!
 //! It stands beside Skete in `cargo xtask bench --against linux`: the same program in the same
 //! machine, in the way that it would otherwise be run.
@@ -44,11 +44,11 @@ pub struct Linux {
 }
 
 impl Linux {
-    /// Takes this kernel, else Debian's, which is downloaded the first time.
+    /// Takes this kernel, else the distribution's, which is downloaded the first time.
     pub fn ensure(kernel: Option<&Path>) -> Result<Linux> {
         let kernel = match kernel {
             Some(kernel) => kernel.to_owned(),
-            None => kernel::debian()?,
+            None => kernel::ensure()?,
         };
         let version = kernel::version(&kernel)?;
         Ok(Linux { kernel, version })

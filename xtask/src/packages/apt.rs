@@ -138,16 +138,22 @@ impl Index {
         Ok(candidates(&policy))
     }
 
-    /// Downloads, into `directory`, the package whose name starts with `prefix` and that the package
-    /// `name` depends on; gives its file. Nothing is installed.
-    pub fn download(&self, name: &str, prefix: &str, directory: &Path) -> Result<PathBuf> {
-        let mut depends = self.apt("apt-cache");
-        depends.args(["depends", "--important", name]);
-        let Ok(depends) = process::output(&mut depends) else {
-            bail!("the lists of packages hold no {name}");
+    /// Downloads, into `directory`, the package whose name starts with `prefix` and that the first
+    /// known one of `names` depends on; gives its file. Nothing is installed.
+    pub fn download(&self, names: &[&str], prefix: &str, directory: &Path) -> Result<PathBuf> {
+        let depends = |name: &&str| {
+            let mut depends = self.apt("apt-cache");
+            process::output(depends.args(["depends", "--important", name])).ok()
         };
-        let wanted = dependency(&depends, prefix)
-            .with_context(|| format!("the package {name} depends on no {prefix}*"))?;
+        let Some(depends) = names.iter().find_map(depends) else {
+            bail!("the lists of packages hold no {}", names.join(" or "));
+        };
+        let wanted = dependency(&depends, prefix).with_context(|| {
+            format!(
+                "the package {} depends on no {prefix}*",
+                depends.lines().next().unwrap_or_default()
+            )
+        })?;
         let mut download = self.apt("apt-get");
         process::output(download.args(["download", wanted]).current_dir(directory))?;
         let mut files = files_with(directory, &["deb"]);

@@ -17,15 +17,15 @@ use crate::process::{self, which};
 use crate::qemu::QEMU;
 use crate::toolchain::{self, Toolchain};
 
-/// Downloads, into `directory`, the package whose name starts with `prefix` and that the package
-/// `name` depends on; gives its file. Nothing is installed.
-pub fn download(name: &str, prefix: &str, directory: &Path) -> Result<PathBuf> {
+/// Downloads, into `directory`, the package whose name starts with `prefix` and that the first known
+/// one of `names` depends on; gives its file. Nothing is installed.
+pub fn download(names: &[&str], prefix: &str, directory: &Path) -> Result<PathBuf> {
     for program in ["apt-get", "dpkg-deb"] {
         if which(program).is_none() {
             bail!("this system has no {program}");
         }
     }
-    apt::Index::open(&apt::System::read()?)?.download(name, prefix, directory)
+    apt::Index::open(&apt::System::read()?)?.download(names, prefix, directory)
 }
 
 /// The programs that everything else uses.

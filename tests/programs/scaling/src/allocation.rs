@@ -7,7 +7,7 @@ use super::{shortest, together};
 /// How many threads share the work.
 const THREADS: [usize; 4] = [1, 2, 8, 128];
 /// Allocations of all threads together.
-const ALLOCATIONS: usize = 2_048_000;
+const ALLOCATIONS: usize = 256_000;
 /// How many each thread holds at a time.
 const HELD: usize = 64;
 

@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 use std::process::Command;
+use std::thread;
 
 use anyhow::Result;
 
@@ -19,6 +20,8 @@ struct With {
     qemu: String,
     linux: String,
     rustc: String,
+    /// The host's processors.
+    processors: usize,
 }
 
 /// Writes the document from a complete run.
@@ -32,6 +35,7 @@ pub fn write(systems: &Systems, sections: &[Section]) -> Result<()> {
         qemu: version(&mut Command::new(QEMU))?,
         linux: systems.linux.version().to_owned(),
         rustc: version(&mut Command::new(rustc))?,
+        processors: thread::available_parallelism()?.get(),
     };
     sdk::replace(&paths::root().join(FILE), text(&with, sections).as_bytes())
 }
@@ -71,9 +75,9 @@ fn text(with: &With, sections: &[Section]) -> String {
          - **Machine**: QEMU's `pc` without default devices, accelerator TCG, processor `max`, 256 MiB of memory,\n  \
          a serial line, the ports of `docs/boot-protocol.md`: the same command for both but for what is booted\n  \
          (`-kernel`, `-initrd`, `-append`). One processor, or two in the section about them.\n  \
-         {qemu}.\n\
+         {qemu}; the host lets it use {processors}.\n\
          - **Skete**: the loader, and the program's stripped image.\n\
-         - **Linux**: Debian's kernel for virtual machines, {linux}, and an initramfs, not compressed, that holds\n  \
+         - **Linux**: the distribution's kernel for virtual machines, {linux}, and an initramfs, not compressed, that holds\n  \
          `/dev/console` and the program as `/init`: process 1, and the only one. The program is a static\n  \
          executable with glibc, made from the same source by the same compiler ({rustc}) in release mode. The\n  \
          kernel's options, chosen for speed: `{options}`.\n\
@@ -92,6 +96,7 @@ fn text(with: &With, sections: &[Section]) -> String {
          processor has worked once.\n\
          - **Sleep** is told by the program, and is the one absolute time here: the host's own delays are in it.\n",
         qemu = with.qemu,
+        processors = with.processors,
         linux = with.linux,
         rustc = with.rustc,
         options = Linux::options(),
@@ -121,6 +126,7 @@ mod tests {
             qemu: "QEMU 1".to_owned(),
             linux: "6.1 #1".to_owned(),
             rustc: "rustc 1".to_owned(),
+            processors: 4,
         };
         let row = Row::new("hello: bytes", Unit::Bytes, [2_000.0, 500_000.0]);
         let rows = vec![Judged { row, goal: None }];
@@ -131,7 +137,12 @@ mod tests {
         let text = text(&with, &sections);
         let line = "\n| hello: bytes | 2,000 bytes | 500,000 bytes | 250 × | – | – |\n";
         assert!(text.contains(line), "{text}");
-        for part in ["\n## Size\n", "QEMU 1.", "6.1 #1", "panic=-1"] {
+        for part in [
+            "\n## Size\n",
+            "QEMU 1; the host lets it use 4.",
+            "6.1 #1",
+            "panic=-1",
+        ] {
             assert!(text.contains(part), "{part}");
         }
     }

@@ -128,16 +128,14 @@ impl Judged {
     }
 }
 
-/// Runs `cargo xtask bench --against linux` with this kernel, or Debian's.
+/// Runs `cargo xtask bench --against linux` with this kernel, or the distribution's.
 pub fn run(kernel: Option<&Path>, json: bool) -> Result<()> {
     let mut goals = Specification::read(Table::Goals)?;
     let systems = Systems {
         sdk: sdk::ensure()?,
         linux: Linux::ensure(kernel)?,
     };
-    let step = Step::new("measuring Skete and Linux in the same machine");
-    let measured = measure(&systems, &step)?;
-    step.done();
+    let measured = measure(&systems)?;
     let judged = |row: Row| {
         let goal = goals.find(row.name)?;
         Ok(Judged { row, goal })
@@ -168,23 +166,30 @@ pub fn run(kernel: Option<&Path>, json: bool) -> Result<()> {
 }
 
 /// All rows, by what they are about.
-fn measure(systems: &Systems, step: &Step) -> Result<Vec<(&'static str, Vec<Row>)>> {
-    step.at("building programs");
+fn measure(systems: &Systems) -> Result<Vec<(&'static str, Vec<Row>)>> {
+    let step = Step::new("building programs for Skete and Linux");
     let counter = Counter::build()?;
     let hello = systems.program("hello")?;
     let operations = systems.program("operations")?;
     let scaling = systems.program("scaling")?;
-    step.at("booting hello");
+    step.done();
+    let step = Step::new("booting hello and looking for the least memory");
     let boot = boot::measure(&counter, &hello)?;
-    step.at("counting instructions of operations");
-    let one = counted(&counter, &operations, &operations::PROMISED)?;
+    step.done();
+    let step = Step::new("counting the instructions of operations");
+    let mut one = counted(&counter, &operations, &operations::PROMISED)?;
     let mut time = counted(&counter, &operations, &[operations::NOW])?;
-    step.at("running on one processor and on two");
-    let mut two = scaling::measure(&operations, &scaling)?;
-    step.at("sleeping");
+    step.done();
+    let step = Step::new("measuring time on one processor and on two");
+    let times = scaling::Times::measure(&operations)?;
+    one.push(times.beside_host()?);
+    let mut two = vec![times.by_processors()?];
+    two.extend(scaling::measure(&scaling)?);
     time.extend(scaling::sleeps(&scaling)?);
-    step.at("idling");
+    step.done();
+    let step = Step::new("measuring idle machines");
     two.extend(idle::measure(&scaling)?);
+    step.done();
     Ok(vec![
         ("Boot, memory and size", boot),
         ("Operations on one processor", one),

@@ -31,41 +31,70 @@ const RATIOS: [(&str, &str, &str); 4] = [
     ),
 ];
 
-/// One processor against two, and the machine against the host.
-pub fn measure(operations: &Pair, scaling: &Pair) -> Result<Vec<Row>> {
-    let [one, two] = [1, 2].map(|smp| operations.both(|subject| shortest(subject, smp, &[])));
-    let (one, two) = (one?, two?);
-    // The program itself: on the host it is an ordinary process.
-    let native = least(|| Readings::of_host(&operations.linux.image))?;
-    let ratio = |name: &str, above: &Readings, below: &Readings| -> Result<f64> {
-        Ok(above.get(name)? / below.get(name)?)
-    };
-    let mut rows = vec![
-        Row::new(
+/// The times of single operations.
+pub struct Times {
+    /// Of both systems on one processor.
+    one: [Readings; 2],
+    /// Of both systems on two processors.
+    two: [Readings; 2],
+    /// Of the program for Linux on the host itself.
+    host: Readings,
+}
+
+impl Times {
+    /// Runs `operations` on machines of one and of two processors, and on the host.
+    pub fn measure(operations: &Pair) -> Result<Self> {
+        let on = |smp| operations.both(|subject| shortest(subject, smp, &[]));
+        Ok(Self {
+            one: on(1)?,
+            two: on(2)?,
+            host: least(|| Readings::of_host(&operations.linux.image))?,
+        })
+    }
+
+    /// The machine against the host.
+    pub fn beside_host(&self) -> Result<Row> {
+        ratios(
             "a thread is spawned and joined: time, by that on the host's own Linux",
-            Unit::Times,
-            [
-                ratio("spawn-join", &one[0], &native)?,
-                ratio("spawn-join", &one[1], &native)?,
-            ],
-        ),
-        Row::new(
+            "spawn-join",
+            &self.one,
+            [&self.host, &self.host],
+        )
+    }
+
+    /// Two processors against one.
+    pub fn by_processors(&self) -> Result<Row> {
+        ratios(
             "mpsc, there and back: time on two processors, by that on one",
-            Unit::Times,
-            [
-                ratio("mpsc", &two[0], &one[0])?,
-                ratio("mpsc", &two[1], &one[1])?,
-            ],
-        ),
-    ];
-    let scaled =
-        scaling.both(|subject| shortest(subject, 2, &["processors", "busy", "allocation"]))?;
+            "mpsc",
+            &self.two,
+            self.one.each_ref(),
+        )
+    }
+}
+
+/// A row with the same time of two runs, one by the other.
+fn ratios(
+    name: &'static str,
+    word: &str,
+    above: &[Readings; 2],
+    below: [&Readings; 2],
+) -> Result<Row> {
+    let ratio =
+        |system: usize| -> Result<f64> { Ok(above[system].get(word)? / below[system].get(word)?) };
+    Ok(Row::new(name, Unit::Times, [ratio(0)?, ratio(1)?]))
+}
+
+/// More threads against one, on two processors.
+pub fn measure(scaling: &Pair) -> Result<Vec<Row>> {
+    let words = ["processors", "busy", "allocation"];
+    let scaled = scaling.both(|subject| shortest(subject, 2, &words))?;
     let [skete, linux] = &scaled;
-    rows.push(Row::new(
+    let mut rows = vec![Row::new(
         "processors that the program finds, of two",
         Unit::Processors,
         [skete.get("processors")?, linux.get("processors")?],
-    ));
+    )];
     for (name, above, below) in RATIOS {
         let value = |readings: &Readings| -> Result<f64> {
             Ok(readings.get(above)? / readings.get(below)?)
