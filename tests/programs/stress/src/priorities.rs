@@ -144,8 +144,13 @@ fn shares(run: &Run) -> (u64, u64) {
             }
         }
         ready.wait();
-        // Until all have the priority that they gave themselves.
-        thread::sleep(Duration::from_millis(30));
+        // Until all have the priority that they gave themselves: a loaded host lets a processor wait.
+        for _ in 0..100 {
+            thread::sleep(Duration::from_millis(30));
+            if high.iter().all(|count| count.load(Relaxed) > 0) {
+                break;
+            }
+        }
         before.store(low.iter().map(|count| count.load(Relaxed)).sum(), Relaxed);
         let first = high
             .iter()
