@@ -1,9 +1,11 @@
 //! Locks of the kernel.
 
 use core::cell::UnsafeCell;
+use core::marker::PhantomData;
 use core::ops::{Deref, DerefMut};
+use core::ptr;
 use core::sync::atomic::{
-    AtomicBool, AtomicU32, Ordering::Acquire, Ordering::Relaxed, Ordering::Release,
+    AtomicBool, AtomicPtr, AtomicU32, Ordering::Acquire, Ordering::Relaxed, Ordering::Release,
 };
 
 use crate::{arch, sched};
@@ -96,6 +98,41 @@ impl<T> DerefMut for LockGuard<'_, T> {
     fn deref_mut(&mut self) -> &mut T {
         // SAFETY: as in `deref`.
         unsafe { &mut *self.lock.value.get() }
+    }
+}
+
+/// A reference that is set once, or not at all: a part of the kernel that an image holds only when its
+/// program reaches what sets it.
+#[derive(Debug)]
+pub struct Hook<T>(AtomicPtr<()>, PhantomData<T>);
+
+impl<T> Default for Hook<&'static T> {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl<T> Hook<&'static T> {
+    /// Sets it.
+    pub fn set(&self, value: &'static T) {
+        // Were the one value known, the compiler would put it where it is asked for.
+        let value = core::hint::black_box(ptr::from_ref(value));
+        self.0.store(value.cast_mut().cast(), Release);
+    }
+
+    /// What it was set to.
+    #[inline]
+    pub fn get(&self) -> Option<&'static T> {
+        // SAFETY: null, or what `set` has stored.
+        unsafe { self.0.load(Acquire).cast::<T>().as_ref() }
+    }
+}
+
+impl<T> Hook<&'static T> {
+    /// Not set.
+    #[must_use]
+    pub const fn new() -> Self {
+        Hook(AtomicPtr::new(ptr::null_mut()), PhantomData)
     }
 }
 

@@ -2,9 +2,10 @@
 
 use core::sync::atomic::{AtomicI64, AtomicU64, Ordering::Relaxed};
 
-use crate::arch::{self, clock, cpu, irq, rtc};
+use crate::arch::{self, clock, cpu, rtc};
 use crate::boot::status;
 use crate::debug::Line;
+use crate::sync::Lock;
 
 /// Nanoseconds for a cycle of the time-stamp counter, times 2^32; 0 before the first question.
 static SCALE: AtomicU64 = AtomicU64::new(0);
@@ -20,9 +21,14 @@ pub fn monotonic() -> u64 {
 
 #[cold]
 fn calibrate() -> u64 {
-    let interrupts = irq::off();
+    /// Reference clocks are for one at a time.
+    static CALIBRATION: Lock<()> = Lock::new(());
+    let guard = CALIBRATION.lock();
+    let scale = SCALE.load(Relaxed);
+    if scale != 0 {
+        return scale;
+    }
     let frequency = clock::timestamp_frequency();
-    irq::restore(interrupts);
     let Some(hertz) = frequency.filter(|hertz| *hertz > 1_000_000) else {
         Line::new()
             .text("skete: no clock: neither the processor, the hypervisor, HPET, PIT nor the local APIC tells how fast the time-stamp counter runs; use QEMU or KVM, or a machine with a PIT")
@@ -31,6 +37,7 @@ fn calibrate() -> u64 {
     };
     let scale = ((1_000_000_000u128 << 32) / u128::from(hertz)) as u64;
     SCALE.store(scale, Relaxed);
+    drop(guard);
     Line::log(crate::debug::Level::Info, |line| {
         line.text("time-stamp counter: ").number(hertz).text(" Hz");
     });
@@ -62,18 +69,28 @@ fn scale() -> u64 {
 #[must_use]
 pub fn wall() -> i64 {
     let epoch = match EPOCH.load(Relaxed) {
-        i64::MIN => {
-            let seconds = rtc::unix_time().unwrap_or_else(|| {
-                Line::log(crate::debug::Level::Warn, |line| {
-                    line.text("no real-time clock: the wall clock starts at 1970-01-01");
-                });
-                0
-            });
-            let epoch = seconds * 1_000_000_000 - monotonic() as i64;
-            EPOCH.store(epoch, Relaxed);
-            epoch
-        }
+        i64::MIN => read_epoch(),
         epoch => epoch,
     };
     epoch + monotonic() as i64
+}
+
+#[cold]
+fn read_epoch() -> i64 {
+    /// The real-time clock is for one at a time.
+    static READING: Lock<()> = Lock::new(());
+    let _guard = READING.lock();
+    let known = EPOCH.load(Relaxed);
+    if known != i64::MIN {
+        return known;
+    }
+    let seconds = rtc::unix_time().unwrap_or_else(|| {
+        Line::log(crate::debug::Level::Warn, |line| {
+            line.text("no real-time clock: the wall clock starts at 1970-01-01");
+        });
+        0
+    });
+    let epoch = seconds * 1_000_000_000 - monotonic() as i64;
+    EPOCH.store(epoch, Relaxed);
+    epoch
 }

@@ -9,24 +9,12 @@ use skete_kernel::{Error, Result};
 
 use crate::errno::status;
 
-/// True when a request means something: std's `Layout` promises as much. A small one always does.
-#[inline(always)]
+// `sys_alloc`, `sys_malloc`, `sys_dealloc` and `sys_free` are names of the kernel's own functions
+// (`arch::objects`): an allocation is so short that even a jump counts.
+
+/// True when a request means something: std's `Layout` promises as much.
 const fn valid(size: usize, align: usize) -> bool {
-    size <= 1024 && align <= 16 || align.is_power_of_two() && size <= isize::MAX as usize - align
-}
-
-#[unsafe(no_mangle)]
-extern "C" fn sys_alloc(size: usize, align: usize) -> *mut u8 {
-    if valid(size, align) {
-        heap::allocate(size, align)
-    } else {
-        core::ptr::null_mut()
-    }
-}
-
-#[unsafe(no_mangle)]
-extern "C" fn sys_malloc(size: usize, align: usize) -> *mut u8 {
-    sys_alloc(size, align)
+    align.is_power_of_two() && size <= isize::MAX as usize - align
 }
 
 #[unsafe(no_mangle)]
@@ -50,18 +38,6 @@ unsafe extern "C" fn sys_realloc(
     }
     // SAFETY: the caller passes what `sys_alloc` gave, with the size and alignment of then.
     unsafe { heap::resize(pointer, size, align, new_size) }
-}
-
-#[unsafe(no_mangle)]
-unsafe extern "C" fn sys_dealloc(pointer: *mut u8, size: usize, align: usize) {
-    // SAFETY: as in `sys_realloc`.
-    unsafe { heap::free(pointer, size, align) }
-}
-
-#[unsafe(no_mangle)]
-unsafe extern "C" fn sys_free(pointer: *mut u8, size: usize, align: usize) {
-    // SAFETY: as in `sys_realloc`.
-    unsafe { sys_dealloc(pointer, size, align) }
 }
 
 #[unsafe(no_mangle)]

@@ -25,7 +25,7 @@ unsafe extern "C" fn _start(info: &'static RawBootInfo, processor: u32) -> ! {
         "xor ebp, ebp",
         "call {start}",
         stack = sym arch::gdt::BOOT_STACK,
-        size = const arch::gdt::BOOT_STACK_SIZE,
+        size = const arch::gdt::STACK_SIZE,
         start = sym start,
     )
 }

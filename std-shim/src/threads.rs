@@ -11,17 +11,21 @@ use crate::pointers;
 /// The stack of a thread that `sys_spawn` starts, as std's own default.
 const DEFAULT_STACK: usize = 1 << 20;
 
-/// Gives 0 when the thread cannot be started; `sys_get_errno` has the reason. There is one processor: a
-/// thread that is to run on a certain one runs there.
+/// The processor that a thread is to run on; a negative number leaves that open.
+fn processor(core: isize) -> Option<u32> {
+    u32::try_from(core).ok()
+}
+
+/// Gives 0 when the thread cannot be started; `sys_get_errno` has the reason.
 #[unsafe(no_mangle)]
 extern "C" fn sys_spawn2(
     entry: extern "C" fn(usize),
     argument: usize,
     priority: u8,
     stack_size: usize,
-    _core: isize,
+    core: isize,
 ) -> Tid {
-    sched::spawn(entry, argument, priority, stack_size).unwrap_or_else(|error| {
+    sched::spawn(entry, argument, priority, stack_size, processor(core)).unwrap_or_else(|error| {
         fail(number(error));
         0
     })
@@ -33,10 +37,10 @@ unsafe extern "C" fn sys_spawn(
     entry: extern "C" fn(usize),
     argument: usize,
     priority: u8,
-    _core: isize,
+    core: isize,
 ) -> i32 {
     status(
-        sched::spawn(entry, argument, priority, DEFAULT_STACK).map(|thread| {
+        sched::spawn(entry, argument, priority, DEFAULT_STACK, processor(core)).map(|thread| {
             if !id.is_null() {
                 // SAFETY: the caller passes a place for the number.
                 unsafe { id.write(thread) };
@@ -101,12 +105,12 @@ extern "C" fn sys_wakeup_taskt(id: Tid) {
 
 #[unsafe(no_mangle)]
 extern "C" fn sys_available_parallelism() -> usize {
-    1
+    sched::processors() as usize
 }
 
 #[unsafe(no_mangle)]
 extern "C" fn sys_get_processor_count() -> usize {
-    1
+    sched::processors() as usize
 }
 
 #[unsafe(no_mangle)]

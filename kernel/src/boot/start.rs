@@ -15,6 +15,7 @@ use crate::debug::{Level, Line};
 use crate::mm::Region;
 use crate::mm::blocks::Blocks;
 use crate::mm::frames::{self, FRAME};
+use crate::mm::heap;
 use crate::sync::Lock;
 use crate::{console, sched};
 
@@ -83,6 +84,8 @@ pub unsafe fn start(raw: &'static RawBootInfo, main: extern "C" fn(usize) -> !) 
     let line = line.map_or("", reach);
     early_options(line);
     arch::init();
+    heap::init();
+    sched::init();
     if let Some(template) = info.load_info.tls_info {
         sched::tls::init(template);
     }

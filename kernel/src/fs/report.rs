@@ -5,7 +5,7 @@ use alloc::vec::Vec;
 
 use crate::mm::frames::{self, FRAME};
 use crate::text::Text;
-use crate::{Result, arch, boot, time};
+use crate::{Result, arch, boot, sched, time};
 
 /// What a file tells.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,9 +23,6 @@ pub enum Report {
     /// The program's name.
     Name,
 }
-
-/// There is one processor, whatever the machine has.
-const PROCESSORS: u64 = 1;
 
 impl Report {
     /// Every report with its path.
@@ -62,9 +59,9 @@ impl Report {
             }
             Report::Memory => memory(&mut text),
             Report::Processors => {
-                let hertz = time::frequency();
-                for number in 0..PROCESSORS {
-                    arch::processor::describe(&mut text, number, PROCESSORS, hertz);
+                let (hertz, count) = (time::frequency(), sched::processors().into());
+                for number in 0..count {
+                    arch::processor::describe(&mut text, number, count, hertz);
                 }
             }
             Report::Arguments => {

@@ -5,11 +5,14 @@
 //! area takes one slot: a guard page that is never mapped, then its pages; what is left of the slot
 //! costs nothing. The books are kept in the page-table entry of the guard page, which has room for
 //! them as long as it maps nothing: for an area in use its kind and length, for a free slot the next
-//! free one.
+//! free one. A free slot of 2 MiB or more has no page table: there the entry is that of the table itself.
+//!
+//! A slot that was given back is used again when no processor has a translation of it any more. That is
+//! seen to for several slots at a time.
 
 use super::frames::{self, FRAME};
-use crate::arch::paging::{self, Access, Slot};
-use crate::arch::{self, AREA_MAP, DIRECT_MAP};
+use crate::arch::paging::{Access, DetachedTables, Slot, TABLE_SHIFT};
+use crate::arch::{self, AREA_MAP, DIRECT_MAP, tlb};
 use crate::sync::{Lock, LockGuard};
 use crate::{Error, Result};
 
@@ -45,14 +48,31 @@ struct Class {
     fresh: u64,
     /// A free slot's number plus one; 0 for none.
     free: u64,
+    /// The same for slots that processors may still have translations of, and the last of them.
+    stale: u64,
+    last_stale: u64,
 }
 
 struct Areas {
     classes: [Class; CLASSES],
+    /// Page tables of stale slots.
+    tables: DetachedTables,
+    /// How many slots are stale.
+    stale: usize,
 }
 
+/// Slots that are stale at most.
+const MOST_STALE: usize = 16;
+
 static AREAS: Lock<Areas> = Lock::new(Areas {
-    classes: [Class { fresh: 0, free: 0 }; CLASSES],
+    classes: [Class {
+        fresh: 0,
+        free: 0,
+        stale: 0,
+        last_stale: 0,
+    }; CLASSES],
+    tables: DetachedTables::new(),
+    stale: 0,
 });
 
 fn lock() -> LockGuard<'static, Areas> {
@@ -179,12 +199,19 @@ pub fn allocate(size: usize, align: usize, kind: Kind) -> Result<usize> {
         .ilog2()
         .max(SMALLEST)
         - SMALLEST) as usize;
-    if class >= CLASSES || !frames::promise(books.promise()) {
+    if class >= CLASSES || !frames::promise(books.promise()) && !promise_after_all(books) {
         return Err(Error::OutOfMemory);
     }
     let slot = lock().take_slot(class, books);
     let slot = slot.inspect_err(|_| frames::unpromise(books.promise()))?;
     Ok(slot + offset)
+}
+
+/// [`frames::promise`], with what stale slots still hold.
+#[cold]
+fn promise_after_all(books: Books) -> bool {
+    lock().refresh();
+    frames::promise(books.promise())
 }
 
 impl Areas {
@@ -201,9 +228,10 @@ impl Areas {
             return Err(Error::OutOfMemory);
         }
         let slot = base + ((number as usize) << shift);
+        let free = free_entry(class, slot).map_or(0, Slot::note);
         let guard = Slot::of(slot, true).ok_or(Error::OutOfMemory)?;
         if entry.free != 0 {
-            entry.free = guard.note() >> 1;
+            entry.free = free >> 1;
         } else {
             entry.fresh += 1;
         }
@@ -211,14 +239,58 @@ impl Areas {
         Ok(slot)
     }
 
-    fn give_slot(&mut self, class: usize, slot: usize) {
+    /// Takes a slot back, with the page tables of the `pages` pages from `first`, which are gone.
+    fn give_slot(&mut self, class: usize, slot: usize, first: usize, pages: usize) {
         let shift = SMALLEST + class as u32;
-        let number = (slot - AREA_MAP - (class << CLASS_SHIFT)) >> shift;
-        let entry = &mut self.classes[class];
-        if let Some(guard) = Slot::of(slot, false) {
-            guard.set_note(entry.free << 1);
-            entry.free = number as u64 + 1;
+        if shift >= TABLE_SHIFT {
+            let start = first & !((1 << TABLE_SHIFT) - 1);
+            for part in (start..first + pages * FRAME).step_by(1 << TABLE_SHIFT) {
+                self.tables.detach(part);
+            }
+            self.tables.detach(slot);
         }
+        let Some(link) = free_entry(class, slot) else {
+            return;
+        };
+        let number = ((slot - AREA_MAP - (class << CLASS_SHIFT)) >> shift) as u64 + 1;
+        let entry = &mut self.classes[class];
+        link.set_note(entry.stale << 1);
+        if entry.stale == 0 {
+            entry.last_stale = number;
+        }
+        entry.stale = number;
+        self.stale += 1;
+        if self.stale >= MOST_STALE {
+            self.refresh();
+        }
+    }
+
+    /// Makes stale slots free.
+    fn refresh(&mut self) {
+        tlb::flush_all();
+        self.tables.free();
+        self.stale = 0;
+        for (class, entry) in self.classes.iter_mut().enumerate() {
+            let Some(last) = entry.last_stale.checked_sub(1) else {
+                continue;
+            };
+            let last =
+                AREA_MAP + (class << CLASS_SHIFT) + ((last as usize) << (SMALLEST + class as u32));
+            if let Some(link) = free_entry(class, last) {
+                link.set_note(entry.free << 1);
+                entry.free = entry.stale;
+            }
+            (entry.stale, entry.last_stale) = (0, 0);
+        }
+    }
+}
+
+/// The entry that has the link of a free slot.
+fn free_entry(class: usize, slot: usize) -> Option<Slot> {
+    if SMALLEST + class as u32 >= TABLE_SHIFT {
+        Slot::of_table(slot)
+    } else {
+        Slot::of(slot, false)
     }
 }
 
@@ -248,7 +320,7 @@ fn held(page: Slot) -> Option<usize> {
     })
 }
 
-/// Unmaps pages and frees their frames; tells how many there were.
+/// Unmaps pages and frees their frames; tells how many there were. The caller flushes.
 fn drop_pages(start: usize, pages: usize) -> usize {
     let mut dropped = 0;
     for_each_page(start, pages, |_, slot| {
@@ -258,9 +330,6 @@ fn drop_pages(start: usize, pages: usize) -> usize {
             dropped += 1;
         }
     });
-    if dropped > 0 {
-        paging::flush(start, pages);
-    }
     dropped
 }
 
@@ -274,7 +343,7 @@ pub fn free(start: usize) -> Result<()> {
     let (class, slot, books) = area_at(start)?;
     let (first, pages) = books.reached(start);
     let dropped = drop_pages(first, pages);
-    areas.give_slot(class, slot);
+    areas.give_slot(class, slot, first, pages);
     drop(areas);
     frames::unpromise(match books.kind {
         Kind::Heap => books.promise() - dropped,
@@ -300,6 +369,16 @@ pub fn size(start: usize) -> Result<usize> {
     Ok(area_at(start)?.2.pages * FRAME)
 }
 
+/// Pages of the stack that starts at `start`, and how many of them, at its end, have been used.
+///
+/// # Errors
+///
+/// [`Error::InvalidArgument`] when no area starts there.
+pub fn depth(start: usize) -> Result<(usize, usize)> {
+    let books = area_at(start)?.2;
+    Ok((books.pages, books.filled))
+}
+
 /// Makes a heap area longer or shorter; its content stays, without being copied. Gives its new start.
 ///
 /// # Errors
@@ -316,7 +395,12 @@ pub fn resize(start: usize, new_size: usize, align: usize) -> Result<usize> {
         }
         let areas = lock();
         let dropped = match books.pages.checked_sub(pages) {
-            Some(less) => drop_pages(start + pages * FRAME, less),
+            Some(less) => {
+                let dropped = drop_pages(start + pages * FRAME, less);
+                // The area may grow there again.
+                tlb::flush(start + pages * FRAME, less);
+                dropped
+            }
             None => 0,
         };
         Slot::of(slot, false)
@@ -338,8 +422,7 @@ pub fn resize(start: usize, new_size: usize, align: usize) -> Result<usize> {
             to.map(frame, Access::ReadWrite);
         }
     });
-    paging::flush(start, books.pages);
-    areas.give_slot(class, slot);
+    areas.give_slot(class, slot, start, books.pages);
     drop(areas);
     // What is left of the old promise, and of the new one as much as the frames that came along.
     frames::unpromise(books.promise());
@@ -384,12 +467,29 @@ pub fn populate(address: usize) -> bool {
     true
 }
 
+/// Makes a stack of at least `size` bytes, whose last `filled` pages are there: the part that is written to
+/// right away is filled while running out of memory is an error.
+///
+/// # Errors
+///
+/// [`Error::OutOfMemory`].
+pub fn allocate_stack(size: usize, filled: usize) -> Result<usize> {
+    let start = allocate(size, FRAME, Kind::Stack)?;
+    match fill_end(start, filled) {
+        Ok(()) => Ok(start),
+        Err(error) => {
+            free(start)?;
+            Err(error)
+        }
+    }
+}
+
 /// Fills the last `pages` pages of a stack, which were never touched.
 ///
 /// # Errors
 ///
 /// [`Error::OutOfMemory`]: some of them may be filled.
-pub fn fill_end(start: usize, pages: usize) -> Result<()> {
+fn fill_end(start: usize, pages: usize) -> Result<()> {
     let _areas = lock();
     let (_, slot, mut books) = area_at(start)?;
     let guard = Slot::of(slot, false).ok_or(Error::InvalidArgument)?;
@@ -474,6 +574,6 @@ pub fn protect(start: usize, size: usize, access: Access) -> Result<()> {
             access => entry.map(frame, access),
         }
     }
-    paging::flush(start, size.div_ceil(FRAME));
+    tlb::flush(start, size.div_ceil(FRAME));
     Ok(())
 }

@@ -4,43 +4,167 @@
 
 use core::ptr::{self, NonNull};
 
-use super::spans;
-
 /// The largest size that is stored.
 pub const LARGEST: usize = 1024;
 /// The largest alignment that every class keeps.
 pub const LARGEST_ALIGN: usize = 16;
-const CLASSES: usize = spans::class_of(LARGEST) + 1;
-/// Bytes that a class may hold.
+/// Sizes are told apart by their multiple of 16.
+const BINS: usize = LARGEST / 16 + 1;
+/// Bytes that a bin may hold.
 const BYTES: usize = 4096;
-/// Objects that a class may hold.
+/// Objects that a bin may hold.
 const MOST: usize = 32;
 
-/// The class of a size, by its multiple of 16.
-const CLASS: [u8; LARGEST / 16 + 1] = {
-    let mut classes = [0; LARGEST / 16 + 1];
-    let mut multiple = 1;
-    while multiple < classes.len() {
-        classes[multiple] = spans::class_of(multiple * 16) as u8;
-        multiple += 1;
-    }
-    classes
-};
-
-/// The stored objects of a class.
-#[derive(Clone, Copy, Debug)]
-struct Bin {
-    /// Linked through their first word.
-    first: *mut u8,
-    count: u32,
+/// What a stored object holds.
+#[derive(Debug)]
+#[repr(C)]
+pub struct Object {
+    /// The object that was stored before, or the [`Ends`]' of the bin.
+    pub(crate) next: *mut Object,
+    /// How many more may be stored in front of it.
+    pub(crate) room: u32,
 }
 
-/// The store.
+/// The end of each bin: an object without a next one, which is never given away and never written to.
 #[derive(Debug)]
-pub struct Cache([Bin; CLASSES]);
+pub struct Ends([Object; BINS]);
 
-// SAFETY: owns everything that its pointers lead to.
+impl Ends {
+    /// To be filled by [`Ends::fill`]; all zero, so that it takes no room in an image.
+    #[must_use]
+    pub const fn new() -> Ends {
+        Ends(
+            [const {
+                Object {
+                    next: ptr::null_mut(),
+                    room: 0,
+                }
+            }; BINS],
+        )
+    }
+
+    /// Says how much room there is in an empty bin.
+    pub fn fill(&mut self) {
+        for (bin, end) in self.0.iter_mut().enumerate() {
+            end.room = most(bin);
+        }
+    }
+}
+
+impl Default for Ends {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// The store: for each multiple of 16 the object of this size that came last.
+#[derive(Debug)]
+#[repr(transparent)]
+pub struct Cache([*mut Object; BINS]);
+
+// SAFETY: owns everything that its pointers lead to, but for the ends, which nobody changes.
 unsafe impl Send for Cache {}
+
+/// The bin of a request, if it is one for the store.
+#[inline(always)]
+#[must_use]
+pub const fn bin(size: usize, align: usize) -> Option<usize> {
+    if size <= LARGEST && align <= LARGEST_ALIGN {
+        Some(size.div_ceil(16))
+    } else {
+        None
+    }
+}
+
+/// How many objects a bin may hold.
+const fn most(bin: usize) -> u32 {
+    match bin {
+        0 => MOST as u32,
+        bin if BYTES / (16 * bin) < MOST => (BYTES / (16 * bin)) as u32,
+        _ => MOST as u32,
+    }
+}
+
+impl Cache {
+    /// Not to be used before [`Cache::begin`].
+    #[must_use]
+    pub const fn new() -> Cache {
+        Cache([ptr::null_mut(); BINS])
+    }
+
+    /// Nothing is stored.
+    pub fn begin(&mut self, ends: &'static Ends) {
+        for (first, end) in self.0.iter_mut().zip(&ends.0) {
+            *first = ptr::from_ref(end).cast_mut();
+        }
+    }
+
+    fn room(&self, bin: usize) -> u32 {
+        // SAFETY: a stored object, or the bin's end.
+        unsafe { (*self.0[bin]).room }
+    }
+
+    /// Takes an object out of a bin.
+    pub fn take(&mut self, bin: usize) -> Option<NonNull<u8>> {
+        let object = self.0[bin];
+        // SAFETY: a stored object, or the bin's end.
+        let next = unsafe { (*object).next };
+        if next.is_null() {
+            return None;
+        }
+        self.0[bin] = next;
+        NonNull::new(object.cast())
+    }
+
+    /// Stores an object in a bin; `false` when there is no room.
+    ///
+    /// # Safety
+    ///
+    /// The object is free, of a class that serves the bin's sizes, and nobody else's.
+    #[must_use]
+    pub unsafe fn put(&mut self, bin: usize, object: NonNull<u8>) -> bool {
+        let Some(room) = self.room(bin).checked_sub(1) else {
+            return false;
+        };
+        let object = object.cast::<Object>();
+        // SAFETY: an object is at least two words large.
+        unsafe {
+            object.write(Object {
+                next: self.0[bin],
+                room,
+            });
+        }
+        self.0[bin] = object.as_ptr();
+        true
+    }
+
+    /// Stores objects from `allocate`, until there is half of what there may be.
+    pub fn fill_half(&mut self, bin: usize, mut allocate: impl FnMut() -> Option<NonNull<u8>>) {
+        while self.room(bin) > most(bin) / 2
+            && let Some(object) = allocate()
+            // SAFETY: a fresh object of the bin's class.
+            && unsafe { self.put(bin, object) }
+        {}
+    }
+
+    /// Gives objects of a bin to `free`, until half of what there may be is left.
+    pub fn halve(&mut self, bin: usize, mut free: impl FnMut(NonNull<u8>)) {
+        while self.room(bin) < most(bin) / 2
+            && let Some(object) = self.take(bin)
+        {
+            free(object);
+        }
+    }
+
+    /// Gives everything to `free`, with its bin's size.
+    pub fn empty(&mut self, mut free: impl FnMut(NonNull<u8>, usize)) {
+        for bin in 0..BINS {
+            while let Some(object) = self.take(bin) {
+                free(object, 16 * bin);
+            }
+        }
+    }
+}
 
 impl Default for Cache {
     fn default() -> Self {
@@ -48,110 +172,29 @@ impl Default for Cache {
     }
 }
 
-/// The class of a request, if it is one for the store.
-#[inline(always)]
-#[must_use]
-pub const fn class(size: usize, align: usize) -> Option<usize> {
-    if size <= LARGEST && align <= LARGEST_ALIGN {
-        Some(CLASS[size.div_ceil(16)] as usize)
-    } else {
-        None
-    }
-}
-
-/// Objects that each class may hold.
-const MOST_OF: [u8; CLASSES] = {
-    let mut most = [0; CLASSES];
-    let mut class = 0;
-    while class < CLASSES {
-        let fit = BYTES / spans::size_of_class(class);
-        most[class] = if fit < MOST { fit } else { MOST } as u8;
-        class += 1;
-    }
-    most
-};
-
-impl Cache {
-    /// Nothing stored.
-    #[must_use]
-    pub const fn new() -> Cache {
-        let empty = Bin {
-            first: ptr::null_mut(),
-            count: 0,
-        };
-        Cache([empty; CLASSES])
-    }
-
-    /// Takes an object of a class.
-    #[inline(always)]
-    pub fn take(&mut self, class: usize) -> Option<NonNull<u8>> {
-        let bin = &mut self.0[class];
-        let object = NonNull::new(bin.first)?;
-        // SAFETY: a stored object, which holds the link to the next one.
-        bin.first = unsafe { object.cast::<*mut u8>().read() };
-        bin.count -= 1;
-        Some(object)
-    }
-
-    /// Stores an object of a class; `false` when there is no room.
-    ///
-    /// # Safety
-    ///
-    /// The object is free, of that class, and nobody else's.
-    #[inline(always)]
-    #[must_use]
-    pub unsafe fn put(&mut self, class: usize, object: NonNull<u8>) -> bool {
-        let bin = &mut self.0[class];
-        if bin.count >= u32::from(MOST_OF[class]) {
-            return false;
-        }
-        bin.count += 1;
-        // SAFETY: an object is at least two words large.
-        unsafe { object.cast::<*mut u8>().write(bin.first) };
-        bin.first = object.as_ptr();
-        true
-    }
-
-    /// Gives objects of a class to `free`, until half of what there may be is left.
-    pub fn halve(&mut self, class: usize, mut free: impl FnMut(NonNull<u8>)) {
-        while self.0[class].count > u32::from(MOST_OF[class]) / 2
-            && let Some(object) = self.take(class)
-        {
-            free(object);
-        }
-    }
-
-    /// Gives everything to `free`, with the size of its class.
-    pub fn empty(&mut self, mut free: impl FnMut(NonNull<u8>, usize)) {
-        for class in 0..CLASSES {
-            while let Some(object) = self.take(class) {
-                free(object, spans::size_of_class(class));
-            }
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use super::super::spans;
     use super::*;
+    use std::boxed::Box;
 
     #[test]
-    fn classes_are_those_of_the_spans() {
-        for size in 0..=LARGEST {
-            assert_eq!(
-                class(size, 16),
-                Some(spans::class_of(size.max(1))),
-                "{size}"
-            );
+    fn a_bin_is_of_one_class() {
+        for size in 1..=LARGEST {
+            let bin = bin(size, 16).unwrap();
+            assert_eq!(spans::class_of(size), spans::class_of(16 * bin), "{size}");
         }
-        assert_eq!((class(LARGEST + 1, 1), class(8, 32)), (None, None));
+        assert_eq!((bin(LARGEST + 1, 1), bin(8, 32)), (None, None));
     }
 
     #[test]
     fn what_was_stored_last_is_taken_first() {
+        let ends = Box::leak(Box::new(Ends::new()));
+        ends.fill();
         let mut memory = [[0usize; 8]; 64];
         let mut cache = Cache::new();
-        let class = class(64, 8).unwrap();
+        cache.begin(ends);
+        let bin = bin(64, 8).unwrap();
         let objects: Vec<_> = memory
             .iter_mut()
             .map(|object| NonNull::from(object).cast())
@@ -159,16 +202,19 @@ mod tests {
         let stored = objects
             .iter()
             // SAFETY: 64 bytes each, used by nobody else.
-            .take_while(|object| unsafe { cache.put(class, **object) })
+            .take_while(|object| unsafe { cache.put(bin, **object) })
             .count();
         assert_eq!(stored, MOST);
         let mut freed = Vec::new();
-        cache.halve(class, |object| freed.push(object));
+        cache.halve(bin, |object| freed.push(object));
         assert_eq!(freed.len(), MOST / 2);
         assert_eq!(freed[0], objects[MOST - 1]);
-        assert_eq!(cache.take(class), Some(objects[MOST / 2 - 1]));
+        assert_eq!(cache.take(bin), Some(objects[MOST / 2 - 1]));
+        let mut fresh = freed.iter().copied();
+        cache.fill_half(bin, || fresh.next());
+        assert_eq!(fresh.len(), MOST / 2 - 1);
         let mut rest = 0;
         cache.empty(|_, size| rest += usize::from(size == 64));
-        assert_eq!((rest, cache.take(class)), (MOST / 2 - 1, None));
+        assert_eq!((rest, cache.take(bin)), (MOST / 2, None));
     }
 }

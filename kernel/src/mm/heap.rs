@@ -16,16 +16,33 @@ use core::cell::UnsafeCell;
 use core::ptr::{self, NonNull};
 
 use super::area::{self, Kind};
-use super::cache::{self, Cache};
+use super::cache::{self, Cache, Ends};
 use super::frames::{self, FRAME};
 use super::spans::{Source, Spans};
-use crate::arch::{self, irq};
-use crate::sync::Lock;
+use crate::arch::local::{self, Local};
+use crate::arch::{self, irq, objects};
+use crate::sync::{Hook, Lock};
 
 /// The longest run of frames that is used as one allocation.
 const LONGEST_RUN: usize = 32 * FRAME;
 
 static SPANS: Lock<Spans> = Lock::new(Spans::new());
+
+/// Memory that others keep for later.
+#[derive(Debug)]
+pub struct Spare {
+    /// Gives it back.
+    pub give_up: fn(),
+}
+
+/// Set once there is such memory.
+pub static SPARE: Hook<&'static Spare> = Hook::new();
+
+fn take_spare() {
+    if let Some(spare) = SPARE.get() {
+        (spare.give_up)();
+    }
+}
 
 struct Frames;
 
@@ -39,64 +56,94 @@ impl Source for Frames {
     }
 }
 
-/// The one processor's cache.
-struct Own(UnsafeCell<Cache>);
+fn cut(spans: &mut Spans, size: usize, align: usize) -> Option<NonNull<u8>> {
+    spans.allocate(size, align, &mut Frames)
+}
 
-// SAFETY: only `with_cache` reaches it.
-unsafe impl Sync for Own {}
+/// # Safety
+///
+/// As for [`Spans::free`].
+unsafe fn take_back(spans: &mut Spans, object: NonNull<u8>, size: usize, align: usize) {
+    // SAFETY: vouched for by the caller.
+    unsafe { spans.free(object, size, align, &mut Frames) };
+}
 
-static CACHE: Own = Own(UnsafeCell::new(Cache::new()));
-
-/// Does something with this processor's cache, a few instructions long.
-#[inline(always)]
+/// Does something with the running processor's cache.
 fn with_cache<T>(work: impl FnOnce(&mut Cache) -> T) -> T {
     let interrupts = irq::off();
     // SAFETY: with interrupts off, nothing else runs on the processor whose cache it is; `work` does not
     // come back here.
-    let result = work(unsafe { &mut *CACHE.0.get() });
+    let result = work(unsafe { &mut *local::this().objects.get() });
     irq::restore(interrupts);
     result
 }
 
-/// Allocates `size` bytes; null when memory is short.
-#[inline(never)]
-#[must_use]
-pub fn allocate(size: usize, align: usize) -> *mut u8 {
-    if let Some(class) = cache::class(size, align)
-        && let Some(object) = with_cache(|cache| cache.take(class))
-    {
-        return object.as_ptr();
-    }
-    allocate_uncached(size, align)
+/// What the bins of all processors end with.
+struct SharedEnds(UnsafeCell<Ends>);
+
+// SAFETY: written by `init`, before there is a second processor.
+unsafe impl Sync for SharedEnds {}
+
+static ENDS: SharedEnds = SharedEnds(UnsafeCell::new(Ends::new()));
+
+/// Begins the first processor's cache, before anything is allocated.
+pub fn init() {
+    // SAFETY: nobody else is there yet.
+    unsafe { (*ENDS.0.get()).fill() };
+    begin(local::this());
 }
 
-#[inline(never)]
-fn allocate_uncached(size: usize, align: usize) -> *mut u8 {
+/// Begins the cache of a processor that does not run yet, or has just begun to.
+pub fn begin(processor: &Local) {
+    // SAFETY: nobody uses the cache yet; the ends are not changed any more.
+    unsafe { (*processor.objects.get()).begin(&*ENDS.0.get()) };
+}
+
+/// Allocates `size` bytes; null when memory is short, or the request means nothing: what `Layout` promises
+/// has to hold.
+#[inline]
+#[must_use]
+pub fn allocate(size: usize, align: usize) -> *mut u8 {
+    objects::allocate(size, align)
+}
+
+/// [`allocate`], when the processor's cache has nothing.
+pub extern "C" fn allocate_slowly(size: usize, align: usize) -> *mut u8 {
+    if !align.is_power_of_two() || size > isize::MAX as usize - align {
+        return ptr::null_mut();
+    }
     if !Spans::serves(size, align) {
         return allocate_large(size, align).0;
     }
     let mut spans = SPANS.lock();
-    for last in [false, true] {
-        if let Some(object) = spans.allocate(size, align, &mut Frames) {
-            return object.as_ptr();
-        }
-        if !last {
-            // What is kept for other sizes may be all that is left.
+    if let Some(object) = cut(&mut spans, size, align) {
+        if let Some(bin) = cache::bin(size, align)
+            && local::online() > 1
+        {
+            // So that the lock is not everyone's next stop again.
             with_cache(|cache| {
-                cache.empty(|object, size| {
-                    // SAFETY: a free object of that size.
-                    unsafe { spans.free(object, size, 1, &mut Frames) };
-                });
+                cache.fill_half(bin, || cut(&mut spans, size, align));
             });
         }
+        return object.as_ptr();
     }
-    ptr::null_mut()
+    // What is kept for other sizes, and for threads, may be all that is left.
+    with_cache(|cache| {
+        cache.empty(|object, size| {
+            // SAFETY: a free object of that size.
+            unsafe { take_back(&mut spans, object, size, 1) };
+        });
+    });
+    drop(spans);
+    take_spare();
+    cut(&mut SPANS.lock(), size, align).map_or(ptr::null_mut(), NonNull::as_ptr)
 }
 
 /// Allocates `size` bytes of zeros; null when memory is short.
 #[must_use]
 pub fn allocate_zeroed(size: usize, align: usize) -> *mut u8 {
-    let (pointer, zeroed) = if Spans::serves(size, align) {
+    let small = align.is_power_of_two() && Spans::serves(size, align);
+    let (pointer, zeroed) = if small {
         (allocate(size, align), false)
     } else {
         allocate_large(size, align)
@@ -117,7 +164,11 @@ fn allocate_large(size: usize, align: usize) -> (*mut u8, bool) {
     {
         return (arch::direct(frame) as *mut u8, false);
     }
-    match area::allocate(size, align, Kind::Heap) {
+    let area = area::allocate(size, align, Kind::Heap).or_else(|_| {
+        take_spare();
+        area::allocate(size, align, Kind::Heap)
+    });
+    match area {
         Ok(start) => (start as *mut u8, true),
         Err(_) => (ptr::null_mut(), false),
     }
@@ -128,39 +179,33 @@ fn allocate_large(size: usize, align: usize) -> (*mut u8, bool) {
 /// # Safety
 ///
 /// As for `GlobalAlloc::dealloc`.
-#[inline(never)]
+#[inline]
 pub unsafe fn free(pointer: *mut u8, size: usize, align: usize) {
-    if let Some(class) = cache::class(size, align)
-        && let Some(object) = NonNull::new(pointer)
-        // SAFETY: vouched for by the caller.
-        && with_cache(|cache| unsafe { cache.put(class, object) })
-    {
-        return;
-    }
-    // SAFETY: as above.
-    unsafe { free_uncached(pointer, size, align) }
+    // SAFETY: vouched for by the caller.
+    unsafe { objects::free(pointer, size, align) }
 }
 
+/// [`free`], when the processor's cache has no room.
+///
 /// # Safety
 ///
 /// As for `GlobalAlloc::dealloc`.
-#[inline(never)]
-unsafe fn free_uncached(pointer: *mut u8, size: usize, align: usize) {
+pub unsafe extern "C" fn free_slowly(pointer: *mut u8, size: usize, align: usize) {
     let address = pointer as usize;
     if area::contains(address) {
         area::free(address).expect("an allocation to free");
     } else if Spans::serves(size, align) {
         let mut spans = SPANS.lock();
-        if let Some(class) = cache::class(size, align) {
+        if let Some(bin) = cache::bin(size, align) {
             with_cache(|cache| {
-                cache.halve(class, |object| {
+                cache.halve(bin, |object| {
                     // SAFETY: a free object of the same class.
-                    unsafe { spans.free(object, size, align, &mut Frames) };
+                    unsafe { take_back(&mut spans, object, size, align) };
                 });
             });
         }
         // SAFETY: vouched for by the caller; a null pointer is no allocation.
-        unsafe { spans.free(NonNull::new_unchecked(pointer), size, align, &mut Frames) };
+        unsafe { take_back(&mut spans, NonNull::new_unchecked(pointer), size, align) };
     } else {
         frames::free(address - arch::DIRECT_MAP, size.div_ceil(FRAME));
     }

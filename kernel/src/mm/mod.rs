@@ -11,6 +11,8 @@ pub mod frames;
 pub mod frames;
 pub mod heap;
 pub mod spans;
+#[cfg(any(target_os = "none", skete_lint_arch))]
+pub mod stacks;
 
 /// A range of physical addresses.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

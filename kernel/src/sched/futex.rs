@@ -2,7 +2,7 @@
 
 use core::sync::atomic::{AtomicU32, Ordering::SeqCst};
 
-use super::{SCHED, block};
+use super::wait;
 use crate::{Error, Result};
 
 /// Sleeps until [`wake`] is called for `word`, if it still holds `expected`. `deadline` is in
@@ -12,14 +12,15 @@ use crate::{Error, Result};
 ///
 /// [`Error::Changed`] when the word held something else; [`Error::TimedOut`].
 pub fn wait(word: &AtomicU32, expected: u32, deadline: Option<u64>) -> Result<()> {
-    let scheduler = SCHED.lock();
+    let key = &raw const *word as usize;
+    let bucket = wait::bucket(key);
     if word.load(SeqCst) != expected {
         return Err(Error::Changed);
     }
-    block(scheduler, &raw const *word as usize, deadline)
+    wait::block(key, Some(bucket), deadline)
 }
 
 /// Wakes up to `count` threads that wait for `word`, longest first; tells how many.
 pub fn wake(word: &AtomicU32, count: usize) -> usize {
-    super::wake_key(&raw const *word as usize, count)
+    wait::wake_key(&raw const *word as usize, count)
 }

@@ -1,30 +1,30 @@
 //! Which task runs next: the one that waits longest among those of the highest priority.
 
-use super::links::{Links, List};
+use super::list::{Linked, List};
 
 /// Priorities are 0 to 31; the highest number goes first.
 pub const PRIORITIES: usize = 32;
 
-/// The tasks that are ready to run.
+/// The tasks that are ready to run on a processor.
 #[derive(Debug)]
-pub struct RunQueue {
-    lists: [List; PRIORITIES],
+pub struct RunQueue<T: 'static> {
+    lists: [List<T>; PRIORITIES],
     /// Bit n is set when the list of priority n has a task.
     occupied: u32,
 }
 
-impl Default for RunQueue {
+impl<T: Linked> Default for RunQueue<T> {
     fn default() -> Self {
         Self::new()
     }
 }
 
-impl RunQueue {
+impl<T: Linked> RunQueue<T> {
     /// An empty queue.
     #[must_use]
-    pub const fn new() -> RunQueue {
+    pub const fn new() -> RunQueue<T> {
         RunQueue {
-            lists: [List::EMPTY; PRIORITIES],
+            lists: [const { List::EMPTY }; PRIORITIES],
             occupied: 0,
         }
     }
@@ -39,34 +39,52 @@ impl RunQueue {
         }
     }
 
-    /// True when no task is ready.
+    /// Bit n is set when a task of priority n is ready.
     #[inline]
     #[must_use]
-    pub const fn is_empty(&self) -> bool {
-        self.occupied == 0
+    pub const fn occupied(&self) -> u32 {
+        self.occupied
     }
 
     /// Puts a task behind all others of its priority.
-    pub fn push(&mut self, links: &mut Links, task: u32, priority: u8) {
-        self.lists[priority as usize].push(links, task);
+    #[inline]
+    pub fn push(&mut self, task: &'static T, priority: u8) {
+        self.lists[priority as usize].push(task);
         self.occupied |= 1 << priority;
     }
 
     /// Takes the next task.
-    pub fn pop(&mut self, links: &mut Links) -> Option<u32> {
+    #[inline]
+    pub fn pop(&mut self) -> Option<&'static T> {
         let priority = self.highest()?;
         let list = &mut self.lists[priority as usize];
-        let task = list.pop(links);
+        let task = list.pop();
         if list.is_empty() {
             self.occupied &= !(1 << priority);
         }
         task
     }
 
+    /// Takes the next task of those for which `matches` holds.
+    pub fn take(&mut self, mut matches: impl FnMut(&'static T) -> bool) -> Option<&'static T> {
+        let mut left = self.occupied;
+        while let Some(priority) = left.checked_ilog2() {
+            let list = &mut self.lists[priority as usize];
+            if let Some(task) = list.take(&mut matches) {
+                if list.is_empty() {
+                    self.occupied &= !(1 << priority);
+                }
+                return Some(task);
+            }
+            left &= !(1 << priority);
+        }
+        None
+    }
+
     /// Takes a task out that was put in with this priority.
-    pub fn remove(&mut self, links: &mut Links, task: u32, priority: u8) {
+    pub fn remove(&mut self, task: &'static T, priority: u8) {
         let list = &mut self.lists[priority as usize];
-        list.remove(links, task);
+        list.remove(task);
         if list.is_empty() {
             self.occupied &= !(1 << priority);
         }
@@ -75,6 +93,7 @@ impl RunQueue {
 
 #[cfg(test)]
 mod tests {
+    use super::super::list::tests::Item;
     use super::*;
     use proptest::prelude::*;
     use std::collections::VecDeque;
@@ -82,31 +101,39 @@ mod tests {
     proptest! {
         /// Against the plainest model: one queue for each priority, searched from above.
         #[test]
-        fn behaves_like_queues(actions in prop::collection::vec((0u8..4, 0u8..PRIORITIES as u8, any::<prop::sample::Index>()), 1..300)) {
-            let mut links = Links::new();
-            prop_assert!(links.grow(300));
-            let mut queue = RunQueue::new();
-            let mut model: Vec<VecDeque<u32>> = vec![VecDeque::new(); PRIORITIES];
+        fn behaves_like_queues(actions in prop::collection::vec((0u8..5, 0u8..PRIORITIES as u8, any::<prop::sample::Index>()), 1..300)) {
+            let mut queue = RunQueue::<Item>::new();
+            let mut model: Vec<VecDeque<&'static Item>> = vec![VecDeque::new(); PRIORITIES];
             for (task, (action, priority, which)) in actions.into_iter().enumerate() {
                 match action {
                     0 => {
                         let expected = model.iter_mut().rev().find_map(VecDeque::pop_front);
-                        prop_assert_eq!(queue.pop(&mut links), expected);
+                        prop_assert_eq!(queue.pop().map(|task| task.number), expected.map(|task| task.number));
                     }
                     1 if !model[priority as usize].is_empty() => {
                         let list = &mut model[priority as usize];
                         let at = which.index(list.len());
-                        let task = list.remove(at).unwrap();
-                        queue.remove(&mut links, task, priority);
+                        queue.remove(list.remove(at).unwrap(), priority);
+                    }
+                    2 => {
+                        let even = |task: &Item| task.number.is_multiple_of(2);
+                        let expected = model.iter_mut().rev().find_map(|list| {
+                            let at = list.iter().position(|task| even(task))?;
+                            list.remove(at)
+                        });
+                        prop_assert_eq!(queue.take(even).map(|task| task.number), expected.map(|task| task.number));
                     }
                     _ => {
-                        model[priority as usize].push_back(task as u32);
-                        queue.push(&mut links, task as u32, priority);
+                        let task = Item::leak(task);
+                        model[priority as usize].push_back(task);
+                        queue.push(task, priority);
                     }
                 }
                 let highest = (0..PRIORITIES as u8).rev().find(|priority| !model[*priority as usize].is_empty());
                 prop_assert_eq!(queue.highest(), highest);
-                prop_assert_eq!(queue.is_empty(), highest.is_none());
+                for (priority, list) in model.iter().enumerate() {
+                    prop_assert_eq!(queue.occupied() >> priority & 1 == 1, !list.is_empty());
+                }
             }
         }
     }

@@ -5,13 +5,19 @@ use core::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
 use hermit_entry::boot_info::TlsInfo;
 
-/// What the thread pointer points to.
+/// What the thread pointer points to: the start of the thread's record.
+#[derive(Debug)]
 #[repr(C)]
-struct Control {
+pub struct Control {
     /// The thread pointer itself, as the ABI wants it.
     own: usize,
     /// A word for `std-shim`: the number of the thread's last error.
     word: i32,
+}
+
+impl Control {
+    /// To be filled by [`install`].
+    pub const EMPTY: Control = Control { own: 0, word: 0 };
 }
 
 static START: AtomicUsize = AtomicUsize::new(0);
@@ -27,24 +33,30 @@ pub fn init(template: TlsInfo) {
     ALIGN.store((template.align as usize).max(1), Relaxed);
 }
 
-/// Bytes that [`install`] takes of a stack, at most.
+/// Bytes that [`place`] takes of a stack for a record of `record` bytes, at most.
 #[must_use]
-pub fn size() -> usize {
+pub fn size(record: usize) -> usize {
     let align = ALIGN.load(Relaxed).max(64);
-    SIZE.load(Relaxed).next_multiple_of(align) + 2 * align + size_of::<Control>()
+    SIZE.load(Relaxed).next_multiple_of(align) + 2 * align + record
 }
 
-/// Lays a thread's block below `top`; gives the thread pointer and what is left of the stack.
+/// Where a thread's record of `record` bytes goes below `top`, and where its stack ends.
+#[must_use]
+pub fn place(top: usize, record: usize) -> (usize, usize) {
+    let align = ALIGN.load(Relaxed);
+    let pointer = (top - record) & !(align.max(64) - 1);
+    let start = pointer - SIZE.load(Relaxed).next_multiple_of(align);
+    (pointer, start & !15)
+}
+
+/// Fills the block below a thread's record, and the record's [`Control`].
 ///
 /// # Safety
 ///
-/// [`size`] bytes below `top` are writable and belong to the thread.
-#[must_use]
-pub unsafe fn install(top: usize) -> (usize, usize) {
+/// [`place`] has given `pointer`; what it laid out is writable and belongs to the thread.
+pub unsafe fn install(pointer: usize) {
     let (size, file_size) = (SIZE.load(Relaxed), FILE_SIZE.load(Relaxed));
-    let align = ALIGN.load(Relaxed);
-    let pointer = (top - size_of::<Control>()) & !(align.max(64) - 1);
-    let start = pointer - size.next_multiple_of(align);
+    let start = pointer - size.next_multiple_of(ALIGN.load(Relaxed));
     // SAFETY: inside the bytes that the caller vouches for; the template is a part of the image.
     unsafe {
         ptr::copy_nonoverlapping(
@@ -58,7 +70,19 @@ pub unsafe fn install(top: usize) -> (usize, usize) {
             word: 0,
         });
     }
-    (pointer, start & !15)
+}
+
+/// The thread pointer.
+#[inline(always)]
+#[must_use]
+pub fn pointer() -> usize {
+    let pointer: usize;
+    // SAFETY: FS points to a `Control` from the scheduler's `init` on. It is another one when the thread
+    // is, and the asker is then one too.
+    unsafe {
+        core::arch::asm!("mov {}, fs:[0]", out(reg) pointer, options(nostack, preserves_flags, pure, readonly))
+    };
+    pointer
 }
 
 /// The running thread's word for `std-shim`.

@@ -9,6 +9,7 @@ use x86_64::instructions::port::Port;
 use x86_64::registers::model_specific::Msr;
 
 use super::cpu::{self, Feature};
+use super::local::Local;
 use super::{clock, paging, trap};
 
 const APIC_BASE: u32 = 0x1b;
@@ -19,10 +20,19 @@ const APIC_BASE_X2: u64 = 1 << 10;
 const ID: u32 = 0x20;
 const END_OF_INTERRUPT: u32 = 0xb0;
 const SPURIOUS_VECTOR: u32 = 0xf0;
+const COMMAND: u32 = 0x300;
+const COMMAND_HIGH: u32 = 0x310;
 const TIMER_ENTRY: u32 = 0x320;
 const TIMER_INITIAL: u32 = 0x380;
 const TIMER_CURRENT: u32 = 0x390;
 const TIMER_DIVIDE: u32 = 0x3e0;
+
+/// Kinds of [`COMMAND`], and that it goes to all but the sender (SDM volume 3, 11.6.1).
+const INIT: u32 = 0b101 << 8 | ASSERT;
+const STARTUP: u32 = 0b110 << 8 | ASSERT;
+const ASSERT: u32 = 1 << 14;
+const ALL_OTHERS: u32 = 0b11 << 18;
+const PENDING: u32 = 1 << 12;
 
 const SOFTWARE_ENABLE: u32 = 1 << 8;
 const MASKED: u32 = 1 << 16;
@@ -68,18 +78,22 @@ pub fn mask_legacy_controllers() {
     }
 }
 
-/// Brings the local APIC up, once.
+/// Brings the first processor's local APIC up, once.
 pub fn init() {
-    if READY.swap(true, Relaxed) {
-        return;
+    if !READY.swap(true, Relaxed) {
+        enable();
     }
+}
+
+/// Brings the running processor's local APIC up.
+pub fn enable() {
     let mut base = Msr::new(APIC_BASE);
     // SAFETY: the register exists on every 64-bit processor; x2APIC mode only where CPUID has it.
     unsafe {
         let mut value = base.read() | APIC_BASE_ENABLE;
         if cpu::has(Feature::X2Apic) {
             value |= APIC_BASE_X2;
-        } else {
+        } else if REGISTERS.load(Relaxed) == 0 {
             let page =
                 paging::map_device(value as usize & !0xfff).expect("memory for one page table");
             REGISTERS.store(page, Relaxed);
@@ -89,6 +103,50 @@ pub fn init() {
     write(SPURIOUS_VECTOR, SOFTWARE_ENABLE | u32::from(trap::SPURIOUS));
     write(TIMER_DIVIDE, DIVIDE_BY_16);
     write(TIMER_ENTRY, u32::from(trap::TIMER));
+}
+
+/// The number that the running processor is known by to the interrupt controllers.
+#[must_use]
+pub fn own_id() -> u32 {
+    match REGISTERS.load(Relaxed) {
+        0 => read(ID),
+        _ => read(ID) >> 24,
+    }
+}
+
+/// Sends a command to the processor with this number. Interrupts are off.
+fn command(destination: u32, command: u32) {
+    match REGISTERS.load(Relaxed) {
+        // SAFETY: the x2APIC mode is on; the callers' commands are for processors that run the kernel, or
+        // are about to.
+        0 => unsafe {
+            // Earlier writes must be there before the interrupt: WRMSR to an x2APIC does not see to it.
+            core::arch::x86_64::_mm_mfence();
+            Msr::new(0x800 + COMMAND / 16).write(u64::from(destination) << 32 | u64::from(command));
+        },
+        _ => {
+            write(COMMAND_HIGH, destination << 24);
+            write(COMMAND, command);
+            while read(COMMAND) & PENDING != 0 {
+                core::hint::spin_loop();
+            }
+        }
+    }
+}
+
+/// Makes another processor look whether there is something to do for it. Interrupts are off.
+pub fn interrupt(other: &Local) {
+    command(other.apic.get(), ASSERT | u32::from(trap::CALL));
+}
+
+/// Resets all other processors and lets them start in real mode at the physical address `page << 12`.
+pub fn start_others(page: u8) {
+    init();
+    command(0, INIT | ALL_OTHERS);
+    // Twice, as the manual wants it (SDM volume 3, 9.4.4.1); one that runs already takes no notice.
+    for _ in 0..2 {
+        command(0, STARTUP | ALL_OTHERS | u32::from(page));
+    }
 }
 
 /// Tells the local APIC that the interrupt in service has been handled.
@@ -134,20 +192,16 @@ pub fn route(line: u32, vector: u8) -> bool {
     };
     let select = (page + IO_APIC_SELECT) as *mut u32;
     let window = (page + IO_APIC_WINDOW) as *mut u32;
-    // SAFETY: the registers of the I/O APIC, mapped as device memory; interrupts are off, and there
-    // is one processor, so that select and window belong together.
+    // SAFETY: the registers of the I/O APIC, mapped as device memory. The caller holds a lock with
+    // interrupts off, so that select and window belong together.
     unsafe {
         select.write_volatile(IO_APIC_VERSION);
         let version = window.read_volatile();
         if version == 0 || version == u32::MAX || line > version >> 16 & 0xff {
             return false;
         }
-        let mut destination = read(ID);
-        if REGISTERS.load(Relaxed) == 0 {
-            destination <<= 24;
-        }
         select.write_volatile(IO_APIC_REDIRECTION + 2 * line + 1);
-        window.write_volatile(destination & 0xff00_0000);
+        window.write_volatile(own_id() << 24);
         select.write_volatile(IO_APIC_REDIRECTION + 2 * line);
         window.write_volatile(u32::from(vector));
     }

@@ -29,14 +29,17 @@ struct Saved {
     rip: u64,
 }
 
-/// Saves the running thread's state under `previous` and continues the thread saved as `next`.
+/// Saves the running thread's state under `previous` and continues the thread saved under `next`, as soon
+/// as it is: what is there may still be 0, while another processor is about to save it. It is 0 again
+/// when the thread runs.
 ///
 /// # Safety
 ///
-/// Interrupts are off. `next` was written by `switch`, [`prepare`] or [`Preempted::save`], is used
-/// for the first time since, and the stack it lies on is live. `previous` stays valid until then.
+/// Interrupts are off. What is, or will be, saved under `next` comes from `switch`, [`prepare`] or
+/// [`Preempted::save`], nobody else continues it, and the stack it lies on is live. `previous` stays valid
+/// until the thread continues.
 #[unsafe(naked)]
-pub unsafe extern "C" fn switch(previous: *mut usize, next: usize) {
+pub unsafe extern "C" fn switch(previous: *mut usize, next: *mut usize) {
     naked_asm!(
         "push rbp",
         "push rbx",
@@ -54,15 +57,69 @@ pub unsafe extern "C" fn switch(previous: *mut usize, next: usize) {
     )
 }
 
-/// Continues the thread saved as `next`; the running one is given up.
+/// Saves the running thread's state under `previous` and goes on with `run` at the top of a stack.
+///
+/// # Safety
+///
+/// As for [`switch`]; nobody else uses the stack.
+#[unsafe(naked)]
+pub unsafe extern "C" fn switch_to_idle(
+    previous: *mut usize,
+    top: usize,
+    run: extern "C" fn() -> !,
+) {
+    naked_asm!(
+        "push rbp",
+        "push rbx",
+        "push r12",
+        "push r13",
+        "push r14",
+        "push r15",
+        "sub rsp, 8",
+        "stmxcsr [rsp]",
+        "fnstcw [rsp + 4]",
+        "mov [rdi], rsp",
+        "mov rdi, rsi",
+        "mov rsi, rdx",
+        "jmp {idle}",
+        idle = sym idle,
+    )
+}
+
+/// Goes on with `run` at the top of a stack; what runs is given up.
+///
+/// # Safety
+///
+/// Interrupts are off; nobody else uses the stack.
+#[unsafe(naked)]
+pub unsafe extern "C" fn idle(top: usize, run: extern "C" fn() -> !) -> ! {
+    naked_asm!("mov rsp, rdi", "xor ebp, ebp", "call rsi", "ud2")
+}
+
+/// The frame pointer of a thread that has left the processor by [`switch`], for its stack to be shown.
+#[must_use]
+pub fn frame_pointer(context: usize) -> usize {
+    if context == 0 {
+        return 0;
+    }
+    // SAFETY: where a thread goes on that does not run.
+    unsafe { (*(context as *const Saved)).rbp as usize }
+}
+
+/// Continues the thread saved under `next`, as [`switch`] does; the running one is given up.
 ///
 /// # Safety
 ///
 /// As for [`switch`].
 #[unsafe(naked)]
-pub unsafe extern "C" fn resume(next: usize) -> ! {
+pub unsafe extern "C" fn resume(next: *mut usize) -> ! {
     naked_asm!(
-        "mov rsp, rdi",
+        "2:",
+        "mov rax, [rdi]",
+        "test rax, rax",
+        "jz 3f",
+        "mov qword ptr [rdi], 0",
+        "mov rsp, rax",
         "ldmxcsr [rsp]",
         "fldcw [rsp + 4]",
         "add rsp, 8",
@@ -73,6 +130,9 @@ pub unsafe extern "C" fn resume(next: usize) -> ! {
         "pop rbx",
         "pop rbp",
         "ret",
+        "3:",
+        "pause",
+        "jmp 2b",
     )
 }
 
@@ -107,8 +167,10 @@ pub unsafe fn prepare(top: usize, entry: extern "C" fn(usize) -> !, argument: us
 ///
 /// As for [`prepare`]; nothing on the current stack is needed any more.
 pub unsafe fn enter(top: usize, entry: extern "C" fn(usize) -> !, argument: usize) -> ! {
+    // SAFETY: vouched for by the caller.
+    let mut context = unsafe { prepare(top, entry, argument) };
     // SAFETY: `prepare` has just written it; the caller vouches for the stack.
-    unsafe { resume(prepare(top, entry, argument)) }
+    unsafe { resume(&raw mut context) }
 }
 
 /// The outermost frame of a thread: where stack traces end.

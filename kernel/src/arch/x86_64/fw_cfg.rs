@@ -13,6 +13,7 @@ const DMA: u16 = 0x514;
 
 const SIGNATURE: u16 = 0x0000;
 const FEATURES: u16 = 0x0001;
+const PROCESSORS: u16 = 0x0005;
 const DIRECTORY: u16 = 0x0019;
 const FEATURE_DMA: u32 = 1 << 1;
 
@@ -46,12 +47,25 @@ fn bytes<const N: usize>() -> [u8; N] {
     [(); N].map(|()| unsafe { Port::<u8>::new(DATA).read() })
 }
 
+fn is_there() -> bool {
+    select(SIGNATURE);
+    &bytes::<4>() == b"QEMU"
+}
+
+/// How many processors the machine has started with. `None` when it has no such device.
+#[must_use]
+pub fn processors() -> Option<u32> {
+    is_there().then(|| {
+        select(PROCESSORS);
+        u16::from_le_bytes(bytes()).into()
+    })
+}
+
 impl File {
     /// The file with this name. `None` when the machine has no such device, or the device no such file.
     #[must_use]
     pub fn open(name: &str) -> Option<File> {
-        select(SIGNATURE);
-        if &bytes::<4>() != b"QEMU" {
+        if !is_there() {
             return None;
         }
         select(FEATURES);

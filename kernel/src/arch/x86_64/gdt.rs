@@ -1,6 +1,7 @@
 //! Segments, and the stacks that traps and interrupts switch to.
 
 use core::cell::UnsafeCell;
+use core::mem::MaybeUninit;
 
 use x86_64::VirtAddr;
 use x86_64::instructions::segmentation::{CS, DS, ES, SS, Segment};
@@ -15,63 +16,88 @@ pub const LAST_RESORT_STACK: u8 = 2;
 /// Stack of device interrupts (entry 3).
 pub const INTERRUPT_STACK: u8 = 3;
 
-const STACK: usize = 8 * 1024;
+/// Bytes in a stack.
+pub const STACK_SIZE: usize = 8 * 1024;
 
-/// A stack in the image itself.
+/// A stack for a processor.
 #[derive(Debug)]
 #[repr(C, align(16))]
-pub struct Stack(UnsafeCell<[u8; STACK]>);
+pub struct Stack(UnsafeCell<[u8; STACK_SIZE]>);
 
 // SAFETY: only the processor writes to it, and the handlers that it starts there.
 unsafe impl Sync for Stack {}
 
-struct Tables {
-    gdt: UnsafeCell<GlobalDescriptorTable<5>>,
-    tss: UnsafeCell<TaskStateSegment>,
+impl Default for Stack {
+    fn default() -> Self {
+        Self::new()
+    }
 }
 
-// SAFETY: written once, by `init`, before a second thread of control exists.
-unsafe impl Sync for Tables {}
+impl Default for Tables {
+    fn default() -> Self {
+        Self::new()
+    }
+}
 
-#[expect(
-    clippy::declare_interior_mutable_const,
-    reason = "a template for statics"
-)]
-const EMPTY: Stack = Stack(UnsafeCell::new([0; STACK]));
-static EXCEPTIONS: Stack = EMPTY;
-static LAST_RESORT: Stack = EMPTY;
+impl Stack {
+    /// Zeros.
+    #[must_use]
+    pub const fn new() -> Stack {
+        Stack(UnsafeCell::new([0; STACK_SIZE]))
+    }
 
-/// The stack on which the kernel starts. Interrupts have it after that: they are off until the first thread
-/// runs.
-pub static BOOT_STACK: Stack = EMPTY;
-/// Bytes in [`BOOT_STACK`].
-pub const BOOT_STACK_SIZE: usize = STACK;
-static TABLES: Tables = Tables {
-    gdt: UnsafeCell::new(GlobalDescriptorTable::empty()),
-    tss: UnsafeCell::new(TaskStateSegment::new()),
-};
+    /// Its end.
+    #[must_use]
+    pub fn top(&self) -> usize {
+        self.0.get() as usize + STACK_SIZE
+    }
+}
 
-/// Loads the kernel's segments and its task state segment.
-pub fn init() {
-    // SAFETY: called once, on the boot processor, with interrupts off; the tables are static.
-    unsafe {
-        let tss = &mut *TABLES.tss.get();
-        for (entry, stack) in [&EXCEPTIONS, &LAST_RESORT, &BOOT_STACK]
-            .into_iter()
-            .enumerate()
-        {
-            let top = stack.0.get() as u64 + STACK as u64;
-            tss.interrupt_stack_table[entry] = VirtAddr::new(top);
+/// The stack on which the kernel starts. Interrupts have it after that, and what runs when no thread
+/// does.
+pub static BOOT_STACK: Stack = Stack::new();
+
+/// The descriptor tables of a processor, and its stacks for exceptions.
+#[derive(Debug)]
+pub struct Tables {
+    gdt: UnsafeCell<MaybeUninit<GlobalDescriptorTable<5>>>,
+    tss: UnsafeCell<MaybeUninit<TaskStateSegment>>,
+    exceptions: Stack,
+    last_resort: Stack,
+}
+
+impl Tables {
+    /// Tables that are not in use: all zero, so that they take no room in an image.
+    #[must_use]
+    pub const fn new() -> Tables {
+        Tables {
+            gdt: UnsafeCell::new(MaybeUninit::zeroed()),
+            tss: UnsafeCell::new(MaybeUninit::zeroed()),
+            exceptions: Stack::new(),
+            last_resort: Stack::new(),
         }
-        let gdt = &mut *TABLES.gdt.get();
-        let code = gdt.append(Descriptor::kernel_code_segment());
-        let data = gdt.append(Descriptor::kernel_data_segment());
-        let task = gdt.append(Descriptor::tss_segment(&*TABLES.tss.get()));
-        (*TABLES.gdt.get()).load_unsafe();
-        CS::set_reg(code);
-        SS::set_reg(data);
-        DS::set_reg(SegmentSelector(0));
-        ES::set_reg(SegmentSelector(0));
-        load_tss(task);
+    }
+
+    /// Loads the kernel's segments and a task state segment. `stack` is the top of the stack for
+    /// interrupts.
+    pub(super) fn load(&'static self, stack: usize) {
+        // SAFETY: called once, by the processor whose tables these are, with interrupts off.
+        unsafe {
+            let tss = (*self.tss.get()).write(TaskStateSegment::new());
+            let tops = [self.exceptions.top(), self.last_resort.top(), stack];
+            for (entry, top) in tops.into_iter().enumerate() {
+                tss.interrupt_stack_table[entry] = VirtAddr::new(top as u64);
+            }
+            let gdt = (*self.gdt.get()).write(GlobalDescriptorTable::empty());
+            let code = gdt.append(Descriptor::kernel_code_segment());
+            let data = gdt.append(Descriptor::kernel_data_segment());
+            let task = gdt.append(Descriptor::tss_segment(&*tss));
+            gdt.load_unsafe();
+            CS::set_reg(code);
+            SS::set_reg(data);
+            DS::set_reg(SegmentSelector(0));
+            ES::set_reg(SegmentSelector(0));
+            load_tss(task);
+        }
     }
 }

@@ -1,5 +1,6 @@
 //! x86-64: every privileged instruction of the kernel is in this room.
 
+pub mod acpi;
 pub mod apic;
 pub mod clock;
 pub mod context;
@@ -8,11 +9,15 @@ pub mod entropy;
 pub mod fw_cfg;
 pub mod gdt;
 pub mod irq;
+pub mod local;
+pub mod objects;
 pub mod paging;
 pub mod power;
 pub mod processor;
 pub mod rtc;
 pub mod serial;
+pub mod smp;
+pub mod tlb;
 pub mod trap;
 
 /// The name of this machine, as `/proc` and log lines give it.
@@ -40,10 +45,18 @@ pub const fn direct(physical: usize) -> usize {
 /// Brings the boot processor into the state that the kernel relies on: descriptor tables, traps,
 /// vector registers, protections. Page tables must be the kernel's own by now.
 pub fn init() {
-    gdt::init();
+    local::init();
     trap::init();
     cpu::init();
     apic::mask_legacy_controllers();
+}
+
+/// Stops the running processor for good.
+pub fn halt() -> ! {
+    loop {
+        irq::off();
+        x86_64::instructions::hlt();
+    }
 }
 
 /// Touches the stack `BYTES` further down, at most a page, so that a page fault for it happens now.
@@ -60,6 +73,13 @@ pub fn touch_stack<const BYTES: usize>() {
 
 /// A turn in the wait for a spin lock. With one processor the holder cannot go on while we spin.
 #[cold]
-pub fn spin(_held: &core::sync::atomic::AtomicBool) {
-    panic!("a lock is taken that this processor holds already");
+pub fn spin(held: &core::sync::atomic::AtomicBool) {
+    if local::online() == 1 {
+        panic!("a lock is taken that this processor holds already");
+    }
+    while held.load(core::sync::atomic::Ordering::Relaxed) {
+        // The holder may be waiting for our answer.
+        tlb::answer();
+        core::hint::spin_loop();
+    }
 }

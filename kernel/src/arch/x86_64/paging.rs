@@ -48,7 +48,8 @@ fn table(physical: usize) -> *mut Table {
 }
 
 /// The physical address of the page-map level 4 in use.
-fn root_address() -> usize {
+#[must_use]
+pub fn root_address() -> usize {
     let value: u64;
     // SAFETY: reading CR3 is allowed in ring 0.
     unsafe { asm!("mov {}, cr3", out(reg) value, options(nomem, nostack, preserves_flags)) };
@@ -110,6 +111,46 @@ pub fn translate(address: usize) -> Option<usize> {
     None
 }
 
+/// Tables like those in use that have page 0 besides, for code. Gives their physical address, or `None`
+/// when memory is short.
+///
+/// They share all tables but those on the way to page 0, so that they must not be in use any more when
+/// mappings near that page change.
+#[must_use]
+pub fn with_page_zero() -> Option<usize> {
+    let mut original = Some(root());
+    let mut copies = [0; 4];
+    for level in (0..=3).rev() {
+        copies[level] = frames::allocate_zeroed()?;
+        let copy = table(copies[level]);
+        // SAFETY: the copy is a fresh frame; the original, if there is one, a live table.
+        unsafe {
+            if let Some(original) = original {
+                copy.copy_from_nonoverlapping(original, 1);
+            }
+            if level < 3 {
+                (*table(copies[level + 1]))[0] = copies[level] as u64 | PRESENT | WRITE;
+            }
+            let next = (*copy)[0];
+            original = (next & PRESENT != 0 && level > 0).then(|| table((next & ADDRESS) as usize));
+            if level == 0 {
+                (*copy)[0] = Access::ReadExecute.bits();
+            }
+        }
+    }
+    Some(copies[3])
+}
+
+/// Makes the tables at a physical address those in use.
+///
+/// # Safety
+///
+/// They map the running code, its stack and data as those in use do.
+pub unsafe fn switch_to(root: usize) {
+    // SAFETY: vouched for by the caller.
+    unsafe { asm!("mov cr3, {}", in(reg) root, options(nostack)) };
+}
+
 /// True when an access to `address` does not fault for want of a page.
 #[must_use]
 pub fn is_mapped(address: usize) -> bool {
@@ -129,6 +170,15 @@ impl Slot {
         debug_assert!((AREA_MAP..DIRECT_MAP).contains(&address));
         // SAFETY: the tables in use are the kernel's own.
         unsafe { entry(root(), address, 0, create).map(Slot) }
+    }
+
+    /// The slot of the page table that has the slot of `address`: what it notes goes when the table is
+    /// made again.
+    #[must_use]
+    pub fn of_table(address: usize) -> Option<Slot> {
+        debug_assert!((AREA_MAP..DIRECT_MAP).contains(&address));
+        // SAFETY: the tables in use are the kernel's own.
+        unsafe { entry(root(), address, 1, true).map(Slot) }
     }
 
     /// This slot and those of the pages behind it, `count` in all, which are in the same table.
@@ -167,17 +217,49 @@ impl Slot {
     }
 }
 
-/// Forgets cached translations of `pages` pages from `address`.
-pub fn flush(address: usize, pages: usize) {
-    if pages > 32 {
-        // SAFETY: reloading CR3 with its own value flushes every translation that is not global.
-        unsafe { asm!("mov {0}, cr3", "mov cr3, {0}", out(reg) _, options(nostack)) };
-    } else {
-        for page in 0..pages {
-            x86_64::instructions::tlb::flush(x86_64::VirtAddr::new(
-                (address + page * FRAME) as u64,
-            ));
+/// Bits of an address within what one page table maps.
+pub const TABLE_SHIFT: u32 = LARGE_PAGE.ilog2();
+
+/// Page tables without pages that were taken out, but that processors may still look into.
+#[derive(Debug)]
+pub struct DetachedTables {
+    /// The first one's frame, whose first entry has the frame of the next.
+    first: usize,
+}
+
+impl DetachedTables {
+    /// None.
+    #[must_use]
+    pub const fn new() -> DetachedTables {
+        DetachedTables { first: 0 }
+    }
+
+    /// Takes out the page table that maps `address` in the area region, if there is one.
+    pub fn detach(&mut self, address: usize) {
+        if let Some(slot) = Slot::of_table(address)
+            && let Some(frame) = slot.frame()
+        {
+            slot.set_note(0);
+            // SAFETY: a table that maps nothing. A frame's address is the entry of no page.
+            unsafe { (*table(frame))[0] = self.first as u64 };
+            self.first = frame;
         }
+    }
+
+    /// Frees all, when no processor looks into them any more.
+    pub fn free(&mut self) {
+        while self.first != 0 {
+            let frame = self.first;
+            // SAFETY: written by `detach`.
+            self.first = unsafe { (*table(frame))[0] } as usize;
+            frames::free(frame, 1);
+        }
+    }
+}
+
+impl Default for DetachedTables {
+    fn default() -> Self {
+        Self::new()
     }
 }
 
@@ -241,7 +323,7 @@ pub unsafe fn switch_to_own(
     let physical = root as usize - DIRECT_MAP;
     // SAFETY: the new tables map the running code, its data and, through the direct map, the stack
     // region's frames; the caller vouches for the rest.
-    unsafe { asm!("mov cr3, {}", in(reg) physical, options(nostack)) };
+    unsafe { switch_to(physical) };
     Some(())
 }
 

@@ -5,7 +5,7 @@ use core::cell::UnsafeCell;
 use core::sync::atomic::{AtomicU32, Ordering::Relaxed};
 
 use super::gdt::{EXCEPTION_STACK, INTERRUPT_STACK, LAST_RESORT_STACK};
-use super::{apic, power};
+use super::{apic, local, objects, power, tlb};
 use crate::boot::status;
 use crate::debug::Line;
 use crate::debug::backtrace::{self, Callers, Style};
@@ -48,6 +48,8 @@ pub const FIRST_INTERRUPT: u8 = 32;
 pub const TIMER: u8 = FIRST_INTERRUPT;
 /// COM1.
 pub const SERIAL: u8 = FIRST_INTERRUPT + 4;
+/// Another processor asks for attention.
+pub const CALL: u8 = FIRST_INTERRUPT + 1;
 /// The local APIC's spurious interrupt; its lowest four bits are set, as old models ask for.
 pub const SPURIOUS: u8 = 47;
 
@@ -157,7 +159,7 @@ struct TablePointer {
     base: u64,
 }
 
-/// Fills and loads the interrupt descriptor table.
+/// Fills the interrupt descriptor table, and loads it on the first processor.
 pub fn init() {
     let selector: u16;
     // SAFETY: reads a register.
@@ -181,12 +183,18 @@ pub fn init() {
                 | (entry >> 16 & 0xffff) << 48;
             gate[1] = entry >> 32;
         }
-        let pointer = TablePointer {
-            limit: size_of_val(table) as u16 - 1,
-            base: table.as_ptr() as u64,
-        };
-        asm!("lidt [{}]", in(reg) &raw const pointer, options(readonly, nostack));
     }
+    load();
+}
+
+/// Loads the interrupt descriptor table on the running processor.
+pub fn load() {
+    let pointer = TablePointer {
+        limit: size_of::<Table>() as u16 - 1,
+        base: TABLE.0.get() as u64,
+    };
+    // SAFETY: the table is static, and `init` has filled it.
+    unsafe { asm!("lidt [{}]", in(reg) &raw const pointer, options(readonly, nostack)) };
 }
 
 extern "C" fn handle(frame: &mut Frame) {
@@ -204,14 +212,18 @@ extern "C" fn handle(frame: &mut Frame) {
     }
 }
 
-fn interrupt(vector: u8, frame: &Frame) {
+fn interrupt(vector: u8, frame: &mut Frame) {
     if vector == SPURIOUS {
         return;
     }
+    objects::restart(frame);
     apic::end_of_interrupt();
+    sched::interrupted();
+    tlb::answer();
     match vector {
         TIMER => sched::timer_interrupt(),
         SERIAL => crate::console::interrupt(),
+        // A call: the answer was given, and what there is to do is found now.
         _ => {}
     }
     sched::preempt(frame);
@@ -263,7 +275,16 @@ fn page_fault(frame: &Frame, address: usize) -> ! {
 
 /// Tells what happened, where and in which thread, and ends the machine.
 fn fault(frame: &Frame, cause: &str, address: Option<usize>) -> ! {
+    /// The processor whose fault is being told, counted from 1.
+    static TELLING: AtomicU32 = AtomicU32::new(0);
     static FAULTS: AtomicU32 = AtomicU32::new(0);
+    let own = local::this().number + 1;
+    if let Err(other) = TELLING.compare_exchange(0, own, Relaxed, Relaxed)
+        && other != own
+    {
+        // The first fault is told, and ends the machine.
+        super::halt();
+    }
     match FAULTS.fetch_add(1, Relaxed) {
         0 => {}
         1 => {
@@ -342,6 +363,11 @@ pub fn print_own_stack() {
     let frame_pointer: usize;
     // SAFETY: reads a register.
     unsafe { asm!("mov {}, rbp", out(reg) frame_pointer, options(nomem, nostack)) };
+    print_stack(frame_pointer);
+}
+
+/// Prints the stack that a frame pointer leads to.
+pub fn print_stack(frame_pointer: usize) {
     let callers = Callers { frame_pointer };
     backtrace::print(None, callers, Style::Fault, &mut console::write_error);
 }

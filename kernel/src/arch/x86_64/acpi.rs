@@ -1,0 +1,114 @@
+//! How many processors the firmware's tables tell of (ACPI specification 6.5, 5.2).
+
+use super::paging;
+use crate::mm::blocks::FRAME;
+
+const HEADER: usize = 36;
+/// Of the MADT, before its entries: the header, the local APIC's address, flags.
+const MADT_HEADER: usize = HEADER + 8;
+const LOCAL_APIC: u8 = 0;
+const LOCAL_X2APIC: u8 = 9;
+const ENABLED: u32 = 1;
+/// No table is longer; a length above is no length.
+const LONGEST: usize = 1 << 20;
+
+/// Where the firmware puts the root pointer: the read-only memory of the BIOS, and the first KiB of the
+/// extended BIOS data area (5.2.5.1).
+const BIOS: core::ops::Range<usize> = 0xe_0000..0x10_0000;
+const EXTENDED_DATA_SEGMENT: usize = 0x40e;
+
+/// Firmware's memory, by physical addresses; a page is mapped when it is first read.
+#[derive(Default)]
+struct Memory {
+    page: usize,
+    mapped: usize,
+}
+
+impl Memory {
+    fn byte(&mut self, address: usize) -> Option<u8> {
+        let page = address & !(FRAME - 1);
+        if self.mapped == 0 || page != self.page {
+            self.mapped = paging::map_device(page)?;
+            self.page = page;
+        }
+        let byte = (self.mapped + address % FRAME) as *const u8;
+        // SAFETY: mapped just now; reading firmware's tables has no effect.
+        Some(unsafe { byte.read_volatile() })
+    }
+
+    fn bytes<const N: usize>(&mut self, address: usize) -> Option<[u8; N]> {
+        let mut bytes = [0; N];
+        for (offset, byte) in bytes.iter_mut().enumerate() {
+            *byte = self.byte(address.checked_add(offset)?)?;
+        }
+        Some(bytes)
+    }
+
+    fn u32(&mut self, address: usize) -> Option<u32> {
+        self.bytes(address).map(u32::from_le_bytes)
+    }
+
+    fn sum(&mut self, start: usize, length: usize) -> Option<u8> {
+        (start..start.checked_add(length)?).try_fold(0u8, |sum, address| {
+            Some(sum.wrapping_add(self.byte(address)?))
+        })
+    }
+
+    /// The root pointer structure, which is at a multiple of 16.
+    fn root_pointer(&mut self) -> Option<usize> {
+        let data = usize::from(u16::from_le_bytes(self.bytes(EXTENDED_DATA_SEGMENT)?)) << 4;
+        let data = if (0x400..0xa_0000).contains(&data) {
+            data..data + 1024
+        } else {
+            0..0
+        };
+        data.chain(BIOS).step_by(16).find(|address| {
+            self.byte(*address) == Some(b'R')
+                && self.bytes(*address) == Some(*b"RSD PTR ")
+                && self.sum(*address, 20) == Some(0)
+        })
+    }
+
+    /// A table with this signature, and its length.
+    fn table(&mut self, signature: [u8; 4]) -> Option<(usize, usize)> {
+        let pointer = self.root_pointer()?;
+        let (root, width) = match self.byte(pointer + 15)? {
+            0 => (self.u32(pointer + 16)? as usize, 4),
+            _ => (u64::from_le_bytes(self.bytes(pointer + 24)?) as usize, 8),
+        };
+        let end = root.checked_add(self.length(root)?)?;
+        (root + HEADER..end).step_by(width).find_map(|entry| {
+            let address = match width {
+                4 => self.u32(entry)? as usize,
+                _ => u64::from_le_bytes(self.bytes(entry)?) as usize,
+            };
+            let length = self.length(address)?;
+            let found = self.bytes(address)? == signature && self.sum(address, length)? == 0;
+            found.then_some((address, length))
+        })
+    }
+
+    fn length(&mut self, table: usize) -> Option<usize> {
+        let length = self.u32(table.checked_add(4)?)? as usize;
+        (HEADER..LONGEST).contains(&length).then_some(length)
+    }
+}
+
+/// Processors that the multiple APIC description table has as enabled. `None` without the table.
+pub fn processors() -> Option<u32> {
+    let mut memory = Memory::default();
+    let (table, length) = memory.table(*b"APIC")?;
+    let (mut at, end) = (table + MADT_HEADER, table + length);
+    let mut count = 0;
+    while at + 2 <= end {
+        let [kind, length] = memory.bytes(at)?;
+        let flags = match kind {
+            LOCAL_APIC => memory.u32(at + 4)?,
+            LOCAL_X2APIC => memory.u32(at + 8)?,
+            _ => 0,
+        };
+        count += flags & ENABLED;
+        at += usize::from(length.max(2));
+    }
+    (count > 0).then_some(count)
+}
