@@ -95,12 +95,15 @@ fn absolute(path: &[u8]) -> Result<Cow<'_, [u8]>> {
 ///
 /// # Errors
 ///
-/// [`Error::NoSpace`].
+/// [`Error::NotFound`] when it is gone; [`Error::NoSpace`].
 pub fn current_directory() -> Result<Vec<u8>> {
-    let current = CURRENT.lock();
     let mut path = Vec::new();
-    room::borrow(&mut path, current.len().max(1))?;
-    path.extend_from_slice(if current.is_empty() { b"/" } else { &current });
+    {
+        let current = CURRENT.lock();
+        room::borrow(&mut path, current.len().max(1))?;
+        path.extend_from_slice(if current.is_empty() { b"/" } else { &current });
+    }
+    at(&path, |tree, path| tree.find(path).map(drop))?;
     Ok(path)
 }
 

@@ -1,6 +1,7 @@
 //! Directories and what moves between them.
 
 use std::collections::BTreeSet;
+use std::env;
 use std::fs::{self, File};
 use std::io::{self, ErrorKind, Read};
 
@@ -143,4 +144,16 @@ pub fn remove_tree() -> io::Result<()> {
     assert!(!room.at("tree").exists());
     refused(fs::remove_dir_all(room.at("tree")), ErrorKind::NotFound);
     Ok(())
+}
+
+pub fn remove_current() -> io::Result<()> {
+    let room = Room::new()?;
+    let before = env::current_dir()?;
+    fs::create_dir(room.at("a"))?;
+    env::set_current_dir(room.at("a"))?;
+    assert_eq!(env::current_dir()?, room.at("a").canonicalize()?);
+    fs::remove_dir(room.at("a"))?;
+    refused(env::current_dir(), ErrorKind::NotFound);
+    refused(fs::write("file", ""), ErrorKind::NotFound);
+    env::set_current_dir(before)
 }

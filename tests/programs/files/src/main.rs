@@ -42,6 +42,7 @@ fn main() -> ExitCode {
             ("rename files", directories::rename_files),
             ("rename directories", directories::rename_directories),
             ("remove a tree", directories::remove_tree),
+            ("remove the current directory", directories::remove_current),
             ("long names", names::long),
             ("odd names", names::odd),
             ("paths with dots and slashes", names::paths),
