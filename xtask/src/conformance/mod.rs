@@ -15,6 +15,7 @@ mod record;
 mod schedule;
 mod show;
 mod tally;
+mod turn;
 
 use std::collections::BTreeSet;
 use std::thread;
@@ -30,6 +31,7 @@ use self::record::Outcome;
 use self::schedule::{Options, Queue, Results};
 use self::show::Show;
 use self::tally::Tally;
+use self::turn::Turn;
 use crate::qemu::Bytes;
 use crate::sdk::{self, Sdk};
 
@@ -137,6 +139,7 @@ pub fn run(args: ConformanceArgs) -> Result<()> {
     let corpus = Corpus::read()?;
     let exclusions = Exclusions::read()?;
     let plan = Plan::new(&args, &corpus)?;
+    let _turn = Turn::take()?;
     let sdk = sdk::ensure()?;
     let jobs = match args.jobs {
         Some(jobs) => usize::from(jobs),

@@ -83,7 +83,11 @@ fn programs(messages: &str) -> Vec<Program> {
 /// machine and its files.
 pub fn key(sdk: &Sdk, machine: &Machine) -> Result<String> {
     let key = Key::new("conformance").text(&machine.memory.0.to_string());
-    Ok(key.content(&sdk.loader)?.content(&machine.image)?.finish())
+    let key = key.content(&sdk.loader)?.content(&machine.image)?;
+    match &machine.files {
+        Some(files) => Ok(key.content(files)?.finish()),
+        None => Ok(key.finish()),
+    }
 }
 
 #[cfg(test)]
