@@ -185,7 +185,7 @@ impl Corpus {
                 let directory = root.join(&entry.name);
                 copy(&patch.path, &directory)
                     .with_context(|| format!("cannot copy {}", patch.path.display()))?;
-                entry.adapt_file(&directory.join("Cargo.toml"), &self.list.without)?;
+                entry.adapt_files(&directory, &self.list.without)?;
                 patch.path = directory;
             }
             settings["patch"]["crates-io"][&patch.key] = value(patch.entry());
@@ -206,7 +206,7 @@ impl Corpus {
                 .with_context(|| format!("cargo did not fetch {}", entry.name))?;
             let to = root.join(&entry.name);
             copy(source, &to).with_context(|| format!("cannot copy {}", source.display()))?;
-            entry.adapt_file(&to.join("Cargo.toml"), &self.list.without)?;
+            entry.adapt_files(&to, &self.list.without)?;
             members.push(&entry.name);
         }
         let mut manifest = DocumentMut::new();
@@ -219,16 +219,41 @@ impl Corpus {
 }
 
 impl Entry {
-    /// Adapts the manifest in a file.
-    fn adapt_file(&self, path: &Path, without: &[String]) -> Result<()> {
+    /// Adapts the crate in a directory.
+    fn adapt_files(&self, directory: &Path, without: &[String]) -> Result<()> {
+        let path = directory.join("Cargo.toml");
         let text =
-            fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
+            fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
         let manifest = text
             .parse()
             .with_context(|| format!("{} is no manifest", path.display()))?;
+        self.remove_unlisted(directory, &manifest)?;
         let manifest = self.adapt(manifest, without);
-        fs::write(path, manifest.to_string())
+        fs::write(&path, manifest.to_string())
             .with_context(|| format!("cannot write {}", path.display()))
+    }
+
+    /// Removes the files of the test programs that are left out and that cargo finds by itself,
+    /// because the manifest does not list them.
+    fn remove_unlisted(&self, directory: &Path, manifest: &DocumentMut) -> Result<()> {
+        let tests = manifest.get("test").and_then(Item::as_array_of_tables);
+        let listed = |target: &str| {
+            let mut tests = tests.into_iter().flatten();
+            tests.any(|test| test.get("name").and_then(Item::as_str) == Some(target))
+        };
+        for target in self.left_out.keys().filter(|&target| target != "lib") {
+            if listed(target) {
+                continue;
+            }
+            let file = directory.join("tests").join(format!("{target}.rs"));
+            fs::remove_file(&file).with_context(|| {
+                format!(
+                    "{FILE} leaves out `{target}`, which `{}` does not have",
+                    self.name
+                )
+            })?;
+        }
+        Ok(())
     }
 
     /// The crate's manifest for the workspace: without what is left out, without benchmarks.
@@ -426,6 +451,24 @@ version = "1"
         assert!(!adapted.contains_key("bench"));
         assert!(!adapted.to_string().contains("criterion"));
         assert!(adapted["lib"].get("test").is_none());
+        Ok(())
+    }
+
+    #[test]
+    fn what_is_left_out_is_gone_whether_the_manifest_lists_it_or_not() -> Result<()> {
+        let entry = entry("[crate.left-out]\nlisted = \"slow\"\nfound = \"slow\"\n")?;
+        let dir = tempfile::tempdir()?;
+        let manifest = dir.path().join("Cargo.toml");
+        let text = "[package]\nname = \"c\"\n[[test]]\nname = \"listed\"\npath = \"x.rs\"\n";
+        fs::write(&manifest, text)?;
+        let missing = entry.adapt_files(dir.path(), &[]).unwrap_err().to_string();
+        assert!(missing.contains("`found`"), "{missing}");
+        let file = dir.path().join("tests/found.rs");
+        fs::create_dir(dir.path().join("tests"))?;
+        fs::write(&file, "")?;
+        entry.adapt_files(dir.path(), &[])?;
+        assert!(!file.exists());
+        assert!(!fs::read_to_string(manifest)?.contains("listed"));
         Ok(())
     }
 

@@ -15,7 +15,8 @@ use crate::sdk::{Sdk, TARGET};
 /// A test program: the image of one of a crate's test targets.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Program {
-    /// `lib` for the unit tests of a library, else the name of the integration test.
+    /// `lib` for the unit tests of a library, else the name of the integration test; `tests-lib` for
+    /// one that is called `lib`, too.
     pub name: String,
     /// The image.
     pub image: PathBuf,
@@ -67,6 +68,7 @@ fn programs(messages: &str) -> Vec<Program> {
         .filter_map(|message| {
             let target = message["target"]["name"].as_str()?;
             let name = match message["target"]["kind"][0].as_str()? {
+                "test" if target == "lib" => "tests-lib".to_owned(),
                 "test" => target.to_owned(),
                 "bin" | "example" | "bench" => return None,
                 _ => "lib".to_owned(),
@@ -103,6 +105,7 @@ mod tests {
         };
         let messages = [
             message("test", "it", true, "\"/t/it-1\""),
+            message("test", "lib", true, "\"/t/lib-1\""),
             message("lib", "one", false, "null"),
             message("lib", "one", true, "\"/t/one-1\""),
             message("bin", "tool", false, "\"/t/tool-1\""),
@@ -114,7 +117,11 @@ mod tests {
         };
         assert_eq!(
             programs(&messages.join("\n")),
-            [program("it", "/t/it-1"), program("lib", "/t/one-1")]
+            [
+                program("it", "/t/it-1"),
+                program("lib", "/t/one-1"),
+                program("tests-lib", "/t/lib-1")
+            ]
         );
     }
 }
