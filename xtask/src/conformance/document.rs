@@ -35,30 +35,37 @@ fn text(release: &str, results: &[Results], exclusions: &Exclusions, corpus: &Co
          Rust's own test suites and those of well-known crates, run on Skete: built from their\n\
          unchanged sources (but for the changes in `conformance/changes/`, each with its reason) and\n\
          run in virtual machines (QEMU without hardware acceleration, microvm, one processor), one\n\
-         test after the other. `cargo xtask conformance` does it again and writes this file.\n\n\
+         test after the other. Crates that Skete changes (`docs/ecosystem.md`) are tested with these\n\
+         changes. `cargo xtask conformance` does it again and writes this file.\n\n\
          Rust {release}. *Ignored* are tests that their own source marks so. *Excluded* are tests that\n\
          cannot pass; each is named below with the reason. A test that fails without being named\n\
-         there fails the run, and so does a name there whose test passes or does not exist.\n\n\
+         there fails the run, and so does a name there whose test passes or does not exist. The\n\
+         share that passes is that of all tests but the ignored ones.\n\n\
          ## The standard library\n\n"
     );
     let (library, crates): (Vec<_>, Vec<_>) = results
         .iter()
         .partition(|results| library::SUITES.contains(&results.suite.as_str()));
-    let mut total = Tally::default();
     text.push_str(
         "| suite | passed | failed | excluded | ignored |\n| --- | ---: | ---: | ---: | ---: |\n",
     );
-    for results in &library {
-        let tally = Tally::of(results, exclusions);
-        total += tally;
-        row(
-            &mut text,
-            &format!("{}/{}", results.suite, results.program),
-            &tally,
-        );
+    let mut totals = Vec::new();
+    for suite in library::SUITES {
+        let mut total = Tally::default();
+        for results in library.iter().filter(|results| results.suite == suite) {
+            let tally = Tally::of(results, exclusions);
+            total += tally;
+            row(&mut text, &results.name(), &tally);
+        }
+        totals.push((suite, total));
     }
-    row(&mut text, "together", &total);
-    share(&mut text, &total);
+    text.push_str(
+        "\nTogether:\n\n| suite | passed | failed | excluded | ignored | share that passes |\n\
+         | --- | ---: | ---: | ---: | ---: | ---: |\n",
+    );
+    for (suite, total) in totals {
+        total_row(&mut text, suite, &total);
+    }
 
     text.push_str("\n## Crates\n\n");
     text.push_str("| crate | version | what it is | passed | failed | excluded | ignored |\n");
@@ -75,8 +82,11 @@ fn text(release: &str, results: &[Results], exclusions: &Exclusions, corpus: &Co
         let name = format!("{} | {} | {}", entry.name, entry.version, entry.category);
         row(&mut text, &name, &tally);
     }
-    row(&mut text, &format!("{count} crates | | together"), &total);
-    share(&mut text, &total);
+    text.push_str(
+        "\nTogether:\n\n| crates | passed | failed | excluded | ignored | share that passes |\n\
+         | ---: | ---: | ---: | ---: | ---: | ---: |\n",
+    );
+    total_row(&mut text, &count.to_string(), &total);
 
     let left_out = corpus.crates().iter().flat_map(|entry| {
         let programs = entry.left_out.iter();
@@ -92,7 +102,7 @@ fn text(release: &str, results: &[Results], exclusions: &Exclusions, corpus: &Co
 
     text.push_str("\n## Exclusions\n");
     for (reason, tests) in by_reason(results, exclusions) {
-        let _ = write!(text, "\n{reason}:\n\n");
+        let _ = write!(text, "\n{reason} ({}):\n\n", counts(&tests));
         for test in tests {
             let _ = writeln!(text, "- `{test}`");
         }
@@ -108,10 +118,14 @@ fn row(text: &mut String, name: &str, tally: &Tally) {
     );
 }
 
-fn share(text: &mut String, tally: &Tally) {
+fn total_row(text: &mut String, name: &str, tally: &Tally) {
     // Cut, not rounded: a share of 100 means all.
     let share = (tally.share() * 1000.0).floor() / 10.0;
-    let _ = writeln!(text, "\n{share} % of those that are not ignored pass.");
+    let _ = writeln!(
+        text,
+        "| {name} | {} | {} | {} | {} | {share} % |",
+        tally.passed, tally.failed, tally.excluded, tally.ignored
+    );
 }
 
 /// The names of the excluded tests, by their reasons, in the order of the list.
@@ -126,6 +140,22 @@ fn by_reason(results: &[Results], exclusions: &Exclusions) -> Vec<(String, Vec<S
         reasons[place].1.extend(tests(results, exclusion));
     }
     reasons
+}
+
+/// How many of these tests belong to each suite.
+fn counts(tests: &[String]) -> String {
+    let mut counts = Vec::<(&str, usize)>::new();
+    for test in tests {
+        let suite = test.split('/').next().unwrap_or_default();
+        match counts.iter_mut().find(|(known, _)| *known == suite) {
+            Some((_, count)) => *count += 1,
+            None => counts.push((suite, 1)),
+        }
+    }
+    let counts = counts
+        .iter()
+        .map(|(suite, count)| format!("{suite} {count}"));
+    counts.collect::<Vec<_>>().join(", ")
 }
 
 /// The tests that an exclusion means.
@@ -179,12 +209,88 @@ mod tests {
         ];
         let text = text("1.96.0", &results, &exclusions, &corpus);
         assert!(text.contains("| std/lib | 1 | 0 | 2 | 0 |"), "{text}");
+        assert!(text.contains("| std | 1 | 0 | 2 | 0 | 33.3 % |"), "{text}");
+        assert!(text.contains("| 1 | 0 | 1 | 1 | 1 | 0 % |"), "{text}");
         assert!(
             text.contains("| c | 1.0.0 | text | 0 | 1 | 1 | 1 |"),
             "{text}"
         );
-        let list = "\nno network:\n\n- `std/lib net::a`\n- `std/lib net::b`\n- `c/lib b`\n";
+        let list =
+            "\nno network (std 2, c 1):\n\n- `std/lib net::a`\n- `std/lib net::b`\n- `c/lib b`\n";
         assert!(text.ends_with(list), "{text}");
+        Ok(())
+    }
+
+    /// The rows of the first table whose head begins with `first`, without the row of dashes.
+    fn table<'a>(text: &'a str, first: &str) -> Vec<Vec<&'a str>> {
+        let head = format!("| {first} |");
+        let lines = text.lines().skip_while(|line| !line.starts_with(&head));
+        let rows = lines.skip(2).take_while(|line| line.starts_with('|'));
+        let cells = |row: &'a str| row.trim_matches('|').split(" | ").map(str::trim).collect();
+        rows.map(cells).collect()
+    }
+
+    #[test]
+    fn the_repositorys_document_fits_its_lists() -> Result<()> {
+        let again = "run `cargo xtask conformance` to its end and commit the document";
+        let text = std::fs::read_to_string(paths::root().join(FILE))?;
+
+        let corpus = Corpus::read()?;
+        let rows = table(&text, "crate");
+        let got = rows.iter().map(|row| row[..3].join(" "));
+        let wanted = corpus.crates().iter();
+        let wanted = wanted.map(|it| format!("{} {} {}", it.name, it.version, it.category));
+        assert_eq!(
+            got.collect::<Vec<_>>(),
+            wanted.collect::<Vec<_>>(),
+            "{again}"
+        );
+
+        let rows = table(&text, "program");
+        let got = rows.iter().map(|row| row.join(" "));
+        let wanted = corpus.crates().iter().flat_map(|entry| {
+            let left_out = entry.left_out.iter();
+            left_out.map(move |(program, why)| format!("`{}/{program}` {why}", entry.name))
+        });
+        assert_eq!(
+            got.collect::<Vec<_>>(),
+            wanted.collect::<Vec<_>>(),
+            "{again}"
+        );
+
+        let exclusions = Exclusions::read()?;
+        let (_, list) = text.split_once("\n## Exclusions\n").unwrap_or_default();
+        let mut reasons = BTreeMap::new();
+        let mut reason = "";
+        for line in list.lines().filter(|line| !line.is_empty()) {
+            match line.strip_prefix("- `").and_then(|it| it.strip_suffix('`')) {
+                Some(name) => drop(reasons.insert(name, reason)),
+                None => reason = line.rsplit_once(" (").map_or(line, |(reason, _)| reason),
+            }
+        }
+        for exclusion in exclusions.all() {
+            let mut named = reasons.iter().filter(|(name, _)| {
+                let (program, test) = name.split_once(' ').unwrap_or_default();
+                exclusion.matches(program, test)
+            });
+            assert!(
+                named.any(|(_, &why)| why == exclusion.reason),
+                "{FILE} does not name `{}` with its reason; {again}",
+                exclusion.name()
+            );
+        }
+        for name in reasons.keys() {
+            let (program, test) = name.split_once(' ').unwrap_or_default();
+            assert!(
+                exclusions.of(program, test).is_some(),
+                "{FILE} names `{name}`, which is not excluded; {again}"
+            );
+        }
+
+        // What it says of the suites is what they have to reach.
+        for row in table(&text, "suite").iter().chain(&table(&text, "crate")) {
+            assert_eq!(row[row.len() - 3], "0", "{row:?} has failed tests");
+        }
         Ok(())
     }
 }
