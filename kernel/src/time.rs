@@ -16,7 +16,9 @@ static EPOCH: AtomicI64 = AtomicI64::new(i64::MIN);
 #[inline]
 #[must_use]
 pub fn monotonic() -> u64 {
-    ((u128::from(cpu::timestamp()) * u128::from(scale())) >> 32) as u64
+    // The scale first: finding it out takes time.
+    let scale = scale();
+    ((u128::from(cpu::timestamp()) * u128::from(scale)) >> 32) as u64
 }
 
 #[cold]

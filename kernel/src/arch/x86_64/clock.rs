@@ -16,6 +16,8 @@ const VIRTUAL_BUS: u64 = 1_000_000_000;
 
 /// How long a reference clock is watched: a part in 10,000 at a microsecond's uncertainty.
 const WATCH: core::time::Duration = core::time::Duration::from_millis(5);
+/// A reference clock that shows the same after so many cycles, about a millisecond, is none.
+const STANDS_STILL: u64 = 1 << 22;
 /// After so many cycles a reference clock that has not got that far is none.
 const GIVE_UP: u64 = 1 << 29;
 
@@ -104,7 +106,8 @@ fn measure(hertz: u64, read: &dyn Fn() -> u64) -> Option<u64> {
         if elapsed >= wanted && elapsed < 1 << 40 {
             break;
         }
-        if cpu::timestamp() - start > GIVE_UP {
+        let cycles = cpu::timestamp() - start;
+        if elapsed == 0 && cycles > STANDS_STILL || cycles > GIVE_UP {
             return None;
         }
     }

@@ -29,8 +29,8 @@ pub fn all() -> Vec<Case> {
     let mut cases = vec![
         (stress("million", 1, "0"), walk.clone()),
         (stress("all", 1, "0.3"), walk.clone()),
-        (stress("all", 2, "0.3"), walk.clone()),
-        (stress("all", 4, "0.3"), walk.clone()),
+        (stress("all", 2, "0.3"), walk.clone().out("2 processors")),
+        (stress("all", 4, "0.3"), walk.clone().out("4 processors")),
     ];
     for processors in [1, 4] {
         let (name, guest) = stress("many", processors, "0");
