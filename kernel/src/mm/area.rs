@@ -189,29 +189,30 @@ pub fn allocate(size: usize, align: usize, kind: Kind) -> Result<usize> {
         },
         filled: 0,
     };
-    let bytes = pages
+    place(books, books.promise())
+}
+
+/// Makes an area with these books, for which `count` frames have to be promised; gives its start.
+fn place(books: Books, count: usize) -> Result<usize> {
+    let bytes = books
+        .pages
         .checked_mul(FRAME)
-        .and_then(|bytes| bytes.checked_add(offset))
+        .and_then(|bytes| bytes.checked_add(books.offset)?.checked_next_power_of_two())
         .ok_or(Error::OutOfMemory)?;
-    let class = (bytes
-        .checked_next_power_of_two()
-        .ok_or(Error::OutOfMemory)?
-        .ilog2()
-        .max(SMALLEST)
-        - SMALLEST) as usize;
-    if class >= CLASSES || !frames::promise(books.promise()) && !promise_after_all(books) {
+    let class = (bytes.ilog2().max(SMALLEST) - SMALLEST) as usize;
+    if class >= CLASSES || !frames::promise(count) && !promise_after_all(count) {
         return Err(Error::OutOfMemory);
     }
     let slot = lock().take_slot(class, books);
-    let slot = slot.inspect_err(|_| frames::unpromise(books.promise()))?;
-    Ok(slot + offset)
+    let slot = slot.inspect_err(|_| frames::unpromise(count))?;
+    Ok(slot + books.offset)
 }
 
 /// [`frames::promise`], with what stale slots still hold.
 #[cold]
-fn promise_after_all(books: Books) -> bool {
+fn promise_after_all(count: usize) -> bool {
     lock().refresh();
-    frames::promise(books.promise())
+    frames::promise(count)
 }
 
 impl Areas {
@@ -384,7 +385,7 @@ pub fn depth(start: usize) -> Result<(usize, usize)> {
 /// # Errors
 ///
 /// [`Error::OutOfMemory`]: the area is as it was.
-pub fn resize(start: usize, new_size: usize, align: usize) -> Result<usize> {
+pub fn resize(start: usize, new_size: usize) -> Result<usize> {
     let (class, slot, books) = area_at(start)?;
     let pages = new_size.div_ceil(FRAME).max(1);
     let resized = Books { pages, ..books };
@@ -412,7 +413,8 @@ pub fn resize(start: usize, new_size: usize, align: usize) -> Result<usize> {
         }
         return Ok(start);
     }
-    let moved = allocate(new_size, align, books.kind)?;
+    // What was promised for the old pages holds for the new ones.
+    let moved = place(resized, resized.promise() - books.promise())?;
     let mut areas = lock();
     for_each_page(start, books.pages, |page, from| {
         if let Some(frame) = held(from) {
@@ -423,9 +425,6 @@ pub fn resize(start: usize, new_size: usize, align: usize) -> Result<usize> {
         }
     });
     areas.give_slot(class, slot, start, books.pages);
-    drop(areas);
-    // What is left of the old promise, and of the new one as much as the frames that came along.
-    frames::unpromise(books.promise());
     Ok(moved)
 }
 

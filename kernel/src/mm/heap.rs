@@ -220,7 +220,7 @@ pub unsafe fn resize(pointer: *mut u8, size: usize, align: usize, new_size: usiz
     let address = pointer as usize;
     if area::contains(address) {
         if new_size > LONGEST_RUN {
-            return area::resize(address, new_size, align)
+            return area::resize(address, new_size)
                 .map_or(ptr::null_mut(), |start| start as *mut u8);
         }
     } else if Spans::serves(size, align) {

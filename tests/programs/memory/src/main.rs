@@ -22,6 +22,7 @@ fn main() -> ExitCode {
             ("threads allocate at the same time", threads),
             ("gaps are joined again", gaps),
             ("large blocks from every depth of a fresh stack", depths),
+            ("one list grows over most of the memory", growing),
             ("2 GiB in total, a piece at a time", given_back),
             ("more than there is fails, then all is well", exhaustion),
         ],
@@ -50,6 +51,20 @@ fn depths() -> io::Result<()> {
         let thread = thread::spawn(move || descend(depth));
         thread.join().expect("no panic");
     }
+    Ok(())
+}
+
+/// A list grows, mostly by moving, to three quarters of 48 MiB: its old place and its new one do not count
+/// both.
+fn growing() -> io::Result<()> {
+    let mut list: Vec<u64> = Vec::new();
+    for size in (MIB..=36 * MIB).step_by(MIB) {
+        let length = size / size_of::<u64>();
+        list.try_reserve_exact(length - list.len())
+            .map_err(io::Error::other)?;
+        list.extend(list.len() as u64..length as u64);
+    }
+    assert!(list.into_iter().eq(0..36 * MIB as u64 / 8));
     Ok(())
 }
 
