@@ -20,6 +20,7 @@ const CHECKS: &[Check] = &[
     ("Ed25519 (RFC 8032)", ed25519),
     ("X25519 and P-256 agree", agreements),
     ("random bytes", random),
+    ("random numbers of getrandom", numbers),
 ];
 
 fn main() -> ExitCode {
@@ -280,5 +281,19 @@ fn random() -> io::Result<()> {
     }
     let different: std::collections::HashSet<_> = all.iter().collect();
     assert_eq!(different.len(), all.len());
+    Ok(())
+}
+
+/// Each kind of request has a function of its own in the kernel's interface.
+fn numbers() -> io::Result<()> {
+    let mut bytes = [0; 16];
+    getrandom::fill(&mut bytes)?;
+    assert_ne!(bytes, [0; 16]);
+    let mut seen = (0, 0);
+    for _ in 0..64 {
+        seen.0 |= getrandom::u32()?;
+        seen.1 |= getrandom::u64()?;
+    }
+    assert_eq!(seen, (u32::MAX, u64::MAX));
     Ok(())
 }
