@@ -6,6 +6,7 @@ use std::time::Duration;
 use super::super::case::{Case, Guest};
 use super::super::expect::Expect;
 use super::guest;
+use crate::qemu::Machine;
 
 const MIB: u64 = 1 << 20;
 
@@ -42,8 +43,33 @@ pub fn all() -> Vec<Case> {
         let end = Expect::status(42).out("threads are left").stderr("");
         cases.push((stress("exit", processors, "0.1"), end));
     }
+    cases.extend(found());
     let cases = cases.into_iter();
     cases
         .map(|((name, what), expect)| guest(&name, what, expect))
         .collect()
+}
+
+/// Machines of every kind, on each of which all processors are found and take part.
+fn found() -> Vec<((String, Guest), Expect)> {
+    let machines: [(&str, Machine, u32, &[&str]); 5] = [
+        ("microvm", Machine::Microvm, 8, &[]),
+        ("pc", Machine::Pc, 4, &[]),
+        // Processors whose numbers have gaps.
+        ("sockets", Machine::Q35, 6, &["-smp", "6,sockets=2,cores=3"]),
+        ("no-x2apic", Machine::Pc, 3, &["-cpu", "max,-x2apic"]),
+        ("many", Machine::Q35, 64, &[]),
+    ];
+    let cases = machines.into_iter().map(|(name, machine, count, options)| {
+        let (_, guest) = stress("processors", count, "0.1");
+        let guest = Guest {
+            qemu: options.iter().map(|&option| option.to_owned()).collect(),
+            ..guest.on(machine)
+        };
+        let expect = Expect::status(0)
+            .out(&format!("{count} processors"))
+            .stderr("");
+        ((format!("guest/processors/{name}"), guest), expect)
+    });
+    cases.collect()
 }
