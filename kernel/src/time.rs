@@ -1,6 +1,6 @@
 //! The monotonic clock and the wall clock. Neither is looked at before a program asks.
 
-use core::sync::atomic::{AtomicI64, AtomicU64, Ordering::Relaxed};
+use core::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering::Relaxed};
 
 use crate::arch::{self, clock, cpu, rtc};
 use crate::boot::status;
@@ -9,6 +9,9 @@ use crate::sync::Lock;
 
 /// Nanoseconds for a cycle of the time-stamp counter, times 2^32; 0 before the first question.
 static SCALE: AtomicU64 = AtomicU64::new(0);
+/// The time-stamp counter is the clock; otherwise it is [`REFERENCE`].
+static STEADY: AtomicBool = AtomicBool::new(true);
+static REFERENCE: Lock<Option<clock::Hpet>> = Lock::new(None);
 /// Nanoseconds from the epoch to the monotonic clock's zero; `i64::MIN` before the first question.
 static EPOCH: AtomicI64 = AtomicI64::new(i64::MIN);
 
@@ -18,7 +21,23 @@ static EPOCH: AtomicI64 = AtomicI64::new(i64::MIN);
 pub fn monotonic() -> u64 {
     // The scale first: finding it out takes time.
     let scale = scale();
-    ((u128::from(cpu::timestamp()) * u128::from(scale)) >> 32) as u64
+    if STEADY.load(Relaxed) {
+        return scaled(cpu::timestamp(), scale);
+    }
+    slow()
+}
+
+fn scaled(cycles: u64, scale: u64) -> u64 {
+    ((u128::from(cycles) * u128::from(scale)) >> 32) as u64
+}
+
+/// The clock of a machine whose time-stamp counter cannot be relied on.
+#[cold]
+fn slow() -> u64 {
+    match *REFERENCE.lock() {
+        Some(hpet) => hpet.nanoseconds(),
+        None => scaled(cpu::timestamp(), scale()),
+    }
 }
 
 #[cold]
@@ -38,6 +57,20 @@ fn calibrate() -> u64 {
         arch::power::end(status::KERNEL_BUG);
     };
     let scale = ((1_000_000_000u128 << 32) / u128::from(hertz)) as u64;
+    if !clock::counter_is_steady() {
+        let reference = clock::Hpet::start();
+        STEADY.store(reference.is_none(), Relaxed);
+        *REFERENCE.lock() = reference;
+        Line::log(crate::debug::Level::Warn, |line| {
+            line.text("the time-stamp counter may change its speed: ")
+                .text(match reference {
+                    Some(_) => "the clock is the HPET, which takes longer to read",
+                    None => {
+                        "there is no HPET, so that the clock may be wrong; use a machine with one"
+                    }
+                });
+        });
+    }
     SCALE.store(scale, Relaxed);
     drop(guard);
     Line::log(crate::debug::Level::Info, |line| {
@@ -49,7 +82,7 @@ fn calibrate() -> u64 {
 /// Nanoseconds of these in which the processor had nothing to do.
 #[must_use]
 pub fn idle() -> u64 {
-    ((u128::from(crate::sched::idle_cycles()) * u128::from(scale())) >> 32) as u64
+    scaled(crate::sched::idle_cycles(), scale())
 }
 
 /// Cycles of the time-stamp counter in a second.
@@ -75,6 +108,11 @@ pub fn wall() -> i64 {
         epoch => epoch,
     };
     epoch + monotonic() as i64
+}
+
+/// Sets the wall clock, as [`wall`] gives it.
+pub fn set_wall(nanoseconds: i64) {
+    EPOCH.store(nanoseconds - monotonic() as i64, Relaxed);
 }
 
 #[cold]

@@ -156,26 +156,76 @@ fn paravirtual(cpuid: &CpuId<CpuIdReaderNative>) -> Option<u64> {
     } as u64)
 }
 
+/// Whether the time-stamp counter runs at one speed whatever the processor does: the processor says so, or
+/// the hypervisor that makes the counter.
+#[must_use]
+pub fn counter_is_steady() -> bool {
+    const INVARIANT: u32 = 1 << 8;
+    const KVM_STABLE: u32 = 1 << 24;
+    let leaf = core::arch::x86_64::__cpuid;
+    let says_so = leaf(0x8000_0000).eax >= 0x8000_0007 && leaf(0x8000_0007).edx & INVARIANT != 0;
+    says_so
+        || match hypervisor(&CpuId::new()) {
+            Some(Hypervisor::QEMU) => true,
+            Some(Hypervisor::KVM) => leaf(0x4000_0001).eax & KVM_STABLE != 0,
+            _ => false,
+        }
+}
+
 /// The high precision event timer (IA-PC HPET specification 1.0a), where every PC has it.
+#[derive(Clone, Copy, Debug)]
+pub struct Hpet {
+    counter: *const u64,
+    /// The length of a tick.
+    femtoseconds: u64,
+}
+
+// SAFETY: reading the counter has no effect.
+unsafe impl Send for Hpet {}
+// SAFETY: as above.
+unsafe impl Sync for Hpet {}
+
+impl Hpet {
+    /// Lets the counter run. `None` when there is none of 64 bits.
+    #[must_use]
+    pub fn start() -> Option<Hpet> {
+        const HPET: usize = 0xfed0_0000;
+        const WIDE: u64 = 1 << 13;
+        let page = paging::map_device(HPET)?;
+        let register = |offset: usize| (page + offset) as *mut u64;
+        // SAFETY: device registers; where there is no HPET, reads give all zeros or all ones.
+        let capabilities = unsafe { register(0).read_volatile() };
+        let femtoseconds = capabilities >> 32;
+        let wide = capabilities & WIDE != 0 && capabilities & 0xff != 0;
+        if !wide || femtoseconds == 0 || femtoseconds > 100_000_000 {
+            return None;
+        }
+        // SAFETY: as above; bit 0 of the configuration lets the main counter run.
+        unsafe {
+            let configuration = register(0x10);
+            configuration.write_volatile(configuration.read_volatile() | 1);
+        }
+        Some(Hpet {
+            counter: register(0xf0),
+            femtoseconds,
+        })
+    }
+
+    fn ticks(self) -> u64 {
+        // SAFETY: the counter's register, which stays mapped.
+        unsafe { self.counter.read_volatile() }
+    }
+
+    /// Nanoseconds since it was started.
+    #[must_use]
+    pub fn nanoseconds(self) -> u64 {
+        (u128::from(self.ticks()) * u128::from(self.femtoseconds) / 1_000_000) as u64
+    }
+}
+
 fn against_hpet() -> Option<u64> {
-    const HPET: usize = 0xfed0_0000;
-    let page = paging::map_device(HPET)?;
-    let register = |offset: usize| (page + offset) as *mut u64;
-    // SAFETY: device registers; where there is no HPET, reads give all zeros or all ones.
-    let capabilities = unsafe { register(0).read_volatile() };
-    let femtoseconds = capabilities >> 32;
-    if femtoseconds == 0 || femtoseconds > 100_000_000 || capabilities & 0xff == 0 {
-        return None;
-    }
-    // SAFETY: as above; bit 0 of the configuration lets the main counter run.
-    unsafe {
-        let configuration = register(0x10);
-        configuration.write_volatile(configuration.read_volatile() | 1);
-    }
-    measure(1_000_000_000_000_000 / femtoseconds, &|| {
-        // SAFETY: as above. The lower half is enough for a few milliseconds.
-        u64::from(unsafe { register(0xf0).cast::<u32>().read_volatile() })
-    })
+    let hpet = Hpet::start()?;
+    measure(1_000_000_000_000_000 / hpet.femtoseconds, &|| hpet.ticks())
 }
 
 /// Channel 2 of the programmable interval timer (Intel 8254), which interrupts nobody.

@@ -40,9 +40,44 @@ fn main() -> ExitCode {
             ("the wall clock has more than whole seconds", fractions),
             ("sleep lasts as long as asked", sleep),
             ("a sleep of nothing ends at once", no_sleep),
+            ("the wall clock can be set", set),
         ],
         None,
     )
+}
+
+/// Sets the wall clock to what it is not, then back.
+fn set() -> io::Result<()> {
+    #[repr(C)]
+    struct Time {
+        seconds: i64,
+        nanoseconds: i32,
+    }
+    unsafe extern "C" {
+        fn sys_clock_settime(clock: i32, time: *const Time) -> i32;
+    }
+    const REALTIME: i32 = 1;
+    let set = |seconds, nanoseconds| {
+        let time = Time {
+            seconds,
+            nanoseconds,
+        };
+        // SAFETY: the call reads a time.
+        unsafe { sys_clock_settime(REALTIME, &raw const time) }
+    };
+    let (now, before) = (SystemTime::now(), Instant::now());
+    let since = |time: SystemTime| time.duration_since(UNIX_EPOCH).map_err(io::Error::other);
+    assert_eq!(set(4_000_000_000, 250_000_000), 0);
+    let far = since(SystemTime::now())?.as_secs_f64() - 4e9;
+    assert!((0.25..1.0).contains(&far), "{far} s");
+    assert!(set(0, 1_000_000_000) != 0, "a second of nanoseconds");
+    let now = since(now + before.elapsed())?;
+    assert_eq!(set(now.as_secs() as i64, now.subsec_nanos() as i32), 0);
+    assert!(
+        before.elapsed() < Duration::from_secs(1),
+        "the monotonic clock was moved"
+    );
+    Ok(())
 }
 
 fn monotonic() -> io::Result<()> {

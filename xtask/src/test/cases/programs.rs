@@ -179,5 +179,16 @@ fn clock() -> Vec<Case> {
             on(Machine::Q35, bench, mark)
         }),
     ];
-    steps.map(|(name, steps)| Case::steps(name, steps)).into()
+    let mut cases = Vec::from(steps.map(|(name, steps)| Case::steps(name, steps)));
+    // A processor that does not vouch for its time-stamp counter, and no hypervisor that does.
+    let unsteady = Guest {
+        qemu: ["-cpu", "max,-hypervisor"].map(str::to_owned).into(),
+        log: Some("warn".to_owned()),
+        ..Guest::new("clock").on(Machine::Pc)
+    };
+    let hpet = Expect::status(0)
+        .out(" 0 failed")
+        .err("the clock is the HPET");
+    cases.push(guest("guest/clock/hpet", unsteady, hpet));
+    cases
 }
