@@ -2,10 +2,10 @@
 //!
 //! Nothing here happens before a program first asks for the time.
 
+use core::arch::x86_64::{__cpuid, CpuidResult};
 use core::cell::UnsafeCell;
 use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
-use raw_cpuid::{CpuId, CpuIdReaderNative, Hypervisor};
 use x86_64::instructions::port::Port;
 use x86_64::registers::model_specific::Msr;
 
@@ -23,29 +23,62 @@ const GIVE_UP: u64 = 1 << 29;
 
 static BUS: AtomicU64 = AtomicU64::new(0);
 
-fn hypervisor(cpuid: &CpuId<CpuIdReaderNative>) -> Option<Hypervisor> {
-    cpuid.get_hypervisor_info().map(|info| info.identify())
+/// Who makes the machine.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Hypervisor {
+    Kvm,
+    /// QEMU without help from hardware.
+    Tcg,
+    Other,
+}
+
+/// The first leaf of CPUID that is a hypervisor's.
+const HYPERVISOR: u32 = 0x4000_0000;
+
+fn leaf(number: u32) -> CpuidResult {
+    __cpuid(number)
+}
+
+fn hypervisor() -> Option<Hypervisor> {
+    (leaf(1).ecx & 1 << 31 != 0).then(|| match leaf(HYPERVISOR).ebx.to_le_bytes() {
+        // The first bytes of `KVMKVMKVM` and `TCGTCGTCGTCG`.
+        [b'K', b'V', b'M', _] => Hypervisor::Kvm,
+        [b'T', b'C', b'G', _] => Hypervisor::Tcg,
+        _ => Hypervisor::Other,
+    })
+}
+
+/// The leaf that tells of the counter and the crystal that it is derived from (SDM volume 2, CPUID, leaf
+/// 15H).
+fn counter_leaf() -> Option<CpuidResult> {
+    (leaf(0).eax >= 0x15).then(|| leaf(0x15))
+}
+
+fn from_processor() -> Option<u64> {
+    let counter = counter_leaf()?;
+    let cycles = u64::from(counter.ecx) * u64::from(counter.ebx);
+    (cycles != 0).then(|| cycles.checked_div(counter.eax.into()))?
+}
+
+/// KHz by the leaf that VMware began with and others have taken over.
+fn from_hypervisor() -> Option<u64> {
+    const FREQUENCIES: u32 = HYPERVISOR + 0x10;
+    hypervisor()?;
+    let khz = (leaf(HYPERVISOR).eax >= FREQUENCIES).then(|| leaf(FREQUENCIES).eax)?;
+    (khz != 0).then_some(u64::from(khz) * 1000)
 }
 
 /// Cycles of the time-stamp counter in a second, from the first source that knows: the processor's
-/// own leaves, the hypervisor's leaf, KVM's paravirtual clock, the HPET, the PIT, and under QEMU the
+/// own leaf, the hypervisor's leaf, KVM's paravirtual clock, the HPET, the PIT, and under QEMU the
 /// local APIC's timer.
 #[must_use]
 pub fn timestamp_frequency() -> Option<u64> {
-    let cpuid = CpuId::new();
-    let from_leaf = cpuid.get_tsc_info().and_then(|info| info.tsc_frequency());
-    let from_hypervisor = || {
-        cpuid
-            .get_hypervisor_info()?
-            .tsc_frequency()
-            .filter(|khz| *khz != 0)
-    };
-    from_leaf
-        .or_else(|| from_hypervisor().map(|khz| u64::from(khz) * 1000))
-        .or_else(|| paravirtual(&cpuid))
+    from_processor()
+        .or_else(from_hypervisor)
+        .or_else(paravirtual)
         .or_else(against_hpet)
         .or_else(against_pit)
-        .or_else(|| against_apic(&cpuid))
+        .or_else(against_apic)
 }
 
 /// Bus cycles a second of the local APIC's timer.
@@ -54,12 +87,9 @@ pub fn apic_bus_frequency() -> u64 {
     if known != 0 {
         return known;
     }
-    let cpuid = CpuId::new();
-    let frequency = match hypervisor(&cpuid) {
+    let frequency = match hypervisor() {
         Some(_) => VIRTUAL_BUS,
-        None => cpuid
-            .get_tsc_info()
-            .map_or(0, |info| u64::from(info.nominal_frequency())),
+        None => counter_leaf().map_or(0, |counter| counter.ecx.into()),
     };
     let frequency = if frequency == 0 {
         measure_bus()
@@ -122,15 +152,12 @@ struct ClockPage(UnsafeCell<[u32; 8]>);
 // SAFETY: written by the hypervisor, read with volatile accesses.
 unsafe impl Sync for ClockPage {}
 
-fn paravirtual(cpuid: &CpuId<CpuIdReaderNative>) -> Option<u64> {
+fn paravirtual() -> Option<u64> {
     static PAGE: ClockPage = ClockPage(UnsafeCell::new([0; 8]));
     const SYSTEM_TIME_NEW: u32 = 0x4b56_4d01;
     const CLOCK_SOURCE_2: u32 = 1 << 3;
 
-    if hypervisor(cpuid)? != Hypervisor::KVM {
-        return None;
-    }
-    if core::arch::x86_64::__cpuid(0x4000_0001).eax & CLOCK_SOURCE_2 == 0 {
+    if hypervisor()? != Hypervisor::Kvm || leaf(HYPERVISOR + 1).eax & CLOCK_SOURCE_2 == 0 {
         return None;
     }
     let physical = paging::translate(PAGE.0.get() as usize)?;
@@ -162,12 +189,11 @@ fn paravirtual(cpuid: &CpuId<CpuIdReaderNative>) -> Option<u64> {
 pub fn counter_is_steady() -> bool {
     const INVARIANT: u32 = 1 << 8;
     const KVM_STABLE: u32 = 1 << 24;
-    let leaf = core::arch::x86_64::__cpuid;
     let says_so = leaf(0x8000_0000).eax >= 0x8000_0007 && leaf(0x8000_0007).edx & INVARIANT != 0;
     says_so
-        || match hypervisor(&CpuId::new()) {
-            Some(Hypervisor::QEMU) => true,
-            Some(Hypervisor::KVM) => leaf(0x4000_0001).eax & KVM_STABLE != 0,
+        || match hypervisor() {
+            Some(Hypervisor::Tcg) => true,
+            Some(Hypervisor::Kvm) => leaf(HYPERVISOR + 1).eax & KVM_STABLE != 0,
             _ => false,
         }
 }
@@ -252,8 +278,8 @@ fn against_pit() -> Option<u64> {
 }
 
 /// QEMU gives the timer of the local APIC a frequency that is known.
-fn against_apic(cpuid: &CpuId<CpuIdReaderNative>) -> Option<u64> {
-    hypervisor(cpuid)?;
+fn against_apic() -> Option<u64> {
+    hypervisor()?;
     apic::start_counting();
     let frequency = measure(VIRTUAL_BUS / apic::DIVISOR, &|| u64::from(apic::counted()));
     apic::stop_counting();
