@@ -9,7 +9,7 @@ use super::task::{Place, Task};
 use super::{NORMAL_PRIORITY, idle, wait};
 use crate::arch::local::{self, Local};
 use crate::arch::{apic, context, cpu, irq, smp, tlb};
-use crate::debug::{Level, Line};
+use crate::debug::Line;
 use crate::time;
 
 /// Cycles for which a processor looks for work before it halts: a wake-up by an interrupt takes about as
@@ -51,17 +51,15 @@ fn bring_up() {
         Some(place.cast())
     });
     if let Err(failure) = result {
-        Line::log(Level::Error, |line| {
-            line.text("the other processors stay off: ")
-                .text(match failure {
-                    smp::Failure::OutOfMemory => {
-                        "memory is short; give the machine more (-m, --memory)"
-                    }
-                    smp::Failure::NoStart => {
-                        "no memory below 1 MiB, or the page tables above 4 GiB"
-                    }
-                });
-        });
+        Line::new()
+            .text("skete: the other processors stay off: ")
+            .text(match failure {
+                smp::Failure::OutOfMemory => {
+                    "memory is short; give the machine more (-m, --memory)"
+                }
+                smp::Failure::NoStart => "no memory below 1 MiB, or the page tables above 4 GiB",
+            })
+            .end();
     }
 }
 
