@@ -10,6 +10,7 @@ use super::{NORMAL_PRIORITY, idle, wait};
 use crate::arch::local::{self, Local};
 use crate::arch::{apic, context, cpu, irq, smp, tlb};
 use crate::debug::Line;
+use crate::mm::frames;
 use crate::time;
 
 /// Cycles for which a processor looks for work before it halts: a wake-up by an interrupt takes about as
@@ -41,6 +42,10 @@ fn bring_up() {
         idle: look_for_work,
     });
     let result = smp::start(idle::run, |number| {
+        // The threads that they are for need memory, too.
+        if frames::available() < frames::total() / 2 {
+            return None;
+        }
         // SAFETY: the layout has a size.
         let place = NonNull::new(unsafe { alloc(Layout::new::<Processor>()) })?.cast::<Processor>();
         // SAFETY: fresh memory, which is never freed.
@@ -50,15 +55,12 @@ fn bring_up() {
         });
         Some(place.cast())
     });
-    if let Err(failure) = result {
+    if let Err((count, reason)) = result {
         Line::new()
-            .text("skete: the other processors stay off: ")
-            .text(match failure {
-                smp::Failure::OutOfMemory => {
-                    "memory is short; give the machine more (-m, --memory)"
-                }
-                smp::Failure::NoStart => "no memory below 1 MiB, or the page tables above 4 GiB",
-            })
+            .text("skete: ")
+            .number(u64::from(count))
+            .text(" processors stay off: ")
+            .text(reason)
             .end();
     }
 }

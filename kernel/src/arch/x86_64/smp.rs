@@ -115,51 +115,28 @@ pub fn count() -> u32 {
     }
 }
 
-/// Why the other processors cannot be had.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Failure {
-    /// Memory is short.
-    OutOfMemory,
-    /// Page 0 is not memory, or the page tables are out of reach for 32 bits.
-    NoStart,
-}
-
-/// Starts all processors but the running one; does not wait for them. Each gets the `scheduler` data of
-/// its number, and ends up in `main` on its own stack, with interrupts off.
-///
-/// # Errors
-///
-/// No processor was started.
+/// Starts the other processors, as many as memory is there for; does not wait for them. Each gets the
+/// `scheduler` data of its number, and ends up in `main` on its own stack, with interrupts off. Gives the
+/// number of those that stay off, and why.
 pub fn start(
     main: Main,
     mut scheduler: impl FnMut(u32) -> Option<NonNull<()>>,
-) -> Result<(), Failure> {
-    let count = count();
+) -> Result<(), (u32, &'static str)> {
+    const MEMORY: &str = "memory is short; give the machine more (-m, --memory)";
+    let others = count() - 1;
     super::tlb::prepare();
-    for number in 1..count {
-        let layout = Layout::new::<Processor>();
-        // SAFETY: the layout has a size.
-        let place = unsafe { alloc_zeroed(layout) }.cast::<Processor>();
-        let data = scheduler(number).ok_or(Failure::OutOfMemory)?;
-        if place.is_null() {
-            return Err(Failure::OutOfMemory);
-        }
-        // SAFETY: fresh memory for it. The stack, zeros, is as it should be.
-        unsafe {
-            (&raw mut (*place).local).write(Local::new(number));
-            (*place).local.scheduler.set(data.as_ptr());
-            heap::begin(&(*place).local);
-        }
-        PLACES[number as usize - 1].store(place, Relaxed);
-    }
+    let prepared = (1..=others)
+        .take_while(|number| scheduler(*number).is_some_and(|data| prepare(*number, data)))
+        .count() as u32;
     let root = paging::root_address();
-    let temporary = paging::with_page_zero().ok_or(Failure::OutOfMemory)?;
+    let temporary = paging::with_page_zero().ok_or((others, MEMORY))?;
     let told = Told {
         // No segment, 64-bit code, data; both marked as accessed, for the page cannot be written to.
         segments: [0, 0x00af_9b00_0000_ffff, 0x00cf_9300_0000_ffff],
         limit: (size_of::<[u64; 3]>() as u32 - 1) << 16,
         base: TOLD as u32,
-        root: u32::try_from(temporary).map_err(|_| Failure::NoStart)?,
+        root: u32::try_from(temporary)
+            .map_err(|_| (others, "their first page tables are above 4 GiB"))?,
         cr4: 1 << 5,
         // Long mode, and no-execute.
         efer: 1 << 8 | 1 << 11,
@@ -168,11 +145,11 @@ pub fn start(
     };
     let page = super::direct(0);
     if !paging::is_mapped(page) {
-        return Err(Failure::NoStart);
+        return Err((others, "page 0, where they begin, is no memory"));
     }
     ROOT.store(root, Relaxed);
     MAIN.store(main as usize, Relaxed);
-    PREPARED.store(count - 1, SeqCst);
+    PREPARED.store(prepared, SeqCst);
     // SAFETY: the kernel gives page 0 to nobody; the code and what it is told fit into it.
     unsafe {
         let length = (&raw const START_END).offset_from(&raw const START) as usize;
@@ -185,7 +162,27 @@ pub fn start(
     local::this().apic.set(apic::own_id());
     apic::start_others(0);
     super::irq::restore(interrupts);
-    Ok(())
+    match others - prepared {
+        0 => Ok(()),
+        missing => Err((missing, MEMORY)),
+    }
+}
+
+/// Makes a place for a processor; `false` when memory is short.
+fn prepare(number: u32, scheduler: NonNull<()>) -> bool {
+    // SAFETY: the layout has a size.
+    let place = unsafe { alloc_zeroed(Layout::new::<Processor>()) }.cast::<Processor>();
+    if place.is_null() {
+        return false;
+    }
+    // SAFETY: fresh memory for it. The stack, zeros, is as it should be.
+    unsafe {
+        (&raw mut (*place).local).write(Local::new(number));
+        (*place).local.scheduler.set(scheduler.as_ptr());
+        heap::begin(&(*place).local);
+    }
+    PLACES[number as usize - 1].store(place, Relaxed);
+    true
 }
 
 /// The first instructions in the kernel proper: takes a place, and its stack.

@@ -39,6 +39,16 @@ pub fn all() -> Vec<Case> {
             .out("148933 primes below 2000000\n3 threads, ")
             .stderr(""),
     ));
+    cases.push(guest(
+        "guest/processors/without-memory",
+        Guest::new("sieve")
+            .args(&["1000", "--threads", "2"])
+            .smp(64)
+            .memory(3 * MIB),
+        Expect::status(0)
+            .out("168 primes below 1000\n2 threads, ")
+            .err(" processors stay off: memory is short"),
+    ));
     cases.extend(hello());
     cases.extend(json());
     cases
