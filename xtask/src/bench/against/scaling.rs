@@ -112,6 +112,7 @@ pub fn sleeps(scaling: &Pair) -> Result<Vec<Row>> {
         Ok(Row::new(name, Unit::Microseconds, values))
     };
     Ok(vec![
+        row("the first sleep of 1 ms: how late it ends", "sleep-first")?,
         row("a sleep of 1 ms: how late it ends, median", "sleep-median")?,
         row(
             "a sleep of 1 ms: how late it ends, worst of 200",
