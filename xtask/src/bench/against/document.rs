@@ -88,7 +88,7 @@ fn text(with: &With, sections: &[Section]) -> String {
          its second.\n\
          - **Wall time** is kept only as a ratio of two times of this run. `hello`: the median of five pairs. The\n  \
          rest are the shortest of three boots, by `tests/programs/operations` and `tests/programs/scaling`. The\n  \
-         host's own Linux runs the same static executable. A host whose processors are busy otherwise makes the\n  \
+         host's own Linux runs the same static executable twenty times. A host whose processors are busy otherwise makes the\n  \
          ratios for two processors worse, on both systems.\n\
          - **Least memory**: the smallest `-m` with which `hello` writes its line and ends with status 0, in steps of\n  \
          64 KiB for Skete and of 1 MiB for Linux.\n\
