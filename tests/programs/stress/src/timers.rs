@@ -10,7 +10,7 @@ use crate::run::{Run, spin};
 /// Later than this is wrong on the busiest host.
 const MUCH_TOO_LATE: Duration = Duration::from_secs(2);
 /// Half of all waits end sooner after their time than this: several time slices.
-const USUAL: Duration = Duration::from_millis(100);
+const USUAL: Duration = Duration::from_millis(500);
 
 pub fn timers(run: &Run) -> String {
     let (stop, never) = (AtomicBool::new(false), (Mutex::new(()), Condvar::new()));
