@@ -105,13 +105,18 @@ pub unsafe fn start(raw: &'static RawBootInfo, main: extern "C" fn(usize) -> !) 
                 .text(" KiB are too little; give the machine more (-m, --memory)"),
         );
     }
+    heap::set_room();
     // SAFETY: the loader keeps them out of the free memory, and they are mapped now.
     unsafe { archives::hand_over(map.archives) };
     let program = options(line);
     // The line was the last thing that lay in the loader's memory.
     for region in map.loader.as_slice() {
-        // SAFETY: the loader's tables, stack and information are not used any more.
-        unsafe { frames::add(*region) };
+        // SAFETY: the loader's tables, stack and information are not used any more. Its code is overwritten:
+        // an emulator that keeps translations of it would look at them with every later write to the page.
+        unsafe {
+            (arch::direct(region.start) as *mut u8).write_bytes(0, region.end - region.start);
+            frames::add(*region);
+        }
     }
     Line::log(Level::Info, |line| {
         line.text("memory: ")

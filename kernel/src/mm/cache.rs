@@ -10,10 +10,6 @@ pub const LARGEST: usize = 1024;
 pub const LARGEST_ALIGN: usize = 16;
 /// Sizes are told apart by their multiple of 16.
 const BINS: usize = LARGEST / 16 + 1;
-/// Bytes that a bin may hold.
-const BYTES: usize = 4096;
-/// Objects that a bin may hold.
-const MOST: usize = 32;
 
 /// What a stored object holds.
 #[derive(Debug)]
@@ -43,11 +39,18 @@ impl Ends {
         )
     }
 
-    /// Says how much room there is in an empty bin.
-    pub fn fill(&mut self) {
+    /// Says how much room there is in an empty bin: for so many bytes, and objects.
+    pub fn fill(&mut self, bytes: usize, objects: u32) {
         for (bin, end) in self.0.iter_mut().enumerate() {
-            end.room = most(bin);
+            let fit = bytes / (16 * bin).max(1);
+            end.room = objects.min(u32::try_from(fit).unwrap_or(u32::MAX));
         }
+    }
+
+    /// How many objects a bin may hold.
+    #[must_use]
+    pub const fn most(&self, bin: usize) -> u32 {
+        self.0[bin].room
     }
 }
 
@@ -73,15 +76,6 @@ pub const fn bin(size: usize, align: usize) -> Option<usize> {
         Some(size.div_ceil(16))
     } else {
         None
-    }
-}
-
-/// How many objects a bin may hold.
-const fn most(bin: usize) -> u32 {
-    match bin {
-        0 => MOST as u32,
-        bin if BYTES / (16 * bin) < MOST => (BYTES / (16 * bin)) as u32,
-        _ => MOST as u32,
     }
 }
 
@@ -138,18 +132,23 @@ impl Cache {
         true
     }
 
-    /// Stores objects from `allocate`, until there is half of what there may be.
-    pub fn fill_half(&mut self, bin: usize, mut allocate: impl FnMut() -> Option<NonNull<u8>>) {
-        while self.room(bin) > most(bin) / 2
+    /// Stores objects from `allocate`, until there is room for `half` more.
+    pub fn fill_half(
+        &mut self,
+        bin: usize,
+        half: u32,
+        mut allocate: impl FnMut() -> Option<NonNull<u8>>,
+    ) {
+        while self.room(bin) > half
             && let Some(object) = allocate()
             // SAFETY: a fresh object of the bin's class.
             && unsafe { self.put(bin, object) }
         {}
     }
 
-    /// Gives objects of a bin to `free`, until half of what there may be is left.
-    pub fn halve(&mut self, bin: usize, mut free: impl FnMut(NonNull<u8>)) {
-        while self.room(bin) < most(bin) / 2
+    /// Gives objects of a bin to `free`, until there is room for `half` more.
+    pub fn halve(&mut self, bin: usize, half: u32, mut free: impl FnMut(NonNull<u8>)) {
+        while self.room(bin) < half
             && let Some(object) = self.take(bin)
         {
             free(object);
@@ -190,11 +189,13 @@ mod tests {
     #[test]
     fn what_was_stored_last_is_taken_first() {
         let ends = Box::leak(Box::new(Ends::new()));
-        ends.fill();
+        ends.fill(4096, 32);
         let mut memory = [[0usize; 8]; 64];
         let mut cache = Cache::new();
         cache.begin(ends);
         let bin = bin(64, 8).unwrap();
+        const MOST: usize = 32;
+        assert_eq!(ends.most(bin), MOST as u32);
         let objects: Vec<_> = memory
             .iter_mut()
             .map(|object| NonNull::from(object).cast())
@@ -206,12 +207,12 @@ mod tests {
             .count();
         assert_eq!(stored, MOST);
         let mut freed = Vec::new();
-        cache.halve(bin, |object| freed.push(object));
+        cache.halve(bin, ends.most(bin) / 2, |object| freed.push(object));
         assert_eq!(freed.len(), MOST / 2);
         assert_eq!(freed[0], objects[MOST - 1]);
         assert_eq!(cache.take(bin), Some(objects[MOST / 2 - 1]));
         let mut fresh = freed.iter().copied();
-        cache.fill_half(bin, || fresh.next());
+        cache.fill_half(bin, ends.most(bin) / 2, || fresh.next());
         assert_eq!(fresh.len(), MOST / 2 - 1);
         let mut rest = 0;
         cache.empty(|_, size| rest += usize::from(size == 64));

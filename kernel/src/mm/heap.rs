@@ -88,9 +88,27 @@ static ENDS: SharedEnds = SharedEnds(UnsafeCell::new(Ends::new()));
 
 /// Begins the first processor's cache, before anything is allocated.
 pub fn init() {
-    // SAFETY: nobody else is there yet.
-    unsafe { (*ENDS.0.get()).fill() };
     begin(local::this());
+}
+
+/// Sets how much each processor may store, by the memory that there is: of each multiple of 16 bytes a
+/// page, or four in a machine of 64 MiB or more.
+pub fn set_room() {
+    const PLENTY: usize = 64 * 256;
+    let pages = if frames::total() < PLENTY * 9 / 10 {
+        1
+    } else {
+        4
+    };
+    // SAFETY: no second processor is there yet, and an object that is stored already says how much room
+    // is left without asking its bin's end.
+    unsafe { (*ENDS.0.get()).fill(pages * FRAME, 16 + 16 * pages as u32) };
+}
+
+/// Half of what a bin may hold.
+fn half(bin: usize) -> u32 {
+    // SAFETY: not changed any more.
+    unsafe { (*ENDS.0.get()).most(bin) / 2 }
 }
 
 /// Begins the cache of a processor that does not run yet, or has just begun to.
@@ -122,7 +140,7 @@ pub extern "C" fn allocate_slowly(size: usize, align: usize) -> *mut u8 {
         {
             // So that the lock is not everyone's next stop again.
             with_cache(|cache| {
-                cache.fill_half(bin, || cut(&mut spans, size, align));
+                cache.fill_half(bin, half(bin), || cut(&mut spans, size, align));
             });
         }
         return object.as_ptr();
@@ -198,7 +216,7 @@ pub unsafe extern "C" fn free_slowly(pointer: *mut u8, size: usize, align: usize
         let mut spans = SPANS.lock();
         if let Some(bin) = cache::bin(size, align) {
             with_cache(|cache| {
-                cache.halve(bin, |object| {
+                cache.halve(bin, half(bin), |object| {
                     // SAFETY: a free object of the same class.
                     unsafe { take_back(&mut spans, object, size, align) };
                 });
