@@ -1,5 +1,6 @@
 //! Checks threads, locks, time-outs and preemption.
 
+mod affinity;
 mod locks;
 mod preemption;
 mod registers;
@@ -23,6 +24,10 @@ fn main() -> ExitCode {
             ("thread locals are each thread's own", preemption::locals),
             ("1,000 threads, one after the other", preemption::cycles),
             ("200 threads at a time", preemption::many),
+            (
+                "threads stay on the processor they are bound to",
+                affinity::bind,
+            ),
             ("SSE registers survive preemption", registers::sse),
             ("AVX registers survive preemption", registers::avx),
             (

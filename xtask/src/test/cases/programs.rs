@@ -17,6 +17,13 @@ pub fn all() -> Vec<Case> {
     let mut cases = Vec::new();
     cases.extend(everywhere("guest/memory", &Guest::new("memory"), &walk));
     cases.extend(everywhere("guest/threads", &Guest::new("threads"), &walk));
+    for program in ["memory", "threads"] {
+        cases.push(guest(
+            &format!("guest/{program}/smp4"),
+            Guest::new(program).smp(4),
+            walk.clone(),
+        ));
+    }
     cases.extend(everywhere(
         "guest/files",
         &Guest::new("files").memory(96 * MIB),
