@@ -160,26 +160,23 @@ pub fn spawn(
         (start as *mut Start).write(Start { entry, argument });
         context::prepare(start, first, start)
     };
-    let id = {
-        let mut registry = registry::lock();
-        let id = match registry.reserve() {
-            Ok(id) => id,
-            Err(error) => {
-                drop(registry);
-                stacks::give(stack.area);
-                return Err(error);
-            }
-        };
-        let task = stack.hold(id, priority, bound, context);
-        task.last.set(Task::current().last.get());
-        registry.insert(task);
-        drop(registry);
-        // Nothing ends the thread before it has run.
-        if processor::make_ready_from_thread(task) {
-            wait::settle();
+    let mut registry = registry::lock();
+    let id = match registry.reserve() {
+        Ok(id) => id,
+        Err(error) => {
+            drop(registry);
+            stacks::give(stack.area);
+            return Err(error);
         }
-        id
     };
+    let task = stack.hold(id, priority, bound, context);
+    task.last.set(Task::current().last.get());
+    registry.insert(task);
+    drop(registry);
+    // Nothing ends the thread before it has run.
+    if processor::make_ready_from_thread(task) {
+        wait::settle();
+    }
     Ok(id)
 }
 
@@ -214,20 +211,9 @@ pub fn exit_thread() -> ! {
     wait::wake_joiners(current.id);
     let this = Processor::this();
     this.replace_dead_stack(current.stack);
-    let mut queue = this.lock();
-    let next = this.pop(&mut queue);
-    if let Some(next) = next {
-        wait::note_next(this, &mut queue, next);
-    }
-    drop(queue);
-    // SAFETY: interrupts are off; the next task was taken from a queue, so that nobody else continues
-    // it. This stack is given away later, when nobody runs on it.
-    unsafe {
-        match next {
-            Some(next) => context::resume(next.context.as_ptr()),
-            None => context::idle(idle::stack(), idle::run),
-        }
-    }
+    idle::run_own(this);
+    // SAFETY: interrupts are off. This stack is given away later, when nobody runs on it.
+    unsafe { context::idle(idle::stack(), idle::run) }
 }
 
 /// Waits until a thread has ended. One that ended before is not waited for.

@@ -29,6 +29,22 @@ struct Saved {
     rip: u64,
 }
 
+/// Puts what [`Saved`] has onto the stack, and where that is to where RDI points.
+macro_rules! save {
+    () => {
+        "push rbp
+        push rbx
+        push r12
+        push r13
+        push r14
+        push r15
+        sub rsp, 8
+        stmxcsr [rsp]
+        fnstcw [rsp + 4]
+        mov [rdi], rsp"
+    };
+}
+
 /// Saves the running thread's state under `previous` and continues the thread saved under `next`, as soon
 /// as it is: what is there may still be 0, while another processor is about to save it. It is 0 again
 /// when the thread runs.
@@ -41,16 +57,7 @@ struct Saved {
 #[unsafe(naked)]
 pub unsafe extern "C" fn switch(previous: *mut usize, next: *mut usize) {
     naked_asm!(
-        "push rbp",
-        "push rbx",
-        "push r12",
-        "push r13",
-        "push r14",
-        "push r15",
-        "sub rsp, 8",
-        "stmxcsr [rsp]",
-        "fnstcw [rsp + 4]",
-        "mov [rdi], rsp",
+        save!(),
         "mov rdi, rsi",
         "jmp {resume}",
         resume = sym resume,
@@ -69,16 +76,7 @@ pub unsafe extern "C" fn switch_to_idle(
     run: extern "C" fn() -> !,
 ) {
     naked_asm!(
-        "push rbp",
-        "push rbx",
-        "push r12",
-        "push r13",
-        "push r14",
-        "push r15",
-        "sub rsp, 8",
-        "stmxcsr [rsp]",
-        "fnstcw [rsp + 4]",
-        "mov [rdi], rsp",
+        save!(),
         "mov rdi, rsi",
         "mov rsi, rdx",
         "jmp {idle}",
