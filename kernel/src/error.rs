@@ -51,6 +51,40 @@ pub enum Error {
     NoDevice,
     /// This kernel does not do it.
     Unsupported,
+    /// The descriptor is no socket.
+    NotASocket,
+    /// The address is of a family that the socket is not for.
+    FamilyNotSupported,
+    /// The socket has no such option.
+    NoSuchOption,
+    /// Another socket has the address.
+    AddressInUse,
+    /// The address is none of this machine's.
+    AddressNotAvailable,
+    /// No network device is up.
+    NetworkDown,
+    /// No route leads there.
+    NetworkUnreachable,
+    /// The machine there, or the last router, does not answer.
+    HostUnreachable,
+    /// Nobody listens there.
+    ConnectionRefused,
+    /// The other side has ended the connection at once.
+    ConnectionReset,
+    /// The connection was ended before it was accepted.
+    ConnectionAborted,
+    /// The connection is being made.
+    InProgress,
+    /// The connection is being made, since an earlier call.
+    AlreadyInProgress,
+    /// There is a connection.
+    AlreadyConnected,
+    /// There is no connection.
+    NotConnected,
+    /// Nobody has said where to.
+    DestinationRequired,
+    /// One datagram cannot hold it.
+    MessageTooLong,
 }
 
 /// A result with the kernel's error.

@@ -12,7 +12,7 @@ use alloc::vec::Vec;
 use core::sync::atomic::{AtomicU8, Ordering::Relaxed};
 
 use crate::sync::Mutex;
-use crate::{Error, Result, console, fs};
+use crate::{Error, Result, console, fs, net};
 use poll::Events;
 
 /// The most descriptors that may be open at once.
@@ -217,6 +217,11 @@ pub trait Object: Send + Sync {
     /// True when calls do not wait.
     fn is_nonblocking(&self) -> bool {
         false
+    }
+
+    /// What more it can do if it is a socket.
+    fn socket(&self) -> Option<&dyn net::Socket> {
+        None
     }
 }
 

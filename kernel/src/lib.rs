@@ -21,6 +21,7 @@ pub mod error;
 pub mod fd;
 pub mod fs;
 pub mod mm;
+pub mod net;
 pub mod random;
 pub mod sched;
 pub mod sync;

@@ -29,6 +29,23 @@ pub const fn number(error: Error) -> i32 {
         Error::Busy => EBUSY,
         Error::NoDevice => ENODEV,
         Error::Unsupported => ENOSYS,
+        Error::NotASocket => ENOTSOCK,
+        Error::FamilyNotSupported => EAFNOSUPPORT,
+        Error::NoSuchOption => ENOPROTOOPT,
+        Error::AddressInUse => EADDRINUSE,
+        Error::AddressNotAvailable => EADDRNOTAVAIL,
+        Error::NetworkDown => ENETDOWN,
+        Error::NetworkUnreachable => ENETUNREACH,
+        Error::HostUnreachable => EHOSTUNREACH,
+        Error::ConnectionRefused => ECONNREFUSED,
+        Error::ConnectionReset => ECONNRESET,
+        Error::ConnectionAborted => ECONNABORTED,
+        Error::InProgress => EINPROGRESS,
+        Error::AlreadyInProgress => EALREADY,
+        Error::AlreadyConnected => EISCONN,
+        Error::NotConnected => ENOTCONN,
+        Error::DestinationRequired => EDESTADDRREQ,
+        Error::MessageTooLong => EMSGSIZE,
     }
 }
 
