@@ -4,7 +4,6 @@ pub mod archives;
 pub mod command_line;
 #[cfg(any(target_os = "none", skete_lint_arch))]
 pub mod image;
-pub mod memory_map;
 #[cfg(any(target_os = "none", skete_lint_arch))]
 mod start;
 #[cfg(any(target_os = "none", skete_lint_arch))]

@@ -7,7 +7,6 @@ use alloc::vec::Vec;
 use hermit_entry::boot_info::{BootInfo, PlatformInfo, RawBootInfo};
 
 use super::command_line::{Words, port};
-use super::memory_map::Regions;
 use super::{archives, image, status};
 use crate::arch::{self, paging, power};
 use crate::console::input::Discipline;
@@ -16,6 +15,7 @@ use crate::mm::Region;
 use crate::mm::blocks::Blocks;
 use crate::mm::frames::{self, FRAME};
 use crate::mm::heap;
+use crate::mm::regions::Regions;
 use crate::sync::Lock;
 use crate::{console, sched};
 
@@ -109,15 +109,9 @@ pub unsafe fn start(raw: &'static RawBootInfo, main: extern "C" fn(usize) -> !) 
     // SAFETY: the loader keeps them out of the free memory, and they are mapped now.
     unsafe { archives::hand_over(map.archives) };
     let program = options(line);
-    // The line was the last thing that lay in the loader's memory.
-    for region in map.loader.as_slice() {
-        // SAFETY: the loader's tables, stack and information are not used any more. Its code is overwritten:
-        // an emulator that keeps translations of it would look at them with every later write to the page.
-        unsafe {
-            (arch::direct(region.start) as *mut u8).write_bytes(0, region.end - region.start);
-            frames::add(*region);
-        }
-    }
+    // SAFETY: the line was the last thing that lay in the loader's memory; its tables, stack and information
+    // are not used any more.
+    unsafe { frames::add_reserve(&map.loader) };
     Line::log(Level::Info, |line| {
         line.text("memory: ")
             .number(frames::total() as u64 * 4)

@@ -6,6 +6,7 @@ use core::ptr;
 use super::Region;
 pub use super::blocks::FRAME;
 use super::blocks::{Block, Blocks};
+use super::regions::Regions;
 use crate::arch;
 use crate::sync::{Lock, LockGuard};
 
@@ -16,11 +17,33 @@ struct Frames {
     total: usize,
 }
 
+/// What the loader has left behind, taken when memory is short.
+static RESERVE: Lock<Regions> = Lock::new(Regions::new());
+
 static FRAMES: Lock<Frames> = Lock::new(Frames {
     blocks: Blocks::new(&mut []),
     promised: 0,
     total: 0,
 });
+
+impl Frames {
+    /// True when `count` more frames are there than are promised.
+    #[inline(never)]
+    fn has(&mut self, count: usize) -> bool {
+        loop {
+            match self.promised.checked_add(count) {
+                Some(sum) if sum <= self.blocks.free_frames() => return true,
+                Some(_) => {}
+                None => return false,
+            }
+            let Some(region) = RESERVE.lock().pop() else {
+                return false;
+            };
+            self.blocks.add(region);
+            self.total = self.total.max(self.blocks.free_frames());
+        }
+    }
+}
 
 fn lock() -> LockGuard<'static, Frames> {
     // A page fault on the stack needs this lock: let it happen before. An area's lock may be held
@@ -45,15 +68,14 @@ pub unsafe fn init(regions: impl Iterator<Item = Region>, books: Region) {
     frames.total = frames.blocks.free_frames();
 }
 
-/// Adds memory that the loader has no use for any more.
+/// Adds memory that is used last: code that has run there makes an emulator slow to write there, because it
+/// looks after its translations with each write.
 ///
 /// # Safety
 ///
 /// As for [`init`].
-pub unsafe fn add(region: Region) {
-    let mut frames = lock();
-    frames.blocks.add(region);
-    frames.total = frames.total.max(frames.blocks.free_frames());
+pub unsafe fn add_reserve(regions: &Regions) {
+    *RESERVE.lock() = *regions;
 }
 
 /// Frames that are neither in use nor promised.
@@ -73,7 +95,7 @@ pub fn total() -> usize {
 /// Takes a run of frames, as [`Blocks::allocate`] has them; gives its physical address.
 pub fn allocate(count: usize) -> Option<usize> {
     let mut frames = lock();
-    if frames.blocks.free_frames() < frames.promised + count {
+    if !frames.has(count) {
         return None;
     }
     frames.blocks.allocate(count)
@@ -109,10 +131,7 @@ pub fn allocate_for_stack() -> Option<usize> {
 #[must_use]
 pub fn promise(count: usize) -> bool {
     let mut frames = lock();
-    let enough = frames
-        .promised
-        .checked_add(count)
-        .is_some_and(|sum| sum <= frames.blocks.free_frames());
+    let enough = frames.has(count);
     if enough {
         frames.promised += count;
     }

@@ -10,6 +10,7 @@ pub mod frames;
 #[path = "hosted.rs"]
 pub mod frames;
 pub mod heap;
+pub mod regions;
 pub mod spans;
 #[cfg(any(target_os = "none", skete_lint_arch))]
 pub mod stacks;

@@ -1,7 +1,7 @@
 //! Which memory is free: the loader's map less what is in use.
 
-use crate::mm::Region;
-use crate::mm::blocks::FRAME;
+use super::Region;
+use super::blocks::FRAME;
 
 /// The most regions that are kept apart.
 pub const REGIONS: usize = 32;
@@ -43,6 +43,12 @@ impl Regions {
             self.regions[self.count] = region;
             self.count += 1;
         }
+    }
+
+    /// Takes the last region out.
+    pub fn pop(&mut self) -> Option<Region> {
+        self.count = self.count.checked_sub(1)?;
+        Some(self.regions[self.count])
     }
 
     /// The regions.
