@@ -16,6 +16,7 @@ mod kvm;
 mod linker;
 mod lint;
 mod linux;
+mod net;
 mod overlay;
 mod packages;
 mod patches;
@@ -58,7 +59,7 @@ struct Cli {
 enum Verb {
     Setup(sdk::SetupArgs),
     Build(image::BuildArgs),
-    Run(run::RunArgs),
+    Run(Box<run::RunArgs>),
     Init(init::InitArgs),
     /// Checks everything: formatting, lints, host tests, guest tests in QEMU
     Test(test::TestArgs),
@@ -97,7 +98,7 @@ fn verb() -> anyhow::Result<ExitCode> {
     match Cli::parse().verb {
         Verb::Setup(args) => sdk::run(args)?,
         Verb::Build(args) => image::run(args)?,
-        Verb::Run(args) => return run::run(args),
+        Verb::Run(args) => return run::run(*args),
         Verb::Init(args) => init::run(args)?,
         Verb::Test(args) => test::run(args)?,
         Verb::Lint(args) => lint::run(args)?,

@@ -11,6 +11,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 use clap::ValueEnum;
 
+use crate::net::card::Card;
 use crate::process;
 use crate::root::Root;
 use crate::sdk::Sdk;
@@ -102,6 +103,10 @@ pub struct Vm {
     /// Words that stand before `--` on the command line, for a kernel that is not ours: it knows
     /// none of the boot protocol's.
     pub options: Option<Vec<String>>,
+    /// Its network cards.
+    pub cards: Vec<Card>,
+    /// What the kernel is told of the network, words of the boot protocol.
+    pub network: Vec<String>,
     /// The digits of the standard streams that are terminals.
     pub terminals: String,
     /// Stops before the first instruction and waits for a debugger on this TCP port of localhost.
@@ -141,6 +146,8 @@ impl Vm {
             env: Vec::new(),
             root: None,
             options: None,
+            cards: Vec::new(),
+            network: Vec::new(),
             terminals: String::new(),
             gdb: None,
             qemu_args: Vec::new(),
@@ -286,6 +293,9 @@ impl Vm {
         if let Some(port) = self.gdb {
             qemu.args(["-gdb", &format!("tcp:127.0.0.1:{port}"), "-S"]);
         }
+        for (index, card) in self.cards.iter().enumerate() {
+            qemu.args(card.arguments(index, self.machine, &mut open)?);
+        }
         qemu.args(&self.qemu_args);
         qemu.arg("-kernel")
             .arg(plain_name(&self.loader, &mut open)?);
@@ -333,6 +343,7 @@ impl Vm {
         if let Some(level) = &self.log {
             words.push(format!("log={}", quote(level)));
         }
+        words.extend_from_slice(&self.network);
         for (key, value) in &self.env {
             words.push(format!("env={}", quote(&format!("{key}={value}"))));
         }
@@ -454,6 +465,8 @@ mod tests {
             env: vec![("A".into(), "1 2".into())],
             root: None,
             options: None,
+            cards: Vec::new(),
+            network: vec!["ip=10.0.0.2/24".into()],
             terminals: String::new(),
             gdb: None,
             qemu_args: Vec::new(),
@@ -464,7 +477,7 @@ mod tests {
     fn the_command_line_follows_the_boot_protocol() -> Result<()> {
         assert_eq!(
             vm().command_line("framed")?,
-            "stdin=framed stderr=0xe9 status=0xea name=app log=debug env=\"A=1 2\" -- \"two words\" x"
+            "stdin=framed stderr=0xe9 status=0xea name=app log=debug ip=10.0.0.2/24 env=\"A=1 2\" -- \"two words\" x"
         );
         Ok(())
     }

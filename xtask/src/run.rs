@@ -8,6 +8,7 @@ use anyhow::{Result, anyhow, bail};
 use clap::Args;
 
 use crate::image::{self, BuildOptions, ProfileArgs};
+use crate::net::NetArgs;
 use crate::qemu::{Accel, Bytes, Machine, Vm};
 use crate::root::{self, Root};
 use crate::sdk;
@@ -25,6 +26,7 @@ Examples:
   cargo xtask run json < data.json
   cargo xtask run ../my-app --machine q35 --timeout 10 -- --verbose
   cargo xtask run ../my-app --root ../my-files
+  cargo xtask run httpd --publish 8080:8080   # then: curl http://127.0.0.1:8080/
   cargo xtask run hello --gdb
   SKETE_MEMORY=1G cargo run          # in a crate set up with `cargo xtask init`")]
 pub struct RunArgs {
@@ -92,6 +94,9 @@ pub struct VmArgs {
         allow_hyphen_values = true
     )]
     qemu: Vec<String>,
+
+    #[command(flatten)]
+    net: NetArgs,
 }
 
 fn seconds(text: &str) -> Result<Duration, String> {
@@ -116,7 +121,8 @@ impl VmArgs {
     /// Fails when something that the options name cannot be used: known at once, before anything is
     /// built.
     pub fn check(&self) -> Result<()> {
-        self.root.as_deref().map_or(Ok(()), root::check)
+        self.root.as_deref().map_or(Ok(()), root::check)?;
+        self.net.check()
     }
 
     /// Boots an image on this process's own streams; gives its exit status.
@@ -129,6 +135,7 @@ impl VmArgs {
                 env.push(variable(line).map_err(|why| anyhow!("SKETE_ENV: `{line}` is {why}"))?);
             }
         }
+        let network = self.net.open(self.machine, self.smp)?;
         let vm = Vm {
             loader,
             machine: self.machine,
@@ -141,6 +148,8 @@ impl VmArgs {
             env,
             root: self.root.map(Root::Pack),
             options: None,
+            cards: network.cards,
+            network: network.options,
             terminals: String::new(),
             gdb: self.gdb,
             qemu_args: self.qemu.into_iter().map(Into::into).collect(),

@@ -8,6 +8,7 @@ mod faults;
 mod images;
 mod init;
 mod measuring;
+mod network_options;
 mod programs;
 mod roots;
 mod roots_damaged;
@@ -39,6 +40,7 @@ pub fn all() -> Vec<Case> {
         exits::all(),
         images::all(),
         measuring::all(),
+        network_options::all(),
         tools::all(),
         alone::all(),
     ]
