@@ -1,82 +1,156 @@
-//! The network. This kernel has none yet: every call says so, and none pretends.
+//! Sockets: the functions of hermit-abi, and those that it lacks.
+//!
+//! Numbers that hermit-abi does not have are lwIP's and Linux's, where its own come from (decision 110).
 
-use core::ffi::{c_char, c_void};
+mod address;
+mod names;
+mod options;
+mod transfer;
 
-use hermit_abi::errno::ENOSYS;
-use hermit_abi::{EAI_FAIL, addrinfo, sockaddr, socklen_t};
-use skete_kernel::debug::{Level, Line};
-use skete_kernel::fd;
+use hermit_abi::errno::*;
+use hermit_abi::{
+    AF_INET, AF_INET6, IPPROTO_IP, IPPROTO_TCP, IPPROTO_UDP, SHUT_RD, SHUT_RDWR, SHUT_WR,
+    SOCK_CLOEXEC, SOCK_DGRAM, SOCK_NONBLOCK, SOCK_STREAM, sockaddr, socklen_t,
+};
+use skete_kernel::fd::{self, Handle};
+use skete_kernel::net::{self, Family, Shutdown, Socket};
+use skete_kernel::{Error, Result};
 
-use crate::errno::{fail, number};
+use crate::errno::{fail, status, value};
+use address::Place;
 
-#[cold]
-fn no_network() -> i32 {
-    Line::log(Level::Error, |line| {
-        line.text("this kernel has no network: sockets are not supported");
-    });
-    fail(ENOSYS)
+/// The longest queue of connections that nobody has accepted yet.
+const LONGEST_QUEUE: usize = 4096;
+
+/// Does something with the socket behind a descriptor.
+fn with<T>(descriptor: i32, work: impl FnOnce(&dyn Socket) -> Result<T>) -> Result<T> {
+    let handle = fd::get(descriptor)?;
+    let object = handle.object(Error::NotASocket)?;
+    work(object.socket().ok_or(Error::NotASocket)?)
 }
 
-/// A descriptor is no socket: EBADF when it is not even open, else ENOTSOCK.
-fn no_socket(descriptor: i32) -> i32 {
-    match fd::get(descriptor) {
-        Ok(_) => fail(hermit_abi::errno::ENOTSOCK),
-        Err(error) => fail(number(error)),
-    }
-}
-
+/// Brings the network up. Nobody has to: the first socket does it.
 #[unsafe(no_mangle)]
 extern "C" fn sys_network_init() -> i32 {
-    no_network()
+    status(net::udp(Family::V4, true).map(drop))
 }
 
 #[unsafe(no_mangle)]
-extern "C" fn sys_socket(_domain: i32, _kind: i32, _protocol: i32) -> i32 {
-    no_network()
+extern "C" fn sys_socket(domain: i32, kind: i32, protocol: i32) -> i32 {
+    let family = match domain {
+        AF_INET => Family::V4,
+        AF_INET6 => Family::V6,
+        _ => return fail(EAFNOSUPPORT),
+    };
+    let nonblocking = kind & SOCK_NONBLOCK != 0;
+    let socket = match (kind & !(SOCK_NONBLOCK | SOCK_CLOEXEC), protocol) {
+        (SOCK_STREAM, IPPROTO_IP | IPPROTO_TCP) => net::tcp(family, nonblocking),
+        (SOCK_DGRAM, IPPROTO_IP | IPPROTO_UDP) => net::udp(family, nonblocking),
+        (SOCK_STREAM | SOCK_DGRAM, _) => return fail(EPROTONOSUPPORT),
+        _ => return fail(ESOCKTNOSUPPORT),
+    };
+    value(socket.and_then(|socket| fd::open(Handle::Object(socket))))
 }
 
 #[unsafe(no_mangle)]
-extern "C" fn sys_getaddrbyname(_name: *const c_char, _address: *mut u8, _length: usize) -> i32 {
-    no_network()
+unsafe extern "C" fn sys_bind(descriptor: i32, name: *const sockaddr, length: socklen_t) -> i32 {
+    status(with(descriptor, |socket| {
+        // SAFETY: the caller passes an address of this length.
+        let local = unsafe { address::read(name, length) }?;
+        socket.bind(local.ok_or(Error::FamilyNotSupported)?)
+    }))
 }
 
 #[unsafe(no_mangle)]
-extern "C" fn sys_getaddrinfo(
-    _node: *const c_char,
-    _service: *const c_char,
-    _hints: *const addrinfo,
-    _result: *mut *mut addrinfo,
+unsafe extern "C" fn sys_connect(descriptor: i32, name: *const sockaddr, length: socklen_t) -> i32 {
+    status(with(descriptor, |socket| {
+        // SAFETY: the caller passes an address of this length.
+        socket.connect(unsafe { address::read(name, length) }?)
+    }))
+}
+
+#[unsafe(no_mangle)]
+extern "C" fn sys_listen(descriptor: i32, backlog: i32) -> i32 {
+    let longest = usize::try_from(backlog).unwrap_or(LONGEST_QUEUE);
+    status(with(descriptor, |socket| {
+        socket.listen(longest.min(LONGEST_QUEUE))
+    }))
+}
+
+#[unsafe(no_mangle)]
+unsafe extern "C" fn sys_accept(
+    descriptor: i32,
+    name: *mut sockaddr,
+    length: *mut socklen_t,
 ) -> i32 {
-    no_network();
-    EAI_FAIL
+    // SAFETY: the caller passes as on.
+    unsafe { sys_accept4(descriptor, name, length, 0) }
 }
 
-/// Nothing was ever given that could be freed.
+/// Accepts a connection, which does not wait if `flags` say so. Not part of hermit-abi.
 #[unsafe(no_mangle)]
-extern "C" fn sys_freeaddrinfo(_list: *mut addrinfo) {}
-
-macro_rules! need_a_socket {
-    ($($name:ident($($argument:ty),*) -> $result:ty;)*) => {$(
-        #[unsafe(no_mangle)]
-        extern "C" fn $name(descriptor: i32, $(_: $argument),*) -> $result {
-            no_socket(descriptor) as $result
+unsafe extern "C" fn sys_accept4(
+    descriptor: i32,
+    name: *mut sockaddr,
+    length: *mut socklen_t,
+    flags: i32,
+) -> i32 {
+    if flags & !(SOCK_NONBLOCK | SOCK_CLOEXEC) != 0 {
+        return fail(EINVAL);
+    }
+    value(with(descriptor, |socket| {
+        // SAFETY: the caller passes room of this length, or null.
+        let place = unsafe { Place::optional(name, length) }?;
+        let (connection, peer) = socket.accept()?;
+        if flags & SOCK_NONBLOCK != 0 {
+            connection.set_nonblocking(true);
         }
-    )*};
+        let number = fd::open(Handle::Object(connection))?;
+        place.put(Some(peer));
+        Ok(number)
+    }))
 }
 
-need_a_socket! {
-    sys_accept(*mut sockaddr, *mut socklen_t) -> i32;
-    sys_bind(*const sockaddr, socklen_t) -> i32;
-    sys_connect(*const sockaddr, socklen_t) -> i32;
-    sys_recv(*mut u8, usize, i32) -> isize;
-    sys_recvfrom(*mut u8, usize, i32, *mut sockaddr, *mut socklen_t) -> isize;
-    sys_getpeername(*mut sockaddr, *mut socklen_t) -> i32;
-    sys_getsockname(*mut sockaddr, *mut socklen_t) -> i32;
-    sys_getsockopt(i32, i32, *mut c_void, *mut socklen_t) -> i32;
-    sys_setsockopt(i32, i32, *const c_void, socklen_t) -> i32;
-    sys_listen(i32) -> i32;
-    sys_send(*const c_void, usize, i32) -> isize;
-    sys_sendto(*const c_void, usize, i32, *const sockaddr, socklen_t) -> isize;
-    sys_shutdown(i32) -> i32;
-    sys_shutdown_socket(i32) -> i32;
+#[unsafe(no_mangle)]
+unsafe extern "C" fn sys_getsockname(
+    descriptor: i32,
+    name: *mut sockaddr,
+    length: *mut socklen_t,
+) -> i32 {
+    status(with(descriptor, |socket| {
+        // SAFETY: the caller passes room of this length.
+        unsafe { Place::new(name, length) }?.put(Some(socket.local()?));
+        Ok(())
+    }))
+}
+
+#[unsafe(no_mangle)]
+unsafe extern "C" fn sys_getpeername(
+    descriptor: i32,
+    name: *mut sockaddr,
+    length: *mut socklen_t,
+) -> i32 {
+    status(with(descriptor, |socket| {
+        // SAFETY: the caller passes room of this length.
+        unsafe { Place::new(name, length) }?.put(Some(socket.peer()?));
+        Ok(())
+    }))
+}
+
+#[unsafe(no_mangle)]
+extern "C" fn sys_shutdown(descriptor: i32, how: i32) -> i32 {
+    status(with(descriptor, |socket| {
+        socket.shutdown(match how {
+            SHUT_RD => Shutdown::Read,
+            SHUT_WR => Shutdown::Write,
+            SHUT_RDWR => Shutdown::Both,
+            _ => return Err(Error::InvalidArgument),
+        })
+    }))
+}
+
+/// The older name of [`sys_shutdown`].
+#[unsafe(no_mangle)]
+extern "C" fn sys_shutdown_socket(descriptor: i32, how: i32) -> i32 {
+    sys_shutdown(descriptor, how)
 }

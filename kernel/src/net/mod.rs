@@ -3,6 +3,7 @@
 //! It comes up at the first socket.
 
 pub mod option;
+pub mod resolve;
 
 use alloc::sync::Arc;
 use core::net::{IpAddr, SocketAddr};
