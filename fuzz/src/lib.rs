@@ -3,4 +3,5 @@
 pub mod archive;
 pub mod filesystem;
 pub mod memory;
+pub mod names;
 pub mod seeds;

@@ -192,22 +192,23 @@ pub(crate) const VTIME: usize = 5;
 pub(crate) const VWERASE: usize = 14;
 pub(crate) const XTABS: tcflag_t = 0x1800;
 
-// Sockets: what the system has no name for is an option, a family, a flag that it refuses.
+// Sockets: numbers that libc has no name for, and, where the system has none, an option, a family, a flag that it
+// refuses.
 const UNSUPPORTED: c_int = -1;
 pub(crate) const AF_UNIX: c_int = 0xff;
-pub(crate) const SO_ACCEPTCONN: c_int = UNSUPPORTED;
+pub(crate) const SO_ACCEPTCONN: c_int = 0x0002;
 pub(crate) const SO_DOMAIN: c_int = UNSUPPORTED;
 pub(crate) const SO_OOBINLINE: c_int = UNSUPPORTED;
 pub(crate) const SO_REUSEPORT: c_int = UNSUPPORTED;
-pub(crate) const SO_TYPE: c_int = UNSUPPORTED;
-pub(crate) const IP_MULTICAST_IF: c_int = UNSUPPORTED;
-pub(crate) const IPV6_MULTICAST_HOPS: c_int = UNSUPPORTED;
-pub(crate) const IPV6_MULTICAST_IF: c_int = UNSUPPORTED;
+pub(crate) const SO_TYPE: c_int = 0x1008;
+pub(crate) const IP_MULTICAST_IF: c_int = 6;
+pub(crate) const IPV6_MULTICAST_HOPS: c_int = 18;
+pub(crate) const IPV6_MULTICAST_IF: c_int = 17;
 pub(crate) const IPV6_TCLASS: c_int = UNSUPPORTED;
-pub(crate) const IPV6_UNICAST_HOPS: c_int = UNSUPPORTED;
+pub(crate) const IPV6_UNICAST_HOPS: c_int = 16;
 pub(crate) const TCP_KEEPCNT: c_int = UNSUPPORTED;
-pub(crate) const TCP_KEEPIDLE: c_int = UNSUPPORTED;
-pub(crate) const TCP_KEEPINTVL: c_int = UNSUPPORTED;
+pub(crate) const TCP_KEEPIDLE: c_int = 3;
+pub(crate) const TCP_KEEPINTVL: c_int = 4;
 pub(crate) const SCM_RIGHTS: c_int = UNSUPPORTED;
 pub(crate) const IPPROTO_ICMP: c_int = 1;
 pub(crate) const IPPROTO_ICMPV6: c_int = 58;
@@ -215,13 +216,13 @@ pub(crate) const MSG_OOB: c_int = 1 << 16;
 pub(crate) const MSG_DONTROUTE: c_int = 1 << 17;
 pub(crate) const MSG_CTRUNC: c_int = 1 << 18;
 pub(crate) const MSG_TRUNC: c_int = 1 << 19;
-pub(crate) const MSG_DONTWAIT: c_int = 1 << 20;
+pub(crate) const MSG_DONTWAIT: c_int = 0x08;
 pub(crate) const MSG_EOR: c_int = 1 << 21;
-pub(crate) const MSG_WAITALL: c_int = 1 << 22;
+pub(crate) const MSG_WAITALL: c_int = 0x02;
 pub(crate) const MSG_CONFIRM: c_int = 1 << 23;
 pub(crate) const MSG_ERRQUEUE: c_int = 1 << 24;
-pub(crate) const MSG_NOSIGNAL: c_int = 1 << 25;
-pub(crate) const MSG_MORE: c_int = 1 << 26;
+pub(crate) const MSG_NOSIGNAL: c_int = 0x20;
+pub(crate) const MSG_MORE: c_int = 0x10;
 pub(crate) const MSG_CMSG_CLOEXEC: c_int = 1 << 27;
 
 // Descriptors for events, as wide as their function takes them.

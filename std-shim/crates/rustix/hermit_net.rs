@@ -94,8 +94,12 @@ absent! {
 
 /// The flags that the system knows. A signal is never sent, and a descriptor never inherited.
 fn known(flags: c_int) -> Result<c_int, c_int> {
-    match flags & !(MSG_NOSIGNAL | MSG_CMSG_CLOEXEC) {
-        flags if flags & !MSG_PEEK == 0 => Ok(flags),
+    match flags & !MSG_CMSG_CLOEXEC {
+        flags
+            if flags & !(MSG_PEEK | MSG_WAITALL | MSG_DONTWAIT | MSG_MORE | MSG_NOSIGNAL) == 0 =>
+        {
+            Ok(flags)
+        }
         _ => Err(-EOPNOTSUPP),
     }
 }
@@ -142,20 +146,13 @@ pub(crate) unsafe fn sendto(
     }
 }
 
-/// Accepts a connection, and then sets what is asked for.
-pub(crate) unsafe fn accept4(
-    fd: c_int,
-    address: *mut sockaddr,
-    length: *mut socklen_t,
-    flags: c_int,
-) -> c_int {
-    let accepted = accept(fd, address, length);
-    if accepted >= 0 && flags & SOCK_NONBLOCK != 0 {
-        let result = fcntl(accepted, F_SETFL, O_NONBLOCK);
-        if result < 0 {
-            close(accepted);
-            return result;
-        }
-    }
-    accepted
+extern "C" {
+    /// Accepts a connection, which does not wait if `flags` say so.
+    #[link_name = "sys_accept4"]
+    pub(crate) fn accept4(
+        fd: c_int,
+        address: *mut sockaddr,
+        length: *mut socklen_t,
+        flags: c_int,
+    ) -> c_int;
 }

@@ -35,13 +35,16 @@ pub(crate) const SOCK_SEQPACKET: c_int = UNSUPPORTED;
 // The numbers that IANA gave these protocols, as with all `IPPROTO_*`.
 pub(crate) const IPPROTO_ICMP: c_int = 1;
 pub(crate) const IPPROTO_ICMPV6: c_int = 58;
-pub(crate) const SO_TYPE: c_int = UNSUPPORTED;
+// The system's own numbers, for which libc has no names.
+pub(crate) const SO_TYPE: c_int = 0x1008;
+pub(crate) const IP_MULTICAST_IF: c_int = 6;
+pub(crate) const IPV6_UNICAST_HOPS: c_int = 16;
+pub(crate) const IPV6_MULTICAST_IF: c_int = 17;
+pub(crate) const IPV6_MULTICAST_HOPS: c_int = 18;
+const TCP_KEEPIDLE: c_int = 3;
+const TCP_KEEPINTVL: c_int = 4;
 pub(crate) const SO_OOBINLINE: c_int = UNSUPPORTED;
 pub(crate) const IP_HDRINCL: c_int = UNSUPPORTED;
-pub(crate) const IP_MULTICAST_IF: c_int = UNSUPPORTED;
-pub(crate) const IPV6_MULTICAST_HOPS: c_int = UNSUPPORTED;
-pub(crate) const IPV6_MULTICAST_IF: c_int = UNSUPPORTED;
-pub(crate) const IPV6_UNICAST_HOPS: c_int = UNSUPPORTED;
 pub(crate) const MSG_OOB: c_int = c_int::MIN;
 
 /// As in `hermit-abi`.
@@ -304,20 +307,31 @@ pub(crate) fn set_timeout_opt(
 }
 
 #[cfg(feature = "all")]
-pub(crate) fn tcp_keepalive_time(_: RawSocket) -> io::Result<Duration> {
-    Err(unsupported(
-        "the times of TCP keepalive are the system's own",
-    ))
+pub(crate) fn tcp_keepalive_time(fd: RawSocket) -> io::Result<Duration> {
+    // SAFETY: the option is a number of seconds.
+    let seconds = unsafe { getsockopt::<c_int>(fd, IPPROTO_TCP, TCP_KEEPIDLE)? };
+    Ok(Duration::from_secs(seconds as u64))
 }
 
-pub(crate) fn set_tcp_keepalive(_: RawSocket, keepalive: &TcpKeepalive) -> io::Result<()> {
+pub(crate) fn set_tcp_keepalive(fd: RawSocket, keepalive: &TcpKeepalive) -> io::Result<()> {
     // Keepalive itself has been turned on by the caller.
-    match (keepalive.time, keepalive.interval, keepalive.retries) {
-        (None, None, None) => Ok(()),
-        _ => Err(unsupported(
-            "the times of TCP keepalive are the system's own",
-        )),
+    if keepalive.retries.is_some() {
+        return Err(unsupported(
+            "the number of keepalive probes is the system's own",
+        ));
     }
+    let times = [
+        (TCP_KEEPIDLE, keepalive.time),
+        (TCP_KEEPINTVL, keepalive.interval),
+    ];
+    for (option, time) in times {
+        if let Some(time) = time {
+            let seconds = c_int::try_from(time.as_secs()).unwrap_or(c_int::MAX);
+            // SAFETY: the option is a number of seconds.
+            unsafe { setsockopt(fd, IPPROTO_TCP, option, seconds)? };
+        }
+    }
+    Ok(())
 }
 
 /// Caller must ensure `T` is the correct type for `opt` and `val`.
