@@ -48,7 +48,7 @@ impl Place {
         match self {
             Place::Question => vec![0xc0, 12],
             Place::Letter(letter) => vec![1, b'a' + letter % 8, 0],
-            Place::Pointer(to) => (0xc000 | to % 300).to_be_bytes().into(),
+            Place::Pointer(to) => (0xc000 | (to % 300)).to_be_bytes().into(),
         }
     }
 }

@@ -87,8 +87,8 @@ pub fn broken_pipe() -> io::Result<()> {
         drop(server);
         // The first may go out; its answer is a reset.
         let error = loop {
-            match client.write(b"x") {
-                Ok(_) => std::thread::sleep(Duration::from_millis(1)),
+            match client.write_all(b"x") {
+                Ok(()) => std::thread::sleep(Duration::from_millis(1)),
                 Err(error) => break error,
             }
         };

@@ -197,7 +197,7 @@ pub fn shared() -> io::Result<()> {
     const EACH: usize = 200_000;
     let (client, server) = pair(BOTH[1])?;
     let mut writers = Vec::new();
-    for letter in [b'a', b'b'] {
+    for letter in *b"ab" {
         let mut client = client.try_clone()?;
         writers.push(thread::spawn(move || {
             (0..EACH / 100).try_for_each(|_| client.write_all(&[letter; 100]))
