@@ -9,6 +9,8 @@ use std::vec::Vec;
 pub struct Program {
     /// `argv[0]` and the arguments.
     pub arguments: Vec<String>,
+    /// The command line.
+    pub line: String,
 }
 
 /// Always the same.
@@ -16,6 +18,7 @@ pub struct Program {
 pub fn program() -> &'static Program {
     static PROGRAM: LazyLock<Program> = LazyLock::new(|| Program {
         arguments: ["hosted", "two words"].map(String::from).into(),
+        line: String::new(),
     });
     &PROGRAM
 }

@@ -14,6 +14,16 @@ mod hosted;
 #[cfg(not(any(target_os = "none", skete_lint_arch)))]
 pub use hosted::*;
 
+/// The values of the kernel's options with this name, in their order, for parts that come up later than the
+/// command line is looked at. Quotes are left as they are.
+pub fn options(name: &str) -> impl Iterator<Item = &'static str> {
+    let mut words = command_line::Words::new(&program().line);
+    let words = core::iter::from_fn(move || words.next_raw().filter(|word| *word != "--"));
+    words
+        .fuse()
+        .filter_map(move |word| word.strip_prefix(name)?.strip_prefix('='))
+}
+
 /// Exit statuses that the kernel itself gives (docs/boot-protocol.md).
 pub mod status {
     /// The image cannot be started like this: a wrong option, too little memory.

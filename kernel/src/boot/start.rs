@@ -37,12 +37,15 @@ pub struct Program {
     pub arguments: Vec<String>,
     /// The environment: `KEY=VALUE`.
     pub environment: Vec<String>,
+    /// The command line.
+    pub line: String,
 }
 
 static PROGRAM: Lock<Option<&'static Program>> = Lock::new(None);
 static NO_PROGRAM: Program = Program {
     arguments: Vec::new(),
     environment: Vec::new(),
+    line: String::new(),
 };
 
 /// What the program is started with.
@@ -246,7 +249,10 @@ fn early_options(line: &str) {
 }
 
 fn options(line: &str) -> Program {
-    let mut program = Program::default();
+    let mut program = Program {
+        line: line.into(),
+        ..Program::default()
+    };
     let mut name = String::from("skete");
     let mut words = Words::new(line);
     for word in words.by_ref().take_while(|word| word != "--") {
@@ -269,7 +275,12 @@ fn options(line: &str) -> Program {
             Some(("terminals", streams)) => terminals(streams),
             Some(("status" | "stderr", number)) => port(number).is_some(),
             Some(("log", level)) => Level::parse(level).is_some(),
-            _ => false,
+            // For parts that come up later (`super::option`). Of several cards, each has an `ip` with a number.
+            Some((name, _)) => matches!(
+                name.as_bytes(),
+                [b'i', b'p', ..] | b"gw" | b"dns" | b"virtio_mmio.device"
+            ),
+            None => false,
         };
         if !known {
             refuse(
@@ -278,8 +289,9 @@ fn options(line: &str) -> Program {
                     .text(&word)
                     .text("`: known are name=, env=KEY=VALUE, log=LEVEL, ")
                     .text(
-                        "stdin=tty|framed|file|none, terminals=STREAMS, stderr=PORT, status=PORT; ",
+                        "stdin=tty|framed|file|none, terminals=STREAMS, stderr=PORT, status=PORT, ",
                     )
+                    .text("ip=, gw=, dns=, virtio_mmio.device=; ")
                     .text("the program's arguments go behind --"),
             );
         }
