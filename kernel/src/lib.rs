@@ -1,9 +1,10 @@
 //! The library OS of Skete: what a Rust program needs of an operating system, as a library that is
 //! linked into its image.
 //!
-//! The rooms, from the top: `fd` and `fs`, `console` and `random`, `time`, `sched`, `mm`, `arch`. An
-//! upper room calls a lower one, never back. The boot path names no subsystem: each comes up at its
-//! first use, so that an image holds, and a boot pays for, only what the program reaches.
+//! The rooms, from the top: `fd` and `fs`, `net`, `drivers`, `device`, `console` and `random`, `time`,
+//! `sched`, `mm`, `arch`. An upper room calls a lower one, never back. The boot path names no subsystem:
+//! each comes up at its first use, so that an image holds, and a boot pays for, only what the program
+//! reaches.
 
 #![cfg_attr(not(test), no_std)]
 // `Arc::try_new`: to run out of memory is an error for files, not the end.
@@ -17,6 +18,8 @@ pub mod arch;
 pub mod boot;
 pub mod console;
 pub mod debug;
+pub mod device;
+pub mod drivers;
 pub mod error;
 pub mod fd;
 pub mod fs;

@@ -10,6 +10,12 @@ pub fn spin(_held: &AtomicBool) {
     std::thread::yield_now();
 }
 
+/// Physical addresses are the process's own.
+#[must_use]
+pub const fn direct(physical: usize) -> usize {
+    physical
+}
+
 /// There is no interrupt flag.
 pub mod irq {
     /// Interrupts are never on.

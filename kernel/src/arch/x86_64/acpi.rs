@@ -1,4 +1,7 @@
-//! How many processors the firmware's tables tell of (ACPI specification 6.5, 5.2).
+//! What the firmware's tables tell of processors and interrupts (ACPI specification 6.5, 5.2).
+
+use alloc::vec::Vec;
+use core::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
 use super::paging;
 use crate::mm::blocks::FRAME;
@@ -7,6 +10,8 @@ const HEADER: usize = 36;
 /// Of the MADT, before its entries: the header, the local APIC's address, flags.
 const MADT_HEADER: usize = HEADER + 8;
 const LOCAL_APIC: u8 = 0;
+const IO_APIC: u8 = 1;
+const SOURCE_OVERRIDE: u8 = 2;
 const LOCAL_X2APIC: u8 = 9;
 const ENABLED: u32 = 1;
 /// No table is longer; a length above is no length.
@@ -94,21 +99,71 @@ impl Memory {
     }
 }
 
-/// Processors that the multiple APIC description table has as enabled. `None` without the table.
-pub fn processors() -> Option<u32> {
+/// Where the multiple APIC description table is: 0 until it was looked for, [`MISSING`] without one.
+static MADT: AtomicUsize = AtomicUsize::new(0);
+const MISSING: usize = 1;
+
+/// Shows each entry of the multiple APIC description table, by its kind and address. `None` without the
+/// table, or when `visit` gives it.
+fn entries(mut visit: impl FnMut(&mut Memory, u8, usize) -> Option<()>) -> Option<()> {
     let mut memory = Memory::default();
-    let (table, length) = memory.table(*b"APIC")?;
-    let (mut at, end) = (table + MADT_HEADER, table + length);
-    let mut count = 0;
+    let table = match MADT.load(Relaxed) {
+        MISSING => return None,
+        0 => {
+            let found = memory.table(*b"APIC");
+            MADT.store(found.map_or(MISSING, |(table, _)| table), Relaxed);
+            found?.0
+        }
+        table => table,
+    };
+    let (mut at, end) = (table + MADT_HEADER, table + memory.length(table)?);
     while at + 2 <= end {
         let [kind, length] = memory.bytes(at)?;
+        visit(&mut memory, kind, at)?;
+        at += usize::from(length.max(2));
+    }
+    Some(())
+}
+
+/// Processors that the multiple APIC description table has as enabled. `None` without the table.
+pub fn processors() -> Option<u32> {
+    let mut count = 0;
+    entries(|memory, kind, at| {
         let flags = match kind {
             LOCAL_APIC => memory.u32(at + 4)?,
             LOCAL_X2APIC => memory.u32(at + 8)?,
             _ => 0,
         };
         count += flags & ENABLED;
-        at += usize::from(length.max(2));
-    }
+        Some(())
+    })?;
     (count > 0).then_some(count)
+}
+
+/// The I/O APICs: the address of each, and the number of its first line (5.2.12.3). `None` without the table.
+pub fn io_apics() -> Option<Vec<(usize, u32)>> {
+    let mut found = Vec::new();
+    entries(|memory, kind, at| {
+        if kind == IO_APIC {
+            found.push((memory.u32(at + 4)? as usize, memory.u32(at + 8)?));
+        }
+        Some(())
+    })?;
+    Some(found)
+}
+
+/// The line of the I/O APICs that an ISA interrupt is wired to, and the flags that tell how, if the table has
+/// an entry about it (5.2.12.5).
+pub fn isa_override(interrupt: u8) -> Option<(u32, u16)> {
+    let mut found = None;
+    entries(|memory, kind, at| {
+        if kind == SOURCE_OVERRIDE && memory.byte(at + 3)? == interrupt {
+            found = Some((
+                memory.u32(at + 4)?,
+                u16::from_le_bytes(memory.bytes(at + 8)?),
+            ));
+        }
+        Some(())
+    })?;
+    found
 }

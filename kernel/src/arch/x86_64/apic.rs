@@ -1,7 +1,7 @@
-//! The local APIC (SDM volume 3, chapter 11) with its timer, and the I/O APIC.
+//! The local APIC (SDM volume 3, chapter 11) with its timer.
 //!
-//! Both come up when a thread first needs an interrupt: a program that neither sleeps nor has a
-//! second thread nor waits for input never pays for them.
+//! It comes up when a thread first needs an interrupt: a program that neither sleeps nor has a
+//! second thread nor waits for input never pays for it.
 
 use core::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
 
@@ -39,13 +39,6 @@ const MASKED: u32 = 1 << 16;
 const DIVIDE_BY_16: u32 = 0b0011;
 /// The timer counts once in so many bus cycles.
 pub const DIVISOR: u64 = 16;
-
-/// Where every PC has its first I/O APIC.
-const IO_APIC: usize = 0xfec0_0000;
-const IO_APIC_SELECT: usize = 0x00;
-const IO_APIC_WINDOW: usize = 0x10;
-const IO_APIC_VERSION: u32 = 0x01;
-const IO_APIC_REDIRECTION: u32 = 0x10;
 
 static READY: AtomicBool = AtomicBool::new(false);
 /// Address of the memory-mapped registers; 0 with an x2APIC.
@@ -181,29 +174,4 @@ pub fn counted() -> u32 {
 pub fn stop_counting() {
     write(TIMER_ENTRY, u32::from(trap::TIMER));
     write(TIMER_INITIAL, 1);
-}
-
-/// Routes a line of the I/O APIC to an interrupt vector of this processor: edge-triggered, active
-/// high, as ISA devices want it. `false` when there is no I/O APIC with that line.
-pub fn route(line: u32, vector: u8) -> bool {
-    init();
-    let Some(page) = paging::map_device(IO_APIC) else {
-        return false;
-    };
-    let select = (page + IO_APIC_SELECT) as *mut u32;
-    let window = (page + IO_APIC_WINDOW) as *mut u32;
-    // SAFETY: the registers of the I/O APIC, mapped as device memory. The caller holds a lock with
-    // interrupts off, so that select and window belong together.
-    unsafe {
-        select.write_volatile(IO_APIC_VERSION);
-        let version = window.read_volatile();
-        if version == 0 || version == u32::MAX || line > version >> 16 & 0xff {
-            return false;
-        }
-        select.write_volatile(IO_APIC_REDIRECTION + 2 * line + 1);
-        window.write_volatile(own_id() << 24);
-        select.write_volatile(IO_APIC_REDIRECTION + 2 * line);
-        window.write_volatile(u32::from(vector));
-    }
-    true
 }

@@ -8,10 +8,12 @@ pub mod cpu;
 pub mod entropy;
 pub mod fw_cfg;
 pub mod gdt;
+pub mod ioapic;
 pub mod irq;
 pub mod local;
 pub mod objects;
 pub mod paging;
+pub mod pci;
 pub mod power;
 pub mod processor;
 pub mod rtc;
@@ -19,6 +21,7 @@ pub mod serial;
 pub mod smp;
 pub mod tlb;
 pub mod trap;
+pub mod vectors;
 
 /// The name of this machine, as `/proc` and log lines give it.
 pub const NAME: &str = "x86_64";

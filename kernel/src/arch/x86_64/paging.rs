@@ -370,9 +370,15 @@ unsafe fn map_direct(root: *mut Table, region: Region, image: &[Region]) -> Opti
     Some(())
 }
 
+/// The end of what [`map_device`] reaches: the rest of the lower half of the address space.
+const DEVICE_END: usize = (1 << 47) - DEVICE_MAP;
+
 /// Maps the page of device registers at `physical`, uncached, and gives its address. `None` when
-/// memory is short.
+/// memory is short, or the address beyond reach.
 pub fn map_device(physical: usize) -> Option<usize> {
+    if physical >= DEVICE_END {
+        return None;
+    }
     let address = DEVICE_MAP + (physical & !(FRAME - 1));
     // SAFETY: the device region holds nothing else; a page is always mapped to the same frame.
     unsafe {

@@ -6,7 +6,7 @@ use uart_16550::backend::PioBackend;
 use uart_16550::spec::registers::IER;
 use uart_16550::{Config, Uart16550};
 
-use super::{apic, trap};
+use super::{ioapic, trap};
 use crate::sync::Lock;
 
 const COM1: u16 = 0x3f8;
@@ -61,7 +61,7 @@ pub fn enable_receive_interrupt() -> bool {
     let Some(uart) = port.uart() else {
         return false;
     };
-    if !apic::route(COM1_LINE, trap::SERIAL) {
+    if !ioapic::route_isa(COM1_LINE, trap::SERIAL) {
         return false;
     }
     uart.enable_interrupts(IER::DATA_READY);

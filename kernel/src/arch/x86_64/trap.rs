@@ -5,7 +5,7 @@ use core::cell::UnsafeCell;
 use core::sync::atomic::{AtomicU32, Ordering::Relaxed};
 
 use super::gdt::{EXCEPTION_STACK, INTERRUPT_STACK, LAST_RESORT_STACK};
-use super::{apic, local, objects, power, tlb};
+use super::{apic, local, objects, power, tlb, vectors};
 use crate::boot::status;
 use crate::debug::Line;
 use crate::debug::backtrace::{self, Callers, Style};
@@ -40,8 +40,13 @@ pub struct Frame {
     pub ss: u64,
 }
 
-/// Number of vectors that have an entry: the processor's 32, then the kernel's interrupts.
+/// Number of vectors that have an entry here: the processor's 32, then the kernel's own interrupts.
 const VECTORS: usize = 48;
+/// Number of vectors that the table has room for. Those from [`VECTORS`] on are for devices
+/// ([`super::vectors`]).
+const GATES: usize = VECTORS + vectors::COUNT;
+/// The first vector of [`super::vectors`].
+pub const FIRST_DEVICE: u8 = VECTORS as u8;
 /// The first interrupt vector.
 pub const FIRST_INTERRUPT: u8 = 32;
 /// The timer of the local APIC.
@@ -61,7 +66,7 @@ const INVALID_OPCODE: u64 = 6;
 const WITH_ERROR: u32 = 1 << 8 | 0x7c00 | 1 << 17 | 1 << 21 | 3 << 29;
 
 /// Bytes of code for each vector in [`ENTRIES`].
-const ENTRY_SIZE: usize = 16;
+pub(super) const ENTRY_SIZE: usize = 16;
 
 core::arch::global_asm!(
     ".pushsection .text.skete_trap_entries, \"ax\", @progbits",
@@ -91,7 +96,7 @@ unsafe extern "C" {
 
 /// Saves the registers of what was interrupted, handles, continues it.
 #[unsafe(naked)]
-unsafe extern "C" fn common() {
+pub(super) unsafe extern "C" fn common() {
     naked_asm!(
         "push rax",
         "push rbx",
@@ -146,12 +151,13 @@ pub unsafe extern "C" fn leave() {
     )
 }
 
-struct Table(UnsafeCell<[[u64; 2]; VECTORS]>);
+struct Table(UnsafeCell<[[u64; 2]; GATES]>);
 
-// SAFETY: written once, by `init`, before interrupts are on or a second processor runs.
+// SAFETY: written by `init`, before interrupts are on or a second processor runs, and by `set_gate`,
+// whose caller sees to it that nobody looks at the gate.
 unsafe impl Sync for Table {}
 
-static TABLE: Table = Table(UnsafeCell::new([[0; 2]; VECTORS]));
+static TABLE: Table = Table(UnsafeCell::new([[0; 2]; GATES]));
 
 #[repr(C, packed)]
 struct TablePointer {
@@ -161,30 +167,37 @@ struct TablePointer {
 
 /// Fills the interrupt descriptor table, and loads it on the first processor.
 pub fn init() {
+    let entries = &raw const ENTRIES as u64;
+    for vector in 0..VECTORS {
+        let entry = entries + (vector * ENTRY_SIZE) as u64;
+        let stack = match vector {
+            2 | 8 | 18 => LAST_RESORT_STACK,
+            0..32 => EXCEPTION_STACK,
+            _ => INTERRUPT_STACK,
+        };
+        // SAFETY: called once, with interrupts off; the entry saves and restores every register.
+        unsafe { set_gate(vector, entry, stack) };
+    }
+    load();
+}
+
+/// Lets a vector lead to the code at `entry`, on this stack.
+///
+/// # Safety
+///
+/// Nothing interrupts with this vector yet, and the code handles what does.
+pub(super) unsafe fn set_gate(vector: usize, entry: u64, stack: u8) {
     let selector: u16;
     // SAFETY: reads a register.
     unsafe { asm!("mov {:x}, cs", out(reg) selector, options(nomem, nostack)) };
-    // SAFETY: called once, with interrupts off; the table is static and each entry points to code
-    // that saves and restores every register.
-    unsafe {
-        let table = &mut *TABLE.0.get();
-        for (vector, gate) in table.iter_mut().enumerate() {
-            let entry = &raw const ENTRIES[vector] as u64;
-            let stack = match vector {
-                2 | 8 | 18 => LAST_RESORT_STACK,
-                0..32 => EXCEPTION_STACK,
-                _ => INTERRUPT_STACK,
-            };
-            // SDM volume 3, figure 6-8: a present 64-bit interrupt gate.
-            gate[0] = entry & 0xffff
-                | u64::from(selector) << 16
-                | u64::from(stack) << 32
-                | 0x8e << 40
-                | (entry >> 16 & 0xffff) << 48;
-            gate[1] = entry >> 32;
-        }
-    }
-    load();
+    // SDM volume 3, figure 6-8: a present 64-bit interrupt gate.
+    let low = entry & 0xffff
+        | u64::from(selector) << 16
+        | u64::from(stack) << 32
+        | 0x8e << 40
+        | (entry >> 16 & 0xffff) << 48;
+    // SAFETY: nobody looks at the gate, as the caller vouches for.
+    unsafe { (*TABLE.0.get())[vector] = [low, entry >> 32] };
 }
 
 /// Loads the interrupt descriptor table on the running processor.
@@ -217,15 +230,17 @@ fn interrupt(vector: u8, frame: &mut Frame) {
         return;
     }
     objects::restart(frame);
-    apic::end_of_interrupt();
     sched::interrupted();
     tlb::answer();
     match vector {
         TIMER => sched::timer_interrupt(),
         SERIAL => crate::console::interrupt(),
-        // A call: the answer was given, and what there is to do is found now.
-        _ => {}
+        // The answer was given, and what there is to do is found now.
+        CALL => {}
+        vector => vectors::handle(vector),
     }
+    // After a device has been seen to: its line, were it still up, would interrupt again.
+    apic::end_of_interrupt();
     sched::preempt(frame);
 }
 

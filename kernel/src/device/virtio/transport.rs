@@ -1,0 +1,110 @@
+//! What the ways to a virtio device have in common (Virtual I/O Device version 1.2, chapter 4).
+
+use core::fmt;
+use core::ptr::NonNull;
+
+use virtio::DeviceStatus;
+
+use super::queue::Areas;
+use crate::debug::Line;
+use crate::device::wake::Wake;
+
+/// Why a device is not used, as the second half of a sentence about it.
+pub type Refusal = &'static str;
+
+/// Of a queue that interrupts by a line: no entry in a table of messages (4.1.5.1.2).
+pub const NO_ENTRY: u16 = 0xffff;
+
+/// A way to a device.
+pub trait Transport: fmt::Debug + Send + Sync {
+    /// Adds what the device is called in messages.
+    fn describe(&self, line: &mut Line);
+
+    /// The device's status.
+    fn status(&self) -> DeviceStatus;
+
+    /// Changes it; 0 resets the device.
+    fn set_status(&self, status: DeviceStatus);
+
+    /// Feature bits 0 to 63 that the device offers.
+    fn device_features(&self) -> u64;
+
+    /// Tells the device which of them are taken.
+    fn set_driver_features(&self, features: u64);
+
+    /// The most descriptors that a queue may have; 0 without such a queue.
+    fn queue_size(&self, queue: u16) -> u16;
+
+    /// Lets the device use a queue, which interrupts by this entry of its table of messages.
+    ///
+    /// # Errors
+    ///
+    /// When the device does not take it.
+    fn enable_queue(
+        &self,
+        queue: u16,
+        size: u16,
+        areas: Areas,
+        entry: u16,
+    ) -> Result<Doorbell, Refusal>;
+
+    /// Changes when the device's configuration does.
+    fn generation(&self) -> u32;
+
+    /// A byte of the device's own configuration.
+    fn byte(&self, offset: usize) -> u8;
+
+    /// A 16-bit number of the device's own configuration.
+    fn word(&self, offset: usize) -> u16;
+
+    /// Lets the device interrupt. Gives the entries of its table of messages that are used: entry n is for
+    /// those of `wakes` whose number is n when divided by that count, on the processor of the same number;
+    /// entry 0 also for changes of the configuration. 0: it has a line, for all of them.
+    ///
+    /// # Errors
+    ///
+    /// Why it cannot.
+    fn connect(&self, wakes: &'static [Wake]) -> Result<u16, Refusal>;
+}
+
+/// What tells a device of new buffers in a queue.
+#[derive(Debug)]
+pub struct Doorbell {
+    register: NonNull<u8>,
+    queue: u16,
+    wide: bool,
+}
+
+// SAFETY: a register of a device may be written by any processor.
+unsafe impl Send for Doorbell {}
+
+impl Doorbell {
+    /// The doorbell of `queue` at `register`, which takes 32 bits or 16.
+    ///
+    /// # Safety
+    ///
+    /// It is mapped, for good, and aligned.
+    #[must_use]
+    pub const unsafe fn new(register: NonNull<u8>, queue: u16, wide: bool) -> Doorbell {
+        Doorbell {
+            register,
+            queue,
+            wide,
+        }
+    }
+
+    /// Tells the device.
+    #[inline]
+    pub fn ring(&self) {
+        // SAFETY: vouched for by the creator. `Queue::needs_notification` has ordered it behind the buffers.
+        unsafe {
+            if self.wide {
+                let register = self.register.cast::<u32>();
+                register.write_volatile(u32::from(self.queue).to_le());
+            } else {
+                let register = self.register.cast::<u16>();
+                register.write_volatile(self.queue.to_le());
+            }
+        }
+    }
+}

@@ -1,0 +1,3 @@
+//! Drivers: one file a kind of device.
+
+pub mod net;
