@@ -1,1 +1,417 @@
-//! Tests of the driver.
+//! The driver against a card that lives in this process.
+
+use core::ptr::NonNull;
+use std::sync::Mutex;
+use std::vec::Vec;
+
+use proptest::prelude::*;
+use virtio::DeviceStatus;
+
+use super::headers::{ETHERNET, Headers, Train};
+use super::*;
+use crate::device::virtio::queue::tests::Model;
+use crate::device::virtio::queue::{Areas, Format};
+use crate::device::virtio::transport::Doorbell;
+
+/// A card: what it offers, what is in its configuration, and what it was told.
+#[derive(Debug)]
+struct Fake {
+    offers: u64,
+    mtu: u16,
+    max_pairs: u16,
+    /// Refuses what the driver has chosen.
+    stubborn: bool,
+    told: Mutex<Told>,
+}
+
+#[derive(Debug, Default)]
+struct Told {
+    status: u8,
+    takes: u64,
+    queues: Vec<(u16, Areas, u16)>,
+}
+
+const VERSION_1: u64 = 1 << 32;
+const PACKED: u64 = 1 << 34;
+const EVENT_INDEX: u64 = 1 << 29;
+
+impl Fake {
+    fn offering(offers: u64) -> &'static Fake {
+        Box::leak(Box::new(Fake {
+            offers,
+            mtu: 9000,
+            max_pairs: 4,
+            stubborn: false,
+            told: Mutex::default(),
+        }))
+    }
+
+    fn takes(&self) -> u64 {
+        self.told.lock().unwrap().takes
+    }
+
+    /// The device's side of a queue.
+    fn queue(&self, number: u16) -> Model {
+        let told = self.told.lock().unwrap();
+        let format = Format {
+            packed: told.takes & PACKED != 0,
+            event_index: told.takes & EVENT_INDEX != 0,
+        };
+        let queue = told.queues.iter().find(|queue| queue.0 == number);
+        let (_, areas, size) = *queue.expect("the driver has made the queue");
+        Model::new(areas, size, format)
+    }
+}
+
+impl Transport for Fake {
+    fn describe(&self, line: &mut Line) {
+        line.text("fake");
+    }
+
+    fn status(&self) -> DeviceStatus {
+        let mut status = self.told.lock().unwrap().status;
+        if self.stubborn {
+            status &= !DeviceStatus::FEATURES_OK.bits();
+        }
+        DeviceStatus::from_bits_retain(status)
+    }
+
+    fn set_status(&self, status: DeviceStatus) {
+        self.told.lock().unwrap().status = status.bits();
+    }
+
+    fn device_features(&self) -> u64 {
+        self.offers
+    }
+
+    fn set_driver_features(&self, features: u64) {
+        self.told.lock().unwrap().takes = features;
+    }
+
+    fn queue_size(&self, queue: u16) -> u16 {
+        if queue <= 2 * self.max_pairs { 256 } else { 0 }
+    }
+
+    fn enable_queue(
+        &self,
+        queue: u16,
+        size: u16,
+        areas: Areas,
+        _: u16,
+    ) -> Result<Doorbell, Refusal> {
+        self.told.lock().unwrap().queues.push((queue, areas, size));
+        let register = NonNull::from(Box::leak(Box::new(0u32)));
+        // SAFETY: four bytes, for good.
+        Ok(unsafe { Doorbell::new(register.cast(), queue, true) })
+    }
+
+    fn generation(&self) -> u32 {
+        0
+    }
+
+    fn byte(&self, offset: usize) -> u8 {
+        [2, 0, 0, 0, 0, 7][offset]
+    }
+
+    fn word(&self, offset: usize) -> u16 {
+        match offset {
+            STATUS => 1,
+            MAX_PAIRS => self.max_pairs,
+            MTU => self.mtu,
+            _ => panic!("offset {offset}"),
+        }
+    }
+
+    fn connect(&self, _: &'static [Wake]) -> Result<u16, Refusal> {
+        Ok(0)
+    }
+}
+
+/// Everything that a card may offer.
+const ALL: u64 = VERSION_1 | PACKED | EVENT_INDEX | KNOWN;
+
+#[test]
+fn what_something_is_missing_for_is_not_taken() {
+    let takes = |offers| {
+        let fake = Fake::offering(offers | VERSION_1);
+        Card::new(fake).unwrap();
+        fake.takes() & !VERSION_1
+    };
+    assert_eq!(takes(ALL), ALL & !VERSION_1);
+    assert_eq!(takes(GUEST_TSO | bit(F::MRG_RXBUF)), bit(F::MRG_RXBUF));
+    assert_eq!(takes(GUEST_TSO | bit(F::GUEST_CSUM)), bit(F::GUEST_CSUM));
+    assert_eq!(takes(HOST_TSO), 0);
+    assert_eq!(takes(bit(F::MQ)), 0);
+    assert_eq!(
+        takes(u64::MAX & !VERSION_1),
+        (ALL | 3 << 33 | 1 << 36) & !VERSION_1
+    );
+}
+
+#[test]
+fn a_card_is_what_it_says() {
+    let card = Card::new(Fake::offering(ALL)).unwrap();
+    assert_eq!((card.mac, card.mtu), ([2, 0, 0, 0, 0, 7], 9000));
+    assert!(card.link_up());
+    assert_eq!(card.largest_frame, 65549);
+    let card = Card::new(Fake::offering(VERSION_1)).unwrap();
+    assert_eq!((card.mtu, card.largest_frame), (1500, 1514));
+    assert_eq!((card.mac[0] & 3, card.offloads), (2, Offloads::default()));
+}
+
+#[test]
+fn a_card_that_is_of_no_use_is_refused() {
+    let old = Card::new(Fake::offering(ALL & !VERSION_1)).unwrap_err();
+    assert_eq!(old, "it speaks only the protocol before virtio 1.0");
+    let stubborn = Box::leak(Box::new(Fake {
+        offers: ALL,
+        mtu: 1500,
+        max_pairs: 1,
+        stubborn: true,
+        told: Mutex::default(),
+    }));
+    let why = Card::new(stubborn).unwrap_err();
+    assert_eq!(why, "it does not accept the features that are known here");
+}
+
+/// The memory of a span.
+fn memory(span: crate::device::virtio::queue::Span) -> &'static mut [u8] {
+    // SAFETY: the driver has given it to the device, which this is, and keeps away.
+    unsafe { core::slice::from_raw_parts_mut(span.physical as *mut u8, span.length as usize) }
+}
+
+/// Puts a frame into as many buffers as it needs, and uses them.
+fn arrive(queue: &mut Model, frame: &[u8], flags: u8) {
+    let mut chains = Vec::new();
+    let mut rest = frame;
+    while chains.is_empty() || !rest.is_empty() {
+        let chain = queue.take().expect("a buffer to receive into");
+        let room = &mut memory(chain.spans[0])[if chains.is_empty() { HEADER } else { 0 }..];
+        let length = rest.len().min(room.len());
+        room[..length].copy_from_slice(&rest[..length]);
+        rest = &rest[length..];
+        chains.push((chain, length + if chains.is_empty() { HEADER } else { 0 }));
+    }
+    let header = &mut memory(chains[0].0.spans[0])[..HEADER];
+    header.fill(0);
+    header[0] = flags;
+    header[10..].copy_from_slice(&(chains.len() as u16).to_le_bytes());
+    for (chain, length) in chains {
+        queue.give(&chain, length as u32);
+    }
+}
+
+/// A TCP segment over IP with its checksum as the sender leaves it to the device.
+fn segment(v6: bool, options: usize, flags: u8, payload: &[u8]) -> Vec<u8> {
+    let mut frame = Vec::from([7; 12]);
+    let tcp = 20 + 4 * options;
+    if v6 {
+        frame.extend([0x86, 0xdd, 0x60, 0, 0, 0]);
+        frame.extend(((tcp + payload.len()) as u16).to_be_bytes());
+        frame.extend([6, 64]);
+        frame.extend([1; 16]);
+        frame.extend([2; 16]);
+    } else {
+        frame.extend([8, 0, 0x45, 0]);
+        frame.extend(((20 + tcp + payload.len()) as u16).to_be_bytes());
+        frame.extend([0xff, 0xff, 0x40, 0, 64, 6, 0, 0, 10, 0, 2, 2, 10, 0, 2, 15]);
+        let sum = checksum(&frame[14..]);
+        frame[24..26].copy_from_slice(&sum.to_be_bytes());
+    }
+    frame.extend([0, 80, 0x1f, 0x90, 0xff, 0xff, 0xff, 0xf0, 0, 0, 0, 1]);
+    frame.extend([(tcp as u8 / 4) << 4, flags, 1, 0, 0, 0, 0, 0]);
+    frame.extend(std::iter::repeat_n(1, 4 * options));
+    frame.extend(payload);
+    frame
+}
+
+/// RFC 1071, word by word.
+fn checksum(bytes: &[u8]) -> u16 {
+    let mut sum = 0u64;
+    for pair in bytes.chunks(2) {
+        sum += u64::from(pair[0]) << 8 | u64::from(*pair.get(1).unwrap_or(&0));
+    }
+    while sum > 0xffff {
+        sum = (sum & 0xffff) + (sum >> 16);
+    }
+    !(sum as u16)
+}
+
+const FIN_PSH_ACK: u8 = 0x19;
+const ECE_CWR_ACK: u8 = 0xd0;
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(24))]
+
+    /// A large segment comes out as segments, each right by itself, with the same bytes at the same places of the
+    /// stream.
+    #[test]
+    fn large_segments_are_cut(
+        packed in any::<bool>(), v6 in any::<bool>(), options in 0usize..11, length in 1usize..65000,
+        flags in prop::sample::select(&[0x10, FIN_PSH_ACK, ECE_CWR_ACK][..]), seed in any::<u8>(),
+    ) {
+        let payload: Vec<u8> = (0..length).map(|at| (at / 7) as u8 ^ seed).collect();
+        let frame = segment(v6, options, flags, &payload);
+        let fake = Fake::offering(if packed { ALL } else { ALL & !PACKED });
+        let mut card = Card::new(fake).unwrap();
+        let mut device = fake.queue(0);
+        arrive(&mut device, &frame, 1);
+        let (mut got, mut count, mut next) = (Vec::new(), 0, 0xffff_fff0_u32);
+        while let Some(part) = card.pairs[0].receive() {
+            prop_assert!(part.checksum_is_good());
+            let headers = Headers::of(&part).unwrap();
+            prop_assert_eq!(headers.end, part.len());
+            prop_assert_eq!(&part[..12], &frame[..12]);
+            if !v6 {
+                prop_assert_eq!(checksum(&part[ETHERNET..headers.transport]), 0);
+                let identification = u16::from_be_bytes([part[18], part[19]]);
+                prop_assert_eq!(identification, 0xffff_u16.wrapping_add(count));
+            }
+            let sequence = u32::from_be_bytes(*part[headers.transport + 4..].first_chunk().unwrap());
+            prop_assert_eq!(sequence, next);
+            let bytes = &part[headers.payload..];
+            next = next.wrapping_add(bytes.len() as u32);
+            let last = got.len() + bytes.len() == payload.len();
+            let mut expected = flags;
+            expected &= if last { 0xff } else { !9 };
+            expected &= if count == 0 { 0xff } else { !0x80 };
+            prop_assert_eq!(part[headers.transport + 13], expected);
+            prop_assert_eq!(&part[headers.transport + 14..headers.payload], &frame[headers.transport + 14..headers.payload]);
+            got.extend_from_slice(bytes);
+            count += 1;
+        }
+        prop_assert!(got == payload);
+        // All buffers are the device's again.
+        let size = (0..).take_while(|_| device.take().is_some()).count();
+        prop_assert_eq!(size, 256);
+    }
+
+    /// What cannot be cut comes out as one frame, and so does what fits.
+    #[test]
+    fn other_frames_stay_whole(
+        packed in any::<bool>(), length in 0usize..20_000, flags in 0u8..3,
+        ends in prop::sample::select(&[0x02, 0x04, 0x20][..]),
+    ) {
+        let fake = Fake::offering(if packed { ALL } else { ALL & !PACKED });
+        let mut card = Card::new(fake).unwrap();
+        let mut device = fake.queue(0);
+        let payload: Vec<u8> = (0..length).map(|at| at as u8).collect();
+        let odd = segment(false, 0, ends, &payload);
+        let plain: Vec<u8> = (0..60 + length).map(|at| (at / 3) as u8).collect();
+        for frame in [&odd, &plain] {
+            arrive(&mut device, frame, flags);
+            {
+                let got = card.pairs[0].receive().unwrap();
+                prop_assert!(*got == **frame);
+                prop_assert_eq!(got.checksum_is_good(), flags != 0);
+            }
+            prop_assert!(card.pairs[0].receive().is_none());
+        }
+    }
+
+    /// The device finds the frame behind its header, with what it needs to do the rest.
+    #[test]
+    fn frames_go_out_with_what_the_device_has_to_do(
+        packed in any::<bool>(), v6 in any::<bool>(), length in 0usize..30_000, size in 500u16..9000, offloads in any::<bool>(),
+    ) {
+        let offers = if offloads { ALL } else { VERSION_1 | EVENT_INDEX | bit(F::MTU) };
+        let fake = Fake::offering(if packed { offers } else { offers & !PACKED });
+        let mut card = Card::new(fake).unwrap();
+        let length = if offloads { length } else { length % 8000 };
+        let payload: Vec<u8> = (0..length).map(|at| (at % 251) as u8).collect();
+        let frame = segment(v6, 3, 0x18, &payload);
+        let mut device = fake.queue(1);
+        device.want(true);
+        let pair = &mut card.pairs[0];
+        for round in 0..300 {
+            prop_assert!(pair.can_transmit(), "round {round}");
+            pair.transmit(frame.len(), NonZeroU16::new(size), |place| place.copy_from_slice(&frame));
+            pair.flush();
+            let chain = device.take().expect("the frame");
+            prop_assert_eq!(chain.spans.len(), 1);
+            let sent = memory(chain.spans[0]);
+            let headers = Headers::of(&frame).unwrap();
+            if !offloads {
+                prop_assert_eq!(&sent[..HEADER], &[0; HEADER]);
+                prop_assert!(sent[HEADER..] == frame);
+            } else {
+                let word = |at: usize| usize::from(u16::from_le_bytes([sent[at], sent[at + 1]]));
+                prop_assert_eq!(sent[0], 1);
+                prop_assert_eq!((word(6), word(8)), (headers.transport, 16));
+                let cut = length > usize::from(size);
+                let kind = if !cut { 0 } else if v6 { 4 } else { 1 };
+                prop_assert_eq!(sent[1], kind);
+                prop_assert_eq!((word(2), word(4)), if cut { (headers.payload, size.into()) } else { (0, 0) });
+                // What a device does: the checksum over what begins at its start, with what is there already.
+                let start = HEADER + word(6);
+                let sum = checksum(&sent[start..]);
+                sent[start + 16..start + 18].copy_from_slice(&sum.to_be_bytes());
+                let mut whole = Vec::from(&frame[if v6 { 22..54 } else { 26..34 }]);
+                whole.extend([0, 6]);
+                whole.extend(((frame.len() - headers.transport) as u16).to_be_bytes());
+                whole.extend_from_slice(&sent[start..]);
+                prop_assert_eq!(checksum(&whole), 0);
+            }
+            device.give(&chain, 0);
+        }
+    }
+
+    /// No bytes make it read or write where there is nothing.
+    #[test]
+    fn headers_are_never_beyond_the_frame(mut frame in prop::collection::vec(any::<u8>(), 0..200), real in any::<bool>(), v6 in any::<bool>(), cut in 0usize..200) {
+        if real {
+            let mut good = segment(v6, 2, 0x10, &frame);
+            good.truncate(cut);
+            frame = good;
+        }
+        if let Some(headers) = Headers::of(&frame) {
+            prop_assert!(headers.transport < headers.payload && headers.payload <= frame.len());
+            let mut copy = frame.clone();
+            headers.begin_checksum(&mut copy);
+        }
+        if let Some(mut train) = Train::begin(&mut frame) {
+            prop_assert!(!train.is_over());
+            let mut header = std::vec![0; train.header()];
+            train.next(&mut header, usize::MAX);
+            prop_assert!(train.is_over());
+        }
+    }
+}
+
+#[test]
+fn the_driver_waits_for_room_and_is_told_of_it() {
+    let fake = Fake::offering(VERSION_1 | EVENT_INDEX);
+    let mut card = Card::new(fake).unwrap();
+    let pair = &mut card.pairs[0];
+    let mut sent = 0;
+    while pair.can_transmit() {
+        pair.transmit(60, None, |frame| frame.fill(1));
+        sent += 1;
+    }
+    assert_eq!(sent, 256);
+    assert!(pair.enable_interrupt());
+    let mut device = fake.queue(1);
+    let chain = device.take().unwrap();
+    assert!(
+        device.give(&chain, 0),
+        "the driver has asked for this interrupt"
+    );
+    assert!(!pair.enable_interrupt());
+    assert!(pair.can_transmit());
+    assert!(pair.enable_interrupt());
+}
+
+#[test]
+fn a_card_that_lies_is_put_out_of_use() {
+    let fake = Fake::offering(VERSION_1);
+    let mut card = Card::new(fake).unwrap();
+    let mut device = fake.queue(0);
+    let chain = device.take().unwrap();
+    device.give(&chain, u32::MAX);
+    assert!(card.pairs[0].receive().is_none());
+    assert!(!card.link_up());
+    assert_eq!(fake.told.lock().unwrap().status, 0, "the card was reset");
+    assert!(card.pairs[0].receive().is_none());
+    assert!(card.pairs[0].can_transmit());
+    card.pairs[0].transmit(60, None, |frame| frame.fill(1));
+}

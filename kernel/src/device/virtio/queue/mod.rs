@@ -7,7 +7,7 @@
 mod packed;
 mod split;
 #[cfg(test)]
-mod tests;
+pub mod tests;
 
 use alloc::boxed::Box;
 use alloc::vec::Vec;
