@@ -21,20 +21,26 @@ pub struct Chunk {
 unsafe impl Send for Chunk {}
 
 impl Chunk {
-    /// Takes zeroed memory of at least `size` bytes, at the start of a frame. `None` when memory is short.
+    /// Takes memory of at least `size` bytes, at the start of a frame, with whatever was in it: what runs the
+    /// machine sees all of it anyway. `None` when memory is short.
     #[must_use]
     pub fn new(size: usize) -> Option<Chunk> {
         let count = size.div_ceil(FRAME).max(1);
         let physical = frames::allocate(count)?;
         let pointer = NonNull::new(arch::direct(physical) as *mut u8)?;
-        // SAFETY: frames that were just taken, by their address in the direct map. What they held before is
-        // no business of a device.
-        unsafe { pointer.write_bytes(0, count * FRAME) };
         Some(Chunk {
             pointer,
             physical,
             size: count * FRAME,
         })
+    }
+
+    /// The same with zeros in it.
+    #[must_use]
+    pub fn zeroed(size: usize) -> Option<Chunk> {
+        let mut chunk = Chunk::new(size)?;
+        chunk.fill(0);
+        Some(chunk)
     }
 
     /// Takes the first `size` bytes off; gives `None` when it is not as large as that.
@@ -67,7 +73,8 @@ impl Deref for Chunk {
     type Target = [u8];
     #[inline]
     fn deref(&self) -> &[u8] {
-        // SAFETY: the chunk's own initialised memory. A device that it was given to has handed it back.
+        // SAFETY: the chunk's own memory, whose bytes are numbers, whoever wrote them. A device that it was
+        // given to has handed it back.
         unsafe { core::slice::from_raw_parts(self.pointer.as_ptr(), self.size) }
     }
 }

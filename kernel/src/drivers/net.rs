@@ -289,8 +289,11 @@ fn max_pairs(device: &Device) -> u16 {
 
 impl Plan {
     fn new(device: &Device) -> Plan {
-        let processors = sched::processors().clamp(1, MOST_PAIRS) as u16;
-        let pairs = max_pairs(device).min(processors);
+        let pairs = match max_pairs(device) {
+            1 => 1,
+            // One for each processor.
+            most => most.min(sched::processors().clamp(1, MOST_PAIRS) as u16),
+        };
         Plan {
             pairs,
             mtu: mtu(device.transport(), device.features()).unwrap_or(ETHERNET_MTU),

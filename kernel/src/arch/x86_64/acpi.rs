@@ -67,11 +67,29 @@ impl Memory {
         } else {
             0..0
         };
-        data.chain(BIOS).step_by(16).find(|address| {
-            self.byte(*address) == Some(b'R')
-                && self.bytes(*address) == Some(*b"RSD PTR ")
-                && self.sum(*address, 20) == Some(0)
-        })
+        [data, BIOS]
+            .into_iter()
+            .find_map(|range| self.root_pointer_in(range))
+    }
+
+    /// The root pointer structure in a range that starts at a multiple of 16.
+    fn root_pointer_in(&mut self, range: core::ops::Range<usize>) -> Option<usize> {
+        let mut start = range.start;
+        while start < range.end {
+            let end = range.end.min((start + 1).next_multiple_of(FRAME));
+            let mapped = paging::map_device(start)?;
+            for offset in (0..end - start).step_by(16) {
+                // SAFETY: in the page that was mapped just now; reading firmware's memory has no effect.
+                let signature = unsafe { ((mapped + offset) as *const u64).read_volatile() };
+                if signature == u64::from_le_bytes(*b"RSD PTR ")
+                    && self.sum(start + offset, 20) == Some(0)
+                {
+                    return Some(start + offset);
+                }
+            }
+            start = end;
+        }
+        None
     }
 
     /// A table with this signature, and its length.

@@ -16,7 +16,7 @@ pub struct Command {
 
 // SAFETY: the spans are inside of the chunk, which is nobody else's, for good.
 unsafe impl Buffer for Command {
-    type Spans = core::array::IntoIter<Span, 2>;
+    type Spans = [Span; 2];
 
     fn spans(&self) -> Self::Spans {
         let physical = self.chunk.physical();
@@ -32,7 +32,6 @@ unsafe impl Buffer for Command {
                 writable: true,
             },
         ]
-        .into_iter()
     }
 }
 

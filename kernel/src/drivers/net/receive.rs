@@ -16,6 +16,9 @@ use crate::device::virtio::transport::Doorbell;
 /// headers of its own.
 const HEADROOM: usize = headers::ROOM;
 
+/// Bytes of memory that are taken at once, at first.
+const AT_ONCE: usize = 128 << 10;
+
 /// Buffers that are given back, at most, before the device is told.
 const UNTOLD: u32 = 32;
 
@@ -25,7 +28,7 @@ pub struct Incoming(Chunk);
 
 // SAFETY: the span is inside of the chunk, which is nobody else's, for good.
 unsafe impl Buffer for Incoming {
-    type Spans = core::array::IntoIter<Span, 1>;
+    type Spans = [Span; 1];
 
     #[inline]
     fn spans(&self) -> Self::Spans {
@@ -34,7 +37,6 @@ unsafe impl Buffer for Incoming {
             length: (self.0.len() - HEADROOM) as u32,
             writable: true,
         }]
-        .into_iter()
     }
 }
 
@@ -113,12 +115,20 @@ impl Receiver {
             train: None,
             gathered: Vec::new(),
         };
+        // Many frames of memory at once, where they are side by side.
+        let mut at_once = AT_ONCE.max(size);
         while receiver.queue.free() > 0 {
-            let Some(mut frames) = Chunk::new(size) else {
-                break;
-            };
-            while let Some(chunk) = frames.take_front(size) {
-                receiver.give(Incoming(chunk));
+            let wanted = at_once.min(usize::from(receiver.queue.free()) * size);
+            match Chunk::new(wanted) {
+                Some(mut frames) => {
+                    while receiver.queue.free() > 0
+                        && let Some(chunk) = frames.take_front(size)
+                    {
+                        receiver.give(Incoming(chunk));
+                    }
+                }
+                None if at_once > size => at_once = size,
+                None => break,
             }
         }
         (receiver.queue.free() < receiver.queue.size()).then_some(receiver)

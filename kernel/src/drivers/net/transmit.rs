@@ -22,7 +22,7 @@ pub struct Outgoing {
 
 // SAFETY: the span is inside of the chunk, which is nobody else's, for good.
 unsafe impl Buffer for Outgoing {
-    type Spans = core::array::IntoIter<Span, 1>;
+    type Spans = [Span; 1];
 
     #[inline]
     fn spans(&self) -> Self::Spans {
@@ -31,7 +31,6 @@ unsafe impl Buffer for Outgoing {
             length: self.length,
             writable: false,
         }]
-        .into_iter()
     }
 }
 

@@ -34,8 +34,8 @@ pub struct Span {
 /// nobody but the value's owner uses, and that is never used for anything else, not even when the value is
 /// gone.
 pub unsafe trait Buffer {
-    /// Iterates over the parts.
-    type Spans: ExactSizeIterator<Item = Span>;
+    /// The parts, as an array or anything like it.
+    type Spans: AsRef<[Span]>;
 
     /// The parts: at least one, those that the device reads before those that it writes to (2.6.4.2).
     fn spans(&self) -> Self::Spans;
@@ -145,6 +145,7 @@ impl<B: Buffer> Queue<B> {
     #[inline]
     pub fn add(&mut self, buffer: B) -> Result<(), B> {
         let spans = buffer.spans();
+        let spans = spans.as_ref();
         let count = spans.len();
         if count == 0 || count > usize::from(self.free) || self.fault.is_some() {
             return Err(buffer);
@@ -183,9 +184,11 @@ impl<B: Buffer> Queue<B> {
             .take()
             .ok_or("it has used a buffer that it had not been given")?;
         let spans = buffer.spans();
+        let spans = spans.as_ref();
         self.free += spans.len() as u16;
         // What a device tells about a buffer that it may only read means nothing (2.7.8.2).
         let room: u32 = spans
+            .iter()
             .filter(|span| span.writable)
             .map(|span| span.length)
             .sum();

@@ -60,7 +60,7 @@ impl Packed {
             wrap: true,
         };
         let mut packed = Packed {
-            memory: Chunk::new(device_offset(size) + 4)?,
+            memory: Chunk::zeroed(device_offset(size) + 4)?,
             size,
             event_index,
             free: Free::new(size)?,
@@ -104,14 +104,14 @@ impl Packed {
     }
 
     #[inline]
-    pub fn add(&mut self, spans: impl ExactSizeIterator<Item = Span>) {
+    pub fn add(&mut self, spans: &[Span]) {
         let id = self.free.take();
         let count = spans.len();
         self.counts[usize::from(id)] = count as u16;
         self.untold += count as u16;
         let first = usize::from(self.available.position) * size_of::<Desc>();
         let mut first_flags = DescF::empty();
-        for (number, span) in spans.enumerate() {
+        for (number, span) in spans.iter().enumerate() {
             // 2.8.1: available is what has the flags apart, the first as the wrap counter.
             let mut flags = if self.available.wrap {
                 DescF::AVAIL

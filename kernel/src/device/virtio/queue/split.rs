@@ -43,7 +43,7 @@ pub struct Split {
 impl Split {
     pub fn new(size: u16, event_index: bool) -> Option<Split> {
         let mut split = Split {
-            memory: Chunk::new(used_offset(size) + used_size(size))?,
+            memory: Chunk::zeroed(used_offset(size) + used_size(size))?,
             size,
             event_index,
             free: Free::new(size)?,
@@ -105,7 +105,7 @@ impl Split {
     }
 
     #[inline]
-    pub fn add(&mut self, spans: impl ExactSizeIterator<Item = Span>) {
+    pub fn add(&mut self, spans: &[Span]) {
         let head = self.free.first();
         self.counts[usize::from(head)] = spans.len() as u16;
         let mut left = spans.len();

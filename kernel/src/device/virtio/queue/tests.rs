@@ -18,7 +18,7 @@ struct TestBuffer {
 
 // SAFETY: the spans are inside of the chunk, which is nobody else's.
 unsafe impl Buffer for TestBuffer {
-    type Spans = std::vec::IntoIter<Span>;
+    type Spans = Vec<Span>;
 
     fn spans(&self) -> Self::Spans {
         let mut physical = self.chunk.physical();
@@ -31,7 +31,7 @@ unsafe impl Buffer for TestBuffer {
             physical += u64::from(*length);
             span
         });
-        spans.collect::<Vec<_>>().into_iter()
+        spans.collect()
     }
 }
 
@@ -288,7 +288,7 @@ proptest! {
             match step {
                 Step::Add(read, write) => {
                     let new = buffer(books.added, &read, &write);
-                    let spans: Vec<Span> = new.spans().collect();
+                    let spans = new.spans();
                     let fits = !spans.is_empty() && spans.len() <= usize::from(queue.free());
                     prop_assert_eq!(queue.add(new).is_ok(), fits);
                     if fits {
