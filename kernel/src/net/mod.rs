@@ -2,13 +2,34 @@
 //!
 //! It comes up at the first socket.
 
+mod address;
+mod card;
+mod claims;
+mod closed;
+mod datagram;
+mod frame;
+mod link;
+mod listener;
 pub mod option;
+mod port;
+mod reply;
 pub mod resolve;
+mod ring;
+mod signal;
+mod socket;
+mod stack;
+mod stream;
+#[cfg(test)]
+mod tests;
+mod thread;
 
 use alloc::sync::Arc;
 use core::net::{IpAddr, SocketAddr};
+use core::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
+use crate::debug::{Level, Line};
 use crate::{Error, Result, fd};
+use socket::Handle;
 
 /// IPv4 or IPv6.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -140,8 +161,8 @@ pub trait Socket: Send + Sync {
 /// # Errors
 ///
 /// [`Error::OutOfMemory`].
-pub fn tcp(_family: Family, _nonblocking: bool) -> Result<Arc<dyn fd::Object>> {
-    Err(Error::NetworkDown)
+pub fn tcp(family: Family, nonblocking: bool) -> Result<Arc<dyn fd::Object>> {
+    shared(Handle::new(Kind::Stream, family, nonblocking)?)
 }
 
 /// A new UDP socket.
@@ -149,8 +170,29 @@ pub fn tcp(_family: Family, _nonblocking: bool) -> Result<Arc<dyn fd::Object>> {
 /// # Errors
 ///
 /// [`Error::OutOfMemory`].
-pub fn udp(_family: Family, _nonblocking: bool) -> Result<Arc<dyn fd::Object>> {
-    Err(Error::NetworkDown)
+pub fn udp(family: Family, nonblocking: bool) -> Result<Arc<dyn fd::Object>> {
+    shared(Handle::new(Kind::Datagram, family, nonblocking)?)
+}
+
+/// A socket that several descriptors may stand for.
+fn shared(handle: Handle) -> Result<Arc<dyn fd::Object>> {
+    #[cfg(target_os = "none")]
+    let object = Arc::try_new(handle).map_err(|_| Error::OutOfMemory)?;
+    #[cfg(not(target_os = "none"))]
+    let object = Arc::new(handle);
+    Ok(object)
+}
+
+/// Says, once, that this machine has no network device, and how it gets one.
+fn no_device() -> Error {
+    static SAID: AtomicBool = AtomicBool::new(false);
+    if !SAID.swap(true, Relaxed) {
+        Line::log(Level::Error, |line| {
+            line.text("no network device: only this machine itself can be reached; ")
+                .text("run it with --net user or --net tap (QEMU: -netdev, and -device virtio-net-device or virtio-net-pci)");
+        });
+    }
+    Error::NetworkDown
 }
 
 /// The name servers of this machine, as `dns=` or DHCP has named them. Waits for DHCP, up to a few seconds.

@@ -25,6 +25,24 @@ pub mod futex {
     }
 }
 
+/// The kernel's own threads do not run on a host: their work is done by who waits for it.
+///
+/// # Errors
+///
+/// None.
+pub const fn spawn(
+    _entry: extern "C" fn(usize),
+    _argument: usize,
+    _priority: u8,
+    _stack_size: usize,
+    _core: Option<u32>,
+) -> Result<ThreadId> {
+    Ok(2)
+}
+
+/// The host has names of its own.
+pub const fn set_name(_name: &[u8]) {}
+
 /// Gives other threads a turn.
 ///
 /// # Errors

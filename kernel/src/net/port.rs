@@ -1,0 +1,176 @@
+//! What smoltcp sees of a link for one step: at most one frame in, any number out.
+
+use alloc::collections::VecDeque;
+use alloc::vec;
+use alloc::vec::Vec;
+use core::num::{NonZeroU16, NonZeroUsize};
+
+use smoltcp::phy::{Checksum, Device, DeviceCapabilities, Medium, PacketMeta, RxToken, TxToken};
+use smoltcp::time::Instant;
+
+use super::card::Transmitter;
+
+/// Bytes of the largest packet of the loopback: what the length field of IP can say.
+pub const LOOPBACK_MTU: usize = 65535;
+/// Bytes of an Ethernet header.
+pub const ETHERNET_HEADER: usize = 14;
+/// The largest frame that is given to a card to be cut.
+const LARGEST: NonZeroUsize = NonZeroUsize::new(65535 + ETHERNET_HEADER).unwrap();
+
+/// Where packets leave this machine, or do not.
+#[derive(Debug)]
+pub enum Exit {
+    /// Packets of this machine for itself.
+    Loopback(VecDeque<Vec<u8>>),
+    /// A network card.
+    Card(Transmitter),
+}
+
+impl Exit {
+    /// Tells the card of what was queued.
+    pub fn flush(&mut self) {
+        if let Exit::Card(card) = self {
+            card.flush();
+        }
+    }
+}
+
+/// How a link works, as smoltcp wants to know it.
+#[must_use]
+pub fn capabilities(exit: &Exit) -> DeviceCapabilities {
+    let mut capabilities = DeviceCapabilities::default();
+    match exit {
+        Exit::Loopback(_) => {
+            capabilities.medium = Medium::Ip;
+            capabilities.max_transmission_unit = LOOPBACK_MTU;
+            // Nothing in between could change a bit.
+            capabilities.checksum = smoltcp::phy::ChecksumCapabilities::ignored();
+        }
+        Exit::Card(card) => {
+            capabilities.medium = Medium::Ethernet;
+            capabilities.max_transmission_unit = usize::from(card.mtu()) + ETHERNET_HEADER;
+            let offloads = card.offloads();
+            // What was received is checked before it comes here, unless the card has done so.
+            let out = if offloads.checksum {
+                Checksum::None
+            } else {
+                Checksum::Tx
+            };
+            capabilities.checksum.tcp = out;
+            capabilities.checksum.udp = out;
+            capabilities.segmentation.tcpv4 =
+                (offloads.tcpv4 && offloads.checksum).then_some(LARGEST);
+            // smoltcp 0.14 drops packets of IPv6 that are longer than the link takes, also such as are to be cut.
+            capabilities.segmentation.tcpv6 = None;
+        }
+    }
+    capabilities
+}
+
+/// One step's view.
+#[derive(Debug)]
+pub struct Port<'a> {
+    /// The frame that has come, if any.
+    pub frame: Option<&'a [u8]>,
+    /// Where others go.
+    pub exit: &'a mut Exit,
+    /// How many have gone.
+    pub sent: u32,
+}
+
+impl<'a> Port<'a> {
+    /// For a frame that has come.
+    pub const fn with_frame(exit: &'a mut Exit, frame: &'a [u8]) -> Port<'a> {
+        Port {
+            frame: Some(frame),
+            exit,
+            sent: 0,
+        }
+    }
+
+    /// For what is to go.
+    pub const fn new(exit: &'a mut Exit) -> Port<'a> {
+        Port {
+            frame: None,
+            exit,
+            sent: 0,
+        }
+    }
+}
+
+impl Device for Port<'_> {
+    type RxToken<'b>
+        = Frame<'b>
+    where
+        Self: 'b;
+    type TxToken<'b>
+        = Slot<'b>
+    where
+        Self: 'b;
+
+    fn receive(&mut self, _now: Instant) -> Option<(Frame<'_>, Slot<'_>)> {
+        let frame = self.frame.take()?;
+        Some((
+            Frame(frame),
+            Slot {
+                exit: self.exit,
+                sent: &mut self.sent,
+                segment: None,
+            },
+        ))
+    }
+
+    fn transmit(&mut self, _now: Instant) -> Option<Slot<'_>> {
+        if let Exit::Card(card) = self.exit
+            && !card.can_transmit()
+        {
+            return None;
+        }
+        Some(Slot {
+            exit: self.exit,
+            sent: &mut self.sent,
+            segment: None,
+        })
+    }
+
+    fn capabilities(&self) -> DeviceCapabilities {
+        capabilities(self.exit)
+    }
+}
+
+/// A frame that has come.
+#[derive(Debug)]
+pub struct Frame<'a>(&'a [u8]);
+
+impl RxToken for Frame<'_> {
+    fn consume<R, F: FnOnce(&[u8]) -> R>(self, take: F) -> R {
+        take(self.0)
+    }
+}
+
+/// Room for a frame that goes.
+#[derive(Debug)]
+pub struct Slot<'a> {
+    exit: &'a mut Exit,
+    sent: &'a mut u32,
+    segment: Option<NonZeroU16>,
+}
+
+impl TxToken for Slot<'_> {
+    fn consume<R, F: FnOnce(&mut [u8]) -> R>(self, length: usize, fill: F) -> R {
+        *self.sent += 1;
+        match self.exit {
+            Exit::Loopback(queue) => {
+                let mut packet = vec![0; length];
+                let result = fill(&mut packet);
+                queue.push_back(packet);
+                result
+            }
+            Exit::Card(card) => card.transmit(length, self.segment, fill),
+        }
+    }
+
+    fn set_meta(&mut self, meta: PacketMeta) {
+        self.segment = meta.segmentation_offload_size;
+    }
+}

@@ -1,0 +1,52 @@
+//! What a thread waits on for a socket.
+
+use core::sync::atomic::{AtomicU32, Ordering::SeqCst};
+
+use crate::fd::poll;
+use crate::{Error, Result, sched};
+
+/// Counts what has happened to a socket.
+#[derive(Debug, Default)]
+pub struct Signal {
+    events: AtomicU32,
+    waiters: AtomicU32,
+}
+
+impl Signal {
+    /// Wakes who waits. The lock of the stack is not held.
+    pub fn raise(&self) {
+        self.events.fetch_add(1, SeqCst);
+        if self.waiters.load(SeqCst) > 0 {
+            sched::futex::wake(&self.events, usize::MAX);
+        }
+        poll::changed();
+    }
+
+    /// Calls `attempt` until something comes of it, again after each event.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::WouldBlock`] when nothing has come of it and the call does not wait (`deadline` 0), or not
+    /// beyond `deadline`, in nanoseconds of the monotonic clock; those of `attempt`.
+    pub fn wait<T>(
+        &self,
+        deadline: Option<u64>,
+        mut attempt: impl FnMut() -> Result<Option<T>>,
+    ) -> Result<T> {
+        loop {
+            let before = self.events.load(SeqCst);
+            if let Some(found) = attempt()? {
+                return Ok(found);
+            }
+            if deadline == Some(0) {
+                return Err(Error::WouldBlock);
+            }
+            self.waiters.fetch_add(1, SeqCst);
+            let result = sched::wait_for_device(&self.events, before, deadline);
+            self.waiters.fetch_sub(1, SeqCst);
+            if result == Err(Error::TimedOut) {
+                return attempt()?.ok_or(Error::WouldBlock);
+            }
+        }
+    }
+}

@@ -1,0 +1,368 @@
+//! The stack: links, sockets, and what finds the one for a packet from the other.
+//!
+//! One lock guards all of it. Whoever holds it, a thread in a call or the network's own, carries each packet to
+//! its end: from the card to the socket, and what the socket answers back to the card. Threads that wait for a
+//! socket are woken once the lock is free again.
+
+use alloc::boxed::Box;
+use alloc::collections::BinaryHeap;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+use core::cmp::Reverse;
+use core::net::IpAddr;
+use core::ops::{Deref, DerefMut};
+
+use foldhash::fast::FixedState;
+use hashbrown::HashMap;
+use slab::Slab;
+use smoltcp::iface::SocketSet;
+use smoltcp::time::Instant;
+
+use super::address::Flow;
+use super::claims::Claims;
+use super::closed::Closed;
+use super::datagram::Datagram;
+use super::frame::{self, Content, Protocol};
+use super::link::{LOOPBACK, Link};
+use super::listener::Listener;
+use super::port::Exit;
+use super::ring::Rings;
+use super::signal::Signal;
+use super::stream::{Fresh, Stream};
+use crate::sync::{Mutex, MutexGuard};
+use crate::{Error, Result, mm, random, time};
+
+/// A socket, of one kind or another.
+#[derive(Debug)]
+pub enum Entry {
+    /// TCP, before it is known which side it will be.
+    Fresh(Fresh),
+    /// TCP, waiting for connections.
+    Listener(Listener),
+    /// A TCP connection.
+    Stream(Box<Stream>),
+    /// UDP.
+    Datagram(Box<Datagram>),
+}
+
+/// Everything.
+pub struct Stack {
+    /// The loopback first.
+    pub links: Vec<Link>,
+    /// All sockets.
+    pub entries: Slab<Entry>,
+    /// The connections among them.
+    pub flows: HashMap<Flow, usize, FixedState>,
+    /// The ports that they have.
+    pub claims: Claims,
+    /// Connections that are over, and still answer.
+    pub closed: Closed,
+    /// Buffers for connections.
+    pub rings: Rings,
+    /// The time of this step.
+    pub now: Instant,
+    /// Sockets that are looked at again at a time. One that was given an earlier time since stands here twice.
+    timers: BinaryHeap<Reverse<(Instant, usize)>>,
+    /// Sockets that have something to do now.
+    dirty: Vec<usize>,
+    /// Those who are woken when the lock is free.
+    woken: Vec<Arc<Signal>>,
+    /// No socket, for packets that are for none.
+    nobody: SocketSet<'static>,
+}
+
+impl core::fmt::Debug for Stack {
+    fn fmt(&self, formatter: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        formatter
+            .debug_struct("Stack")
+            .field("links", &self.links)
+            .field("entries", &self.entries.len())
+            .finish_non_exhaustive()
+    }
+}
+
+static STACK: Mutex<Option<Box<Stack>>> = Mutex::new(None);
+
+/// The time, as the stack counts it.
+pub fn now() -> Instant {
+    Instant::from_micros((time::monotonic() / 1000) as i64)
+}
+
+/// The lock on the stack. What was begun under it is carried on when it is given back.
+#[derive(Debug)]
+pub struct Guard(Option<MutexGuard<'static, Option<Box<Stack>>>>);
+
+/// Takes the lock; the first brings the network up.
+pub fn lock() -> Guard {
+    let mut guard = STACK.lock();
+    match &mut *guard {
+        Some(stack) => stack.now = now(),
+        None => {
+            *guard = Some(Box::new(Stack::new()));
+            super::thread::start();
+        }
+    }
+    Guard(Some(guard))
+}
+
+impl Deref for Guard {
+    type Target = Stack;
+    fn deref(&self) -> &Stack {
+        self.0
+            .as_ref()
+            .and_then(|guard| guard.as_deref())
+            .expect("the stack is there while its lock is held")
+    }
+}
+
+impl DerefMut for Guard {
+    fn deref_mut(&mut self) -> &mut Stack {
+        self.0
+            .as_mut()
+            .and_then(|guard| guard.as_deref_mut())
+            .expect("the stack is there while its lock is held")
+    }
+}
+
+impl Drop for Guard {
+    fn drop(&mut self) {
+        self.settle();
+        let woken = core::mem::take(&mut self.woken);
+        // The lock first: who is woken will want it.
+        self.0 = None;
+        for signal in woken {
+            signal.raise();
+        }
+    }
+}
+
+impl Stack {
+    fn new() -> Stack {
+        let now = now();
+        let mut seed = [0; 8];
+        // Without random numbers, the tables can be made slow by who knows that.
+        let _ = random::fill(&mut seed);
+        let seed = u64::from_ne_bytes(seed);
+        Stack {
+            links: [Link::loopback(now)].into(),
+            entries: Slab::new(),
+            flows: HashMap::with_hasher(FixedState::with_seed(seed)),
+            claims: Claims::new(seed),
+            closed: Closed::new(seed),
+            rings: Rings::new(mm::frames::available() * mm::blocks::FRAME),
+            now,
+            timers: BinaryHeap::new(),
+            dirty: Vec::new(),
+            woken: Vec::new(),
+            nobody: SocketSet::new(Vec::new()),
+        }
+    }
+
+    /// Has those woken who wait for a socket, once the lock is free.
+    pub fn wake(&mut self, signal: &Arc<Signal>) {
+        self.woken.push(signal.clone());
+    }
+
+    /// Notes that a socket has something to do.
+    pub fn touch(&mut self, id: usize) {
+        if let Some(Entry::Stream(stream)) = self.entries.get_mut(id)
+            && core::mem::replace(&mut stream.dirty, true)
+        {
+            return;
+        }
+        self.dirty.push(id);
+    }
+
+    /// Has a socket looked at again, at `at`.
+    pub fn schedule(&mut self, at: Instant, id: usize) {
+        self.timers.push(Reverse((at, id)));
+        if self.timers.peek() == Some(&Reverse((at, id))) {
+            super::thread::expect(at);
+        }
+    }
+
+    /// When there is something to do next.
+    pub fn next(&mut self) -> Option<Instant> {
+        self.timers.peek().map(|Reverse((at, _))| *at)
+    }
+
+    /// Looks at the sockets whose time has come.
+    pub fn expire(&mut self) {
+        while let Some(Reverse((at, id))) = self.timers.peek().copied()
+            && at <= self.now
+        {
+            self.timers.pop();
+            if self.timer_is_meant(id, at) {
+                self.touch(id);
+            }
+        }
+        self.closed.expire(self.now);
+    }
+
+    /// True when this time of a socket's is not one that was given up for an earlier one.
+    fn timer_is_meant(&mut self, id: usize, at: Instant) -> bool {
+        match self.entries.get_mut(id) {
+            Some(Entry::Stream(stream)) => stream.timer.take_if(|own| *own == at).is_some(),
+            Some(Entry::Datagram(datagram)) => datagram.timer.take_if(|own| *own == at).is_some(),
+            _ => false,
+        }
+    }
+
+    /// Does what there is to do, until there is nothing.
+    pub fn settle(&mut self) {
+        loop {
+            while let Some(id) = self.dirty.pop() {
+                self.serve(id);
+            }
+            match self.next_of_loopback() {
+                Some(packet) => {
+                    let content = frame::of_packet(&packet);
+                    self.take(LOOPBACK, &packet, content);
+                }
+                None => break,
+            }
+        }
+        for link in &mut self.links {
+            link.exit.flush();
+        }
+    }
+
+    fn next_of_loopback(&mut self) -> Option<Vec<u8>> {
+        match &mut self.links[LOOPBACK].exit {
+            Exit::Loopback(queue) => queue.pop_front(),
+            Exit::Card(_) => None,
+        }
+    }
+
+    /// Sends what a socket has to send, and tells who waits for it what has changed.
+    fn serve(&mut self, id: usize) {
+        match self.entries.get(id) {
+            Some(Entry::Stream(_)) => self.serve_stream(id),
+            Some(Entry::Datagram(_)) => self.serve_datagram(id),
+            _ => {}
+        }
+    }
+
+    /// Gives a frame that has come over a link to whom it is for.
+    pub fn take(&mut self, link: usize, bytes: &[u8], content: Content) {
+        match content {
+            Content::Segment(flow, segment) => {
+                if let Some(&id) = self.flows.get(&flow) {
+                    self.take_segment(id, link, bytes, segment);
+                } else if segment.opens {
+                    self.take_opening(flow, link, bytes, segment);
+                } else if !self.take_late(&flow, link, bytes, segment) {
+                    self.take_for_nobody(link, bytes);
+                }
+            }
+            Content::Datagram(flow) => self.take_datagram(flow, link, bytes),
+            Content::Undelivered(protocol, flow, reason) => {
+                self.take_undelivered(protocol, flow, reason);
+            }
+            Content::Other => {
+                self.take_for_nobody(link, bytes);
+                // It may have been the address of a neighbour.
+                let parked = core::mem::take(&mut self.links[link].parked);
+                parked.into_iter().for_each(|id| self.touch(id));
+            }
+        }
+    }
+
+    /// A frame that no socket is for: the link itself answers.
+    pub fn take_for_nobody(&mut self, link: usize, bytes: &[u8]) {
+        self.links[link].take(self.now, bytes, &mut self.nobody);
+    }
+
+    fn take_undelivered(&mut self, protocol: Protocol, flow: Flow, reason: Error) {
+        match protocol {
+            Protocol::Tcp => {
+                if let Some(&id) = self.flows.get(&flow) {
+                    self.stream_undelivered(id, reason);
+                }
+            }
+            Protocol::Udp => self.datagram_undelivered(flow, reason),
+        }
+    }
+
+    /// The link that packets to `target` leave by; `scope` is the number of one, or 0.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NetworkUnreachable`]; [`Error::NetworkDown`] when there is no card at all.
+    pub fn route(&self, target: IpAddr, scope: u32) -> Result<usize> {
+        if target.is_loopback() || self.is_own(target) {
+            return Ok(LOOPBACK);
+        }
+        if self.links.len() == 1 {
+            return Err(super::no_device());
+        }
+        let cards = || self.links.iter().enumerate().skip(1);
+        if scope != 0 {
+            let index = scope as usize - 1;
+            return match index < self.links.len() {
+                true => Ok(index),
+                false => Err(Error::NoDevice),
+            };
+        }
+        if target.is_multicast() || is_broadcast(target) || is_link_local(target) {
+            let found = cards().find(|(_, link)| {
+                link.addresses()
+                    .iter()
+                    .any(|own| IpAddr::from(own.address()).is_ipv4() == target.is_ipv4())
+            });
+            return Ok(found.map_or(1, |(index, _)| index));
+        }
+        cards()
+            .find(|(_, link)| link.reaches(target))
+            .or_else(|| cards().find(|(_, link)| link.routes(target)))
+            .map(|(index, _)| index)
+            .ok_or(Error::NetworkUnreachable)
+    }
+
+    /// True when the address is one of this machine's.
+    #[must_use]
+    pub fn is_own(&self, address: IpAddr) -> bool {
+        self.links.iter().any(|link| link.has(address))
+    }
+
+    /// The link that has an address.
+    #[must_use]
+    pub fn link_of(&self, address: IpAddr) -> Option<usize> {
+        self.links.iter().position(|link| link.has(address))
+    }
+
+    /// True when a socket may be bound to an address.
+    #[must_use]
+    pub fn may_bind(&self, address: IpAddr) -> bool {
+        address.is_unspecified()
+            || address.is_loopback()
+            || address.is_multicast()
+            || is_broadcast(address)
+            || self.is_own(address)
+    }
+
+    /// A socket's entry that is a stream.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NotConnected`] when it is none.
+    pub fn stream(&mut self, id: usize) -> Result<&mut Stream> {
+        match self.entries.get_mut(id) {
+            Some(Entry::Stream(stream)) => Ok(stream),
+            _ => Err(Error::NotConnected),
+        }
+    }
+}
+
+/// True for the address of everybody on the link.
+#[must_use]
+pub fn is_broadcast(address: IpAddr) -> bool {
+    matches!(address, IpAddr::V4(address) if address.is_broadcast())
+}
+
+fn is_link_local(address: IpAddr) -> bool {
+    match address {
+        IpAddr::V4(_) => false,
+        IpAddr::V6(address) => address.is_unicast_link_local(),
+    }
+}
