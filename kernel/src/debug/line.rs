@@ -121,6 +121,13 @@ impl Line {
         self
     }
 
+    /// Adds what has a text of its own.
+    pub fn display(&mut self, what: impl core::fmt::Display) -> &mut Line {
+        // A line takes what it has room for.
+        let _ = core::fmt::write(self, format_args!("{what}"));
+        self
+    }
+
     /// Adds bytes as they are.
     pub fn bytes(&mut self, bytes: &[u8]) -> &mut Line {
         let room = CAPACITY - 1 - self.length;
@@ -149,7 +156,6 @@ impl Line {
     }
 }
 
-#[cfg(target_os = "none")]
 impl core::fmt::Write for Line {
     fn write_str(&mut self, text: &str) -> core::fmt::Result {
         self.text(text);

@@ -386,33 +386,40 @@ impl Stack {
             stuck = !link.give(now, &mut datagram.set);
             next = link.next(now, &datagram.set);
         }
+        if stuck && next.is_some_and(|at| at <= now) {
+            // The card is full.
+            link.blocked.push(id);
+            return self.reschedule_datagram(id, now + RETRY);
+        }
         if stuck {
             link.parked.push(id);
             datagram.neighbor_tries += 1;
-            if datagram.neighbor_tries > NEIGHBOR_TRIES {
-                // Nobody has that address.
-                datagram.neighbor_tries = 0;
-                self.links[LOOPBACK].discard(now, &mut datagram.set);
-                if datagram.peer.is_some() {
-                    datagram.error = Some(Error::HostUnreachable);
-                }
-            } else {
-                let at = next.filter(|at| *at > now).unwrap_or(now + RETRY);
-                if datagram.timer.is_none_or(|own| at < own) {
-                    datagram.timer = Some(at);
-                    self.schedule(at, id);
-                }
-                return;
+            if datagram.neighbor_tries <= NEIGHBOR_TRIES {
+                return self.reschedule_datagram(id, next.unwrap_or(now + RETRY));
             }
-        } else {
-            datagram.neighbor_tries = 0;
+            // Nobody has that address.
+            self.links[LOOPBACK].discard(now, &mut datagram.set);
+            if datagram.peer.is_some() {
+                datagram.error = Some(Error::HostUnreachable);
+            }
         }
+        datagram.neighbor_tries = 0;
         if full || datagram_has_error(self.entries.get(id)) {
             let Ok(datagram) = self.datagram(id) else {
                 return;
             };
             let signal = datagram.signal.clone();
             self.wake(&signal);
+        }
+    }
+
+    fn reschedule_datagram(&mut self, id: usize, at: Instant) {
+        let Ok(datagram) = self.datagram(id) else {
+            return;
+        };
+        if datagram.timer.is_none_or(|own| at < own) {
+            datagram.timer = Some(at);
+            self.schedule(at, id);
         }
     }
 
@@ -440,6 +447,10 @@ impl Stack {
             .all(Protocol::Udp, flow.local.port)
             .filter(|id| wants(&self.entries, *id))
             .collect();
+        if found.is_empty() {
+            // DHCP answers everybody.
+            return self.take_for_nobody(link, bytes);
+        }
         for id in found {
             self.deliver(id, link, bytes);
         }

@@ -19,6 +19,8 @@ pub enum Content {
     Datagram(Flow),
     /// An answer to a packet that this machine has sent on that flow: it did not arrive.
     Undelivered(Protocol, Flow, Error),
+    /// A router tells of itself.
+    Advertisement,
     /// Anything else: ARP, neighbour discovery, fragments, echo.
     Other,
 }
@@ -80,6 +82,9 @@ pub fn of_packet(packet: &[u8]) -> Content {
         IpProtocol::Icmpv6 => match Icmpv6Packet::new_checked(payload) {
             Ok(message) if message.msg_type() == Icmpv6Message::DstUnreachable => {
                 undelivered(message.payload(), ipv6_reason(message.msg_code()))
+            }
+            Ok(message) if message.msg_type() == Icmpv6Message::RouterAdvert => {
+                Content::Advertisement
             }
             _ => Content::Other,
         },

@@ -21,8 +21,12 @@ pub struct Link {
     interface: Box<Interface>,
     /// Where its packets leave.
     pub exit: Exit,
-    /// Sockets whose packets wait for the address of a neighbour, or for room.
+    /// Sockets whose packets wait for the address of a neighbour.
     pub parked: Vec<usize>,
+    /// Sockets whose packets wait for room.
+    pub blocked: Vec<usize>,
+    /// The link's own sockets.
+    pub own: SocketSet<'static>,
     /// The servers that it was told to ask for names.
     pub name_servers: Vec<IpAddr>,
 }
@@ -55,6 +59,21 @@ impl Link {
 
     /// A link over `exit`.
     pub fn new(address: HardwareAddress, exit: Exit, now: Instant) -> Link {
+        let mut exit = exit;
+        let configuration = Link::configuration(address, false);
+        let interface = Interface::new(configuration, &mut Port::new(&mut exit), now);
+        Link {
+            interface: Box::new(interface),
+            exit,
+            parked: Vec::new(),
+            blocked: Vec::new(),
+            own: SocketSet::new(Vec::new()),
+            name_servers: Vec::new(),
+        }
+    }
+
+    /// How smoltcp's interface is made; `routers` has it listen to them.
+    pub fn configuration(address: HardwareAddress, routers: bool) -> Config {
         let mut config = Config::new(address);
         let mut seed = [0; 8];
         // Without a source of random numbers, what can be guessed is how the machine was used.
@@ -62,14 +81,8 @@ impl Link {
             seed = crate::time::monotonic().to_ne_bytes();
         }
         config.random_seed = u64::from_ne_bytes(seed);
-        let mut exit = exit;
-        let interface = Interface::new(config, &mut Port::new(&mut exit), now);
-        Link {
-            interface: Box::new(interface),
-            exit,
-            parked: Vec::new(),
-            name_servers: Vec::new(),
-        }
+        config.slaac = routers;
+        config
     }
 
     /// Its addresses, routes and neighbours.
@@ -124,6 +137,29 @@ impl Link {
     pub fn give(&mut self, now: Instant, set: &mut SocketSet<'static>) -> bool {
         let mut port = Port::new(&mut self.exit);
         self.interface.poll_egress(now, &mut port, set) == PollResult::SocketStateChanged
+    }
+
+    /// Gives a frame to the link's own sockets, or lets the link itself answer.
+    pub fn take_own(&mut self, now: Instant, frame: &[u8]) {
+        let mut port = Port::with_frame(&mut self.exit, frame);
+        self.interface
+            .poll_ingress_single(now, &mut port, &mut self.own);
+    }
+
+    /// Sends what the link's own sockets have to send.
+    pub fn give_own(&mut self, now: Instant) {
+        loop {
+            let mut port = Port::new(&mut self.exit);
+            let result = self.interface.poll_egress(now, &mut port, &mut self.own);
+            if result == PollResult::None {
+                break;
+            }
+        }
+    }
+
+    /// When the link's own sockets have something to do next.
+    pub fn next_of_own(&mut self, now: Instant) -> Option<Instant> {
+        self.interface.poll_at(now, &self.own)
     }
 
     /// Throws away what the sockets of `set` would send.

@@ -3,7 +3,6 @@
 //! It comes up at the first socket.
 
 mod address;
-mod card;
 mod claims;
 mod closed;
 mod datagram;
@@ -11,6 +10,7 @@ mod frame;
 mod link;
 mod listener;
 pub mod option;
+mod own;
 mod port;
 mod reply;
 pub mod resolve;
@@ -24,6 +24,7 @@ mod tests;
 mod thread;
 
 use alloc::sync::Arc;
+use alloc::vec::Vec;
 use core::net::{IpAddr, SocketAddr};
 use core::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
@@ -200,6 +201,20 @@ fn no_device() -> Error {
 /// # Errors
 ///
 /// [`Error::NetworkDown`] when there is none.
-pub fn name_servers() -> Result<alloc::vec::Vec<IpAddr>> {
-    Err(Error::NetworkDown)
+pub fn name_servers() -> Result<Vec<IpAddr>> {
+    let given = own::name_servers();
+    if !given.is_empty() {
+        return Ok(given);
+    }
+    socket::when_configured(|stack| {
+        if stack.links.len() == 1 {
+            return Err(no_device());
+        }
+        let servers = stack.links.iter().flat_map(|link| &link.name_servers);
+        let servers: Vec<IpAddr> = servers.copied().collect();
+        match servers.is_empty() {
+            true => Err(Error::NetworkUnreachable),
+            false => Ok(servers),
+        }
+    })
 }

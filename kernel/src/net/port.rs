@@ -8,14 +8,36 @@ use core::num::{NonZeroU16, NonZeroUsize};
 use smoltcp::phy::{Checksum, Device, DeviceCapabilities, Medium, PacketMeta, RxToken, TxToken};
 use smoltcp::time::Instant;
 
-use super::card::Transmitter;
+use crate::arch;
+use crate::drivers::net::{Offloads, Transmitter};
 
 /// Bytes of the largest packet of the loopback: what the length field of IP can say.
 pub const LOOPBACK_MTU: usize = 65535;
 /// Bytes of an Ethernet header.
 pub const ETHERNET_HEADER: usize = 14;
-/// The largest frame that is given to a card to be cut.
-const LARGEST: NonZeroUsize = NonZeroUsize::new(65535 + ETHERNET_HEADER).unwrap();
+/// The way out over a network card.
+#[derive(Debug)]
+pub struct Outlet {
+    /// One for each processor, or fewer.
+    pub transmitters: Vec<Transmitter>,
+    /// The longest IP packet.
+    pub mtu: u16,
+    /// The longest frame that the card takes to cut it.
+    pub largest_frame: usize,
+    /// What the card does to frames.
+    pub offloads: Offloads,
+}
+
+impl Outlet {
+    /// The running processor's.
+    pub fn transmitter(&mut self) -> &mut Transmitter {
+        let which = match self.transmitters.len() {
+            1 => 0,
+            count => arch::processor_number() as usize % count,
+        };
+        &mut self.transmitters[which]
+    }
+}
 
 /// Where packets leave this machine, or do not.
 #[derive(Debug)]
@@ -23,14 +45,14 @@ pub enum Exit {
     /// Packets of this machine for itself.
     Loopback(VecDeque<Vec<u8>>),
     /// A network card.
-    Card(Transmitter),
+    Card(Outlet),
 }
 
 impl Exit {
     /// Tells the card of what was queued.
     pub fn flush(&mut self) {
-        if let Exit::Card(card) = self {
-            card.flush();
+        if let Exit::Card(outlet) = self {
+            outlet.transmitters.iter_mut().for_each(Transmitter::flush);
         }
     }
 }
@@ -48,8 +70,8 @@ pub fn capabilities(exit: &Exit) -> DeviceCapabilities {
         }
         Exit::Card(card) => {
             capabilities.medium = Medium::Ethernet;
-            capabilities.max_transmission_unit = usize::from(card.mtu()) + ETHERNET_HEADER;
-            let offloads = card.offloads();
+            capabilities.max_transmission_unit = usize::from(card.mtu) + ETHERNET_HEADER;
+            let offloads = card.offloads;
             // What was received is checked before it comes here, unless the card has done so.
             let out = if offloads.checksum {
                 Checksum::None
@@ -59,7 +81,7 @@ pub fn capabilities(exit: &Exit) -> DeviceCapabilities {
             capabilities.checksum.tcp = out;
             capabilities.checksum.udp = out;
             capabilities.segmentation.tcpv4 =
-                (offloads.tcpv4 && offloads.checksum).then_some(LARGEST);
+                NonZeroUsize::new(card.largest_frame).filter(|_| offloads.tcpv4);
             // smoltcp 0.14 drops packets of IPv6 that are longer than the link takes, also such as are to be cut.
             capabilities.segmentation.tcpv6 = None;
         }
@@ -122,7 +144,7 @@ impl Device for Port<'_> {
 
     fn transmit(&mut self, _now: Instant) -> Option<Slot<'_>> {
         if let Exit::Card(card) = self.exit
-            && !card.can_transmit()
+            && !card.transmitter().can_transmit()
         {
             return None;
         }
@@ -166,7 +188,7 @@ impl TxToken for Slot<'_> {
                 queue.push_back(packet);
                 result
             }
-            Exit::Card(card) => card.transmit(length, self.segment, fill),
+            Exit::Card(card) => card.transmitter().transmit(length, self.segment, fill),
         }
     }
 

@@ -41,7 +41,8 @@ pub fn acknowledge(exit: &mut Exit, frame: &[u8], flow: &Flow, last: Last) {
             emit(&packet, &segment, &checksums, &mut bytes);
             queue.push_back(bytes);
         }
-        Exit::Card(card) => {
+        Exit::Card(outlet) => {
+            let card = outlet.transmitter();
             let Ok(received) = EthernetFrame::new_checked(frame) else {
                 return;
             };

@@ -16,6 +16,9 @@ use crate::fd::poll::Events;
 use crate::fd::{Object, Parts, PartsMut};
 use crate::{Error, Result, time};
 
+/// How long a call waits for an address, in nanoseconds, when there is none yet.
+const CONFIGURED: u64 = 15_000_000_000;
+
 /// A socket that a descriptor stands for.
 #[derive(Debug)]
 pub struct Handle {
@@ -172,6 +175,34 @@ impl Handle {
     }
 }
 
+/// Calls `attempt`, again while the links are still told their addresses and it fails for want of one.
+///
+/// # Errors
+///
+/// Those of `attempt`.
+pub fn when_configured<T>(mut attempt: impl FnMut(&mut Stack) -> Result<T>) -> Result<T> {
+    let configured = lock().configured.clone();
+    let deadline = time::monotonic().saturating_add(CONFIGURED);
+    let mut last = Error::NetworkUnreachable;
+    let result = configured.wait(Some(deadline), || {
+        let mut stack = lock();
+        match attempt(&mut stack) {
+            Err(error @ (Error::NetworkUnreachable | Error::AddressNotAvailable))
+                if stack.is_configuring() =>
+            {
+                last = error;
+                Ok(None)
+            }
+            result => result.map(Some),
+        }
+    });
+    match result {
+        // What would otherwise be said by who does not want to wait.
+        Err(Error::WouldBlock) => Err(last),
+        result => result,
+    }
+}
+
 impl Drop for Handle {
     fn drop(&mut self) {
         let mut stack = lock();
@@ -243,12 +274,13 @@ impl Object for Handle {
 
 impl Socket for Handle {
     fn bind(&self, local: SocketAddr) -> Result<()> {
-        let mut stack = lock();
-        let (local, _) = self.take_address(&mut stack, local)?;
-        match self.kind {
-            Kind::Stream => stack.bind_fresh(self.id, local),
-            Kind::Datagram => stack.bind_datagram(self.id, local),
-        }
+        when_configured(|stack| {
+            let (local, _) = self.take_address(stack, local)?;
+            match self.kind {
+                Kind::Stream => stack.bind_fresh(self.id, local),
+                Kind::Datagram => stack.bind_datagram(self.id, local),
+            }
+        })
     }
 
     fn listen(&self, backlog: usize) -> Result<()> {
@@ -276,30 +308,28 @@ impl Socket for Handle {
     }
 
     fn connect(&self, peer: Option<SocketAddr>) -> Result<()> {
-        let mut stack = lock();
-        let peer = match peer {
-            Some(peer) => Some(self.take_address(&mut stack, peer)?),
-            None => None,
-        };
+        when_configured(|stack| {
+            let peer = match peer {
+                Some(peer) => Some(self.take_address(stack, peer)?),
+                None => None,
+            };
+            if self.kind == Kind::Datagram {
+                return stack.connect_datagram(self.id, peer);
+            }
+            let (remote, scope) = peer.ok_or(Error::Unsupported)?;
+            match stack.entries.get_mut(self.id) {
+                Some(Entry::Fresh(_)) => stack.connect(self.id, remote, scope),
+                Some(Entry::Stream(stream)) => match stream.error.take() {
+                    _ if stream.state() == State::SynSent => Err(Error::AlreadyInProgress),
+                    Some(error) => Err(error),
+                    None => Err(Error::AlreadyConnected),
+                },
+                _ => Err(Error::AlreadyConnected),
+            }
+        })?;
         if self.kind == Kind::Datagram {
-            return stack.connect_datagram(self.id, peer);
+            return Ok(());
         }
-        let (remote, scope) = peer.ok_or(Error::Unsupported)?;
-        match stack.entries.get_mut(self.id) {
-            Some(Entry::Fresh(_)) => stack.connect(self.id, remote, scope)?,
-            Some(Entry::Listener(_)) | None => return Err(Error::AlreadyConnected),
-            Some(Entry::Stream(stream)) => match stream.state() {
-                State::SynSent => return Err(Error::AlreadyInProgress),
-                _ => {
-                    return match stream.error.take() {
-                        Some(error) => Err(error),
-                        None => Err(Error::AlreadyConnected),
-                    };
-                }
-            },
-            Some(Entry::Datagram(_)) => {}
-        }
-        drop(stack);
         let deadline = self.deadline(&self.write_timeout, Flags::default());
         let result = self.wait(deadline, |stack| {
             let stream = stack.stream(self.id)?;
@@ -332,13 +362,21 @@ impl Socket for Handle {
             Kind::Stream => self.write_all(&mut core::iter::once(bytes), flags),
             Kind::Datagram => {
                 let deadline = self.deadline(&self.write_timeout, flags);
-                self.wait(deadline, |stack| {
+                let attempt = |stack: &mut Stack| {
                     let to = match to {
                         Some(to) => Some(self.take_address(stack, to)?),
                         None => None,
                     };
                     stack.send_datagram(self.id, bytes, to)
-                })
+                };
+                match self.wait(deadline, |stack| attempt(stack)) {
+                    Err(Error::NetworkUnreachable) => {
+                        // Maybe for want of an address that is still to come.
+                        when_configured(attempt)?;
+                        Ok(bytes.len())
+                    }
+                    result => result,
+                }
             }
         }
     }

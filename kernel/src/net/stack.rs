@@ -15,8 +15,8 @@ use core::ops::{Deref, DerefMut};
 use foldhash::fast::FixedState;
 use hashbrown::HashMap;
 use slab::Slab;
-use smoltcp::iface::SocketSet;
 use smoltcp::time::Instant;
+use smoltcp::wire::{EthernetAddress, HardwareAddress};
 
 use super::address::Flow;
 use super::claims::Claims;
@@ -25,10 +25,13 @@ use super::datagram::Datagram;
 use super::frame::{self, Content, Protocol};
 use super::link::{LOOPBACK, Link};
 use super::listener::Listener;
-use super::port::Exit;
+use super::own::Own;
+use super::port::{Exit, Outlet};
 use super::ring::Rings;
 use super::signal::Signal;
 use super::stream::{Fresh, Stream};
+use crate::debug::{Level, Line};
+use crate::drivers::net::{Receiver, cards};
 use crate::sync::{Mutex, MutexGuard};
 use crate::{Error, Result, mm, random, time};
 
@@ -67,8 +70,12 @@ pub struct Stack {
     dirty: Vec<usize>,
     /// Those who are woken when the lock is free.
     woken: Vec<Arc<Signal>>,
-    /// No socket, for packets that are for none.
-    nobody: SocketSet<'static>,
+    /// How the links behind the loopback come by their addresses.
+    owns: Vec<Own>,
+    /// What the cards bring, with the link it comes by. Nothing, while it is looked at.
+    receivers: Vec<Option<(usize, Receiver)>>,
+    /// For those who wait for an address.
+    pub configured: Arc<Signal>,
 }
 
 impl core::fmt::Debug for Stack {
@@ -98,7 +105,8 @@ pub fn lock() -> Guard {
     match &mut *guard {
         Some(stack) => stack.now = now(),
         None => {
-            *guard = Some(Box::new(Stack::new()));
+            let stack = guard.insert(Box::new(Stack::new()));
+            stack.add_cards();
             super::thread::start();
         }
     }
@@ -154,7 +162,9 @@ impl Stack {
             timers: BinaryHeap::new(),
             dirty: Vec::new(),
             woken: Vec::new(),
-            nobody: SocketSet::new(Vec::new()),
+            owns: Vec::new(),
+            receivers: Vec::new(),
+            configured: Arc::default(),
         }
     }
 
@@ -182,8 +192,12 @@ impl Stack {
     }
 
     /// When there is something to do next.
-    pub fn next(&mut self) -> Option<Instant> {
-        self.timers.peek().map(|Reverse((at, _))| *at)
+    pub fn next(&self) -> Option<Instant> {
+        let sockets = self.timers.peek().map(|Reverse((at, _))| *at);
+        sockets
+            .into_iter()
+            .chain(self.owns.iter().map(|own| own.next))
+            .min()
     }
 
     /// Looks at the sockets whose time has come.
@@ -259,6 +273,16 @@ impl Stack {
             Content::Undelivered(protocol, flow, reason) => {
                 self.take_undelivered(protocol, flow, reason);
             }
+            Content::Advertisement => {
+                self.take_for_nobody(link, bytes);
+                let now = self.now;
+                if let Some(own) = link.checked_sub(1).and_then(|own| self.owns.get_mut(own))
+                    && own.hear(&mut self.links[link], now, bytes)
+                {
+                    let configured = self.configured.clone();
+                    self.wake(&configured);
+                }
+            }
             Content::Other => {
                 self.take_for_nobody(link, bytes);
                 // It may have been the address of a neighbour.
@@ -270,7 +294,113 @@ impl Stack {
 
     /// A frame that no socket is for: the link itself answers.
     pub fn take_for_nobody(&mut self, link: usize, bytes: &[u8]) {
-        self.links[link].take(self.now, bytes, &mut self.nobody);
+        self.links[link].take_own(self.now, bytes);
+        if let Some(own) = link.checked_sub(1).and_then(|own| self.owns.get_mut(own)) {
+            // It may have been the answer of a DHCP server.
+            own.next = own.next.min(self.now);
+        }
+    }
+
+    /// Brings up a link for each card.
+    fn add_cards(&mut self) {
+        for (number, mut card) in cards().into_iter().enumerate() {
+            let link = self.links.len();
+            let mut transmitters = Vec::new();
+            for mut pair in card.pairs.drain(..) {
+                pair.set_wake(&super::thread::EVENTS);
+                self.receivers.push(Some((link, pair.receiver)));
+                transmitters.push(pair.transmitter);
+            }
+            if !card.link_up() {
+                Line::log(Level::Warn, |line| {
+                    line.text("network: eth").number(number as u64);
+                    line.text(" has no link: nothing is at the other end of its cable");
+                });
+            }
+            let outlet = Outlet {
+                transmitters,
+                mtu: card.mtu,
+                largest_frame: card.largest_frame,
+                offloads: card.offloads,
+            };
+            let address = HardwareAddress::Ethernet(EthernetAddress(card.mac));
+            let mut link = Link::new(address, Exit::Card(outlet), self.now);
+            self.owns
+                .push(Own::begin(&mut link, number, card.mac, self.now));
+            self.links.push(link);
+        }
+    }
+
+    /// Takes what the cards have brought, up to `most` frames of each queue; true when there may be more.
+    pub fn receive(&mut self, most: usize) -> bool {
+        let mut more = false;
+        for place in 0..self.receivers.len() {
+            let Some((link, mut receiver)) = self.receivers[place].take() else {
+                continue;
+            };
+            let mut count = 0;
+            while count < most
+                && let Some(frame) = receiver.receive()
+            {
+                count += 1;
+                if frame.checksum_is_good() || frame::checksum_is_right(&frame) {
+                    self.take(link, &frame, frame::of_ethernet(&frame));
+                }
+            }
+            more |= count == most;
+            self.receivers[place] = Some((link, receiver));
+        }
+        more
+    }
+
+    /// Lets the cards interrupt; false when there is something to do already.
+    pub fn enable_interrupts(&mut self) -> bool {
+        let mut quiet = true;
+        for (_, receiver) in self.receivers.iter_mut().flatten() {
+            quiet &= receiver.enable_interrupt();
+        }
+        for link in &mut self.links {
+            if let Exit::Card(outlet) = &mut link.exit {
+                for transmitter in &mut outlet.transmitters {
+                    quiet &= transmitter.enable_interrupt();
+                }
+            }
+        }
+        quiet
+    }
+
+    /// Asks the cards not to interrupt.
+    pub fn disable_interrupts(&mut self) {
+        for (_, receiver) in self.receivers.iter_mut().flatten() {
+            receiver.disable_interrupt();
+        }
+    }
+
+    /// Lets those try again whose packets the cards had no room for.
+    pub fn unblock(&mut self) {
+        for number in 1..self.links.len() {
+            let blocked = core::mem::take(&mut self.links[number].blocked);
+            blocked.into_iter().for_each(|id| self.touch(id));
+        }
+    }
+
+    /// Sees to the addresses of the links.
+    pub fn work(&mut self) {
+        let now = self.now;
+        let mut changed = false;
+        for (own, link) in self.owns.iter_mut().zip(&mut self.links[1..]) {
+            changed |= own.work(link, now);
+        }
+        if changed {
+            let configured = self.configured.clone();
+            self.wake(&configured);
+        }
+    }
+
+    /// True while an address may still come.
+    #[must_use]
+    pub fn is_configuring(&self) -> bool {
+        self.owns.iter().any(|own| !own.settled)
     }
 
     fn take_undelivered(&mut self, protocol: Protocol, flow: Flow, reason: Error) {

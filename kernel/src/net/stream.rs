@@ -441,12 +441,13 @@ impl Stack {
             // Nothing but its time can have ended it in between.
             stream.error = Some(Error::TimedOut);
         }
-        if stuck {
+        if stuck && next.is_some_and(|at| at <= now) {
+            // The card is full.
+            link.blocked.push(id);
+            next = Some(now + RETRY);
+        } else if stuck {
             link.parked.push(id);
-            if next.is_some_and(|at| at <= now) {
-                // The card is full.
-                next = Some(now + RETRY);
-            } else if after == State::SynSent {
+            if after == State::SynSent {
                 stream.neighbor_tries += 1;
                 if stream.neighbor_tries > NEIGHBOR_TRIES {
                     stream.error = Some(Error::HostUnreachable);

@@ -34,22 +34,29 @@ pub fn expect(at: Instant) {
     }
 }
 
+/// Frames of a queue that are taken before others have their turn with the stack.
+const BATCH: usize = 64;
+
 extern "C" fn run(_: usize) {
     sched::set_name(b"network");
     loop {
         let events = EVENTS.load(SeqCst);
-        let next = {
-            let mut stack = stack::lock();
-            stack.expire();
-            stack.settle();
-            let next = stack.next();
-            let until = next.map_or(i64::MAX, |at| at.total_micros());
-            // Under the lock: who finds something earlier due from now on sees it.
-            SLEEPS_UNTIL.store(until, SeqCst);
-            next
-        };
+        let mut stack = stack::lock();
+        stack.disable_interrupts();
+        let more = stack.receive(BATCH);
+        stack.work();
+        stack.unblock();
+        stack.expire();
+        stack.settle();
+        if more || !stack.enable_interrupts() {
+            continue;
+        }
+        let next = stack.next();
+        // Under the lock: who finds something earlier due from now on sees it.
+        SLEEPS_UNTIL.store(next.map_or(i64::MAX, |at| at.total_micros()), SeqCst);
+        drop(stack);
         if next.is_none_or(|at| at > now()) {
-            let deadline = next.map(|at| at.total_micros() as u64 * 1000);
+            let deadline = next.map(|at| (at.total_micros() as u64).saturating_mul(1000));
             // Whatever ends the wait, everything is looked at again.
             let _ = sched::futex::wait(&EVENTS, events, deadline);
         }

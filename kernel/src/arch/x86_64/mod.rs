@@ -86,3 +86,10 @@ pub fn spin(held: &core::sync::atomic::AtomicBool) {
         core::hint::spin_loop();
     }
 }
+
+/// The number of the running processor, which may be another one right after.
+#[inline]
+#[must_use]
+pub fn processor_number() -> u32 {
+    local::this().number
+}

@@ -202,7 +202,7 @@ impl Transmitter {
     }
 
     /// Lets the device interrupt when somebody waits until a frame can be sent; false when one can.
-    pub(super) fn enable_interrupt(&mut self) -> bool {
+    pub fn enable_interrupt(&mut self) -> bool {
         !self.blocked || self.queue.enable_interrupt() || {
             self.queue.disable_interrupt();
             false
