@@ -11,6 +11,7 @@ use super::transport::Transport;
 use super::{pci, refuse};
 use crate::arch::acpi;
 use crate::boot;
+use crate::debug::Line;
 
 /// QEMU's microvm has places for devices from here on (QEMU, hw/i386/microvm.c).
 const MICROVM: usize = 0xfeb0_0000;
@@ -25,11 +26,22 @@ fn microvm() -> (usize, u32) {
     }
 }
 
+/// A place that the command line tells of. A value that is none is told of, and left out.
+fn place(value: &str) -> Option<Place> {
+    let place = options::parse(value);
+    if place.is_none() {
+        Line::new()
+            .text("skete: `")
+            .text(value)
+            .text("` is no device for virtio_mmio.device=, which wants SIZE@BASE:LINE")
+            .end();
+    }
+    place
+}
+
 /// Places that may have a device.
 fn places() -> Vec<Place> {
-    let told: Vec<Place> = boot::options(options::NAME)
-        .filter_map(options::parse)
-        .collect();
+    let told: Vec<Place> = boot::options(options::NAME).filter_map(place).collect();
     if !told.is_empty() || crate::arch::pci::is_there() {
         return told;
     }
