@@ -1,7 +1,7 @@
 //! The end, and random numbers.
 
 use hermit_abi::errno::EINVAL;
-use skete_kernel::boot::status;
+use skete_kernel::boot::{self, status};
 use skete_kernel::{arch, random};
 
 use crate::errno::{self, count, fail};
@@ -9,7 +9,7 @@ use crate::pointers;
 
 #[unsafe(no_mangle)]
 extern "C" fn sys_exit(status: i32) -> ! {
-    arch::power::end(status)
+    boot::exit(status)
 }
 
 #[unsafe(no_mangle)]

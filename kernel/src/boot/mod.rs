@@ -14,6 +14,8 @@ mod hosted;
 #[cfg(not(any(target_os = "none", skete_lint_arch)))]
 pub use hosted::*;
 
+use crate::sync::Hook;
+
 /// The values of the kernel's options with this name, in their order, for parts that come up later than the
 /// command line is looked at. Quotes are left as they are.
 pub fn options(name: &str) -> impl Iterator<Item = &'static str> {
@@ -22,6 +24,17 @@ pub fn options(name: &str) -> impl Iterator<Item = &'static str> {
     words
         .fuse()
         .filter_map(move |word| word.strip_prefix(name)?.strip_prefix('='))
+}
+
+/// What is still to be done when the program ends with a status, by a part that came up meanwhile.
+pub static AT_EXIT: Hook<&'static fn()> = Hook::new();
+
+/// Ends the machine with the program's status, after what is to be done before.
+pub fn exit(status: i32) -> ! {
+    if let Some(finish) = AT_EXIT.get() {
+        finish();
+    }
+    crate::arch::power::end(status)
 }
 
 /// Exit statuses that the kernel itself gives (docs/boot-protocol.md).

@@ -6,6 +6,8 @@ mod address;
 mod claims;
 mod closed;
 mod datagram;
+#[cfg(any(target_os = "none", skete_lint_arch))]
+mod end;
 mod frame;
 mod link;
 mod listener;

@@ -108,6 +108,8 @@ pub fn lock() -> Guard {
             let stack = guard.insert(Box::new(Stack::new()));
             stack.add_cards();
             super::thread::start();
+            #[cfg(any(target_os = "none", skete_lint_arch))]
+            super::end::prepare();
         }
     }
     Guard(Some(guard))

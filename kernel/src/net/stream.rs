@@ -131,7 +131,7 @@ pub struct Stream {
     read_shut: bool,
     seen: Seen,
     /// When the other side was heard last.
-    heard: Instant,
+    pub heard: Instant,
     /// The last segment that was heard.
     last: Option<Segment>,
     /// How often the neighbour was asked for in vain.
@@ -203,6 +203,23 @@ impl Stream {
             events = events | Events::ERROR;
         }
         events
+    }
+
+    /// Bytes that were sent, or are to be, and that the other side has not acknowledged.
+    pub fn unacknowledged(&self) -> usize {
+        self.tcp_ref().send_queue()
+    }
+
+    /// Ends the connection as when its descriptor is closed.
+    pub fn end(&mut self) {
+        let resets = self.options.linger == Some(0);
+        let unread = self.tcp_ref().can_recv() && !self.read_shut;
+        if resets || unread {
+            // What was sent will not be read: the other side has to know (RFC 2525, 2.17).
+            self.tcp().abort();
+        } else {
+            self.tcp().close();
+        }
     }
 
     /// Carries the options over to the socket.
@@ -469,7 +486,7 @@ impl Stack {
             Holder::Nobody(_) | Holder::Listener(_) => ORPHANED,
             Holder::Descriptor => SILENCE,
         };
-        let waits = stream.tcp_ref().send_queue() > 0
+        let waits = stream.unacknowledged() > 0
             || matches!(
                 seen.state,
                 State::SynReceived | State::FinWait1 | State::Closing | State::LastAck
@@ -643,7 +660,7 @@ impl Stack {
         if matches!(stream.state(), State::SynSent | State::SynReceived) {
             return Ok(None);
         }
-        if stream.tcp_ref().send_queue() == 0 {
+        if stream.unacknowledged() == 0 {
             // From now on, an acknowledgement is waited for.
             stream.heard = now;
         }
@@ -689,14 +706,7 @@ impl Stack {
         let Ok(stream) = self.stream(id) else { return };
         stream.holder = Holder::Nobody(now);
         stream.heard = now;
-        let resets = stream.options.linger == Some(0);
-        let unread = stream.tcp().recv_queue() > 0 && !stream.read_shut;
-        if resets || unread {
-            // What was sent will not be read: the other side has to know (RFC 2525, 2.17).
-            stream.tcp().abort();
-        } else {
-            stream.tcp().close();
-        }
+        stream.end();
         // What it still has to send, it sends; then it may be over.
         self.serve_stream(id);
         self.bury_stream(id);
@@ -707,7 +717,7 @@ impl Stack {
         match self.stream(id) {
             // Another one may have its place.
             Ok(stream) if Arc::ptr_eq(&stream.signal, signal) => {
-                stream.tcp_ref().send_queue() > 0
+                stream.unacknowledged() > 0
                     || matches!(stream.state(), State::FinWait1 | State::LastAck)
             }
             _ => false,
