@@ -1,5 +1,6 @@
 //! What a card receives.
 
+use alloc::boxed::Box;
 use alloc::vec::Vec;
 use core::ops::Deref;
 
@@ -49,8 +50,9 @@ pub struct Receiver {
     mergeable: bool,
     /// Buffers that were given back and that the device may not know of.
     untold: u32,
-    /// Of a large segment, what is still in the queue.
-    train: Option<(Train, usize)>,
+    /// Of a large segment, what is still in the queue, and in how many buffers. In the heap, for a receiver is
+    /// moved more often than a large segment comes.
+    train: Option<Box<(Train, usize)>>,
     /// A frame that came in several buffers and cannot be cut.
     gathered: Vec<u8>,
 }
@@ -198,7 +200,7 @@ impl Receiver {
         let (start, end) = (HEADROOM + HEADER, HEADROOM + length);
         // Its pieces have no checksums of their own, so that nobody must want to look at one.
         if good && let Some(train) = Train::begin(&mut buffer.0[start..end]) {
-            self.train = Some((train, count - 1));
+            self.train = Some(Box::new((train, count - 1)));
             return Some(Received {
                 receiver: self,
                 buffer: Some(buffer),
@@ -239,12 +241,14 @@ impl Receiver {
 
     #[inline(never)]
     fn next_of_train(&mut self) -> Option<Received<'_>> {
-        let (mut train, count) = self.train.take()?;
+        let mut rest = self.train.take()?;
+        let (train, count) = &mut *rest;
         let (mut buffer, length) = self.next_piece()?;
         let start = HEADROOM - train.header();
         let payload = train.next(&mut buffer.0[start..HEADROOM], length);
-        if count > 1 {
-            self.train = Some((train, count - 1));
+        *count -= 1;
+        if *count > 0 {
+            self.train = Some(rest);
         }
         if payload == 0 {
             // Behind the end of the packet.

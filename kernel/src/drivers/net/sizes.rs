@@ -19,8 +19,8 @@ pub struct Sizes {
 pub const SMALL: usize = 2048;
 
 impl Sizes {
-    /// For one of `pairs` pairs of queues in a machine with so many bytes of memory. A full receive queue takes less
-    /// than a fortieth of it, whatever it is.
+    /// For one of `pairs` pairs of queues in a machine with so many bytes of memory. All receive queues together take
+    /// a forty-eighth of it at most, from 6 MiB on.
     #[must_use]
     pub const fn of(memory: usize, pairs: usize) -> Sizes {
         const MIB: usize = 1 << 20;

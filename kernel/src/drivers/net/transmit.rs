@@ -132,8 +132,16 @@ impl Transmitter {
         }
     }
 
+    /// True when there are a descriptor and buffers of each size.
     #[inline]
-    fn is_ready(&mut self) -> bool {
+    fn has_room(&self) -> bool {
+        let has = |pool: &Pool| !pool.free.is_empty();
+        self.queue.free() > 0 && has(&self.small) && self.large.as_ref().is_none_or(has)
+    }
+
+    /// Takes more memory where buffers are missing.
+    #[cold]
+    fn grow(&mut self) -> bool {
         self.queue.free() > 0
             && self.small.is_ready()
             && self.large.as_mut().is_none_or(Pool::is_ready)
@@ -143,12 +151,12 @@ impl Transmitter {
     /// nowhere, as one without a cable.
     #[inline]
     pub fn can_transmit(&mut self) -> bool {
-        // Buffers are taken back many at a time.
-        if self.small.free.len() > 1 && self.is_ready() {
+        if self.has_room() {
             return true;
         }
+        // Buffers are taken back many at a time, and made when none comes back.
         self.reclaim();
-        self.blocked = !self.is_ready() && self.queue.fault().is_none();
+        self.blocked = !self.has_room() && !self.grow() && self.queue.fault().is_none();
         !self.blocked
     }
 
