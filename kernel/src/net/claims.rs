@@ -3,9 +3,6 @@
 use alloc::vec::Vec;
 use core::net::IpAddr;
 
-use foldhash::fast::FixedState;
-use hashbrown::HashMap;
-
 use super::address::{Endpoint, overlap};
 use super::frame::Protocol;
 use crate::{Error, Result, random};
@@ -50,23 +47,22 @@ impl Claim {
     }
 }
 
-/// All claims.
-#[derive(Debug)]
-pub struct Claims {
-    ports: HashMap<(u8, u16), Vec<Claim>, FixedState>,
-}
+/// All claims, those of one port beside each other.
+#[derive(Debug, Default)]
+pub struct Claims(Vec<(Key, Claim)>);
 
-fn key(protocol: Protocol, port: u16) -> (u8, u16) {
-    (protocol as u8, port)
-}
+/// A protocol's port.
+type Key = (Protocol, u16);
 
 impl Claims {
-    /// None.
-    #[must_use]
-    pub fn new(seed: u64) -> Claims {
-        Claims {
-            ports: HashMap::with_hasher(FixedState::with_seed(seed)),
-        }
+    /// Those of a port.
+    fn of(&self, key: Key) -> &[(Key, Claim)] {
+        let start = self.0.partition_point(|(other, _)| *other < key);
+        let count = self.0[start..]
+            .iter()
+            .take_while(|(other, _)| *other == key)
+            .count();
+        &self.0[start..start + count]
     }
 
     /// Claims a port, or any for 0; gives it.
@@ -75,61 +71,60 @@ impl Claims {
     ///
     /// [`Error::AddressInUse`].
     pub fn add(&mut self, protocol: Protocol, port: u16, claim: Claim) -> Result<u16> {
-        if port != 0 {
-            let others = self.ports.entry(key(protocol, port)).or_default();
-            if others.iter().any(|other| other.conflicts(&claim)) {
-                return Err(Error::AddressInUse);
-            }
-            others.push(claim);
-            return Ok(port);
+        let port = match port {
+            0 => ephemeral()
+                .find(|port| self.is_free(protocol, *port))
+                .ok_or(Error::AddressInUse)?,
+            port => port,
+        };
+        let key = (protocol, port);
+        if self
+            .of(key)
+            .iter()
+            .any(|(_, other)| other.conflicts(&claim))
+        {
+            return Err(Error::AddressInUse);
         }
-        let free = ephemeral()
-            .find(|port| !self.ports.contains_key(&key(protocol, *port)))
-            .ok_or(Error::AddressInUse)?;
-        self.ports.insert(key(protocol, free), [claim].into());
-        Ok(free)
+        let place = self.0.partition_point(|(other, _)| *other <= key);
+        self.0.try_reserve(1).map_err(|_| Error::OutOfMemory)?;
+        self.0.insert(place, (key, claim));
+        Ok(port)
     }
 
     /// Gives a socket's claim up.
     pub fn remove(&mut self, protocol: Protocol, port: u16, id: usize) {
-        let key = key(protocol, port);
-        if let Some(claims) = self.ports.get_mut(&key) {
-            claims.retain(|claim| claim.id != id);
-            if claims.is_empty() {
-                self.ports.remove(&key);
-            }
-        }
+        self.0
+            .retain(|(key, claim)| *key != (protocol, port) || claim.id != id);
     }
 
     /// True when nobody claims the port.
     #[must_use]
     pub fn is_free(&self, protocol: Protocol, port: u16) -> bool {
-        !self.ports.contains_key(&key(protocol, port))
+        self.of((protocol, port)).is_empty()
     }
 
-    /// The sockets that a packet may be for, those with exactly this address first.
-    pub fn find(&self, protocol: Protocol, target: Endpoint) -> impl Iterator<Item = usize> {
-        let claims = self
-            .ports
-            .get(&key(protocol, target.port))
-            .map_or(&[][..], Vec::as_slice);
-        let exact = move |claim: &&Claim| claim.address == target.address;
-        let covers =
-            move |claim: &&Claim| claim.address != target.address && claim.covers(target.address);
-        claims
-            .iter()
-            .filter(exact)
-            .chain(claims.iter().filter(covers))
-            .map(|claim| claim.id)
+    /// The socket that a packet is for, of those that `wants` it: rather one with exactly this address.
+    pub fn find(
+        &self,
+        protocol: Protocol,
+        target: Endpoint,
+        mut wants: impl FnMut(usize) -> bool,
+    ) -> Option<usize> {
+        let mut found = None;
+        for (_, claim) in self.of((protocol, target.port)) {
+            if claim.covers(target.address) && wants(claim.id) {
+                found = Some(claim.id);
+                if claim.address == target.address {
+                    break;
+                }
+            }
+        }
+        found
     }
 
     /// All sockets that have the port.
     pub fn all(&self, protocol: Protocol, port: u16) -> impl Iterator<Item = usize> {
-        self.ports
-            .get(&key(protocol, port))
-            .into_iter()
-            .flatten()
-            .map(|claim| claim.id)
+        self.of((protocol, port)).iter().map(|(_, claim)| claim.id)
     }
 }
 
@@ -164,7 +159,7 @@ mod tests {
 
     #[test]
     fn every_address_conflicts_with_each() {
-        let mut claims = Claims::new(1);
+        let mut claims = Claims::default();
         assert_eq!(
             claims.add(Protocol::Tcp, 80, claim("127.0.0.1", false, 1)),
             Ok(80)
@@ -188,12 +183,7 @@ mod tests {
 
     #[test]
     fn the_exact_address_comes_first() {
-        let mut claims = Claims::new(1);
-        claims.add(Protocol::Tcp, 80, claim("::", true, 1)).unwrap();
-        claims
-            .add(Protocol::Tcp, 80, claim("::1", false, 2))
-            .unwrap_err();
-        let mut claims = Claims::new(1);
+        let mut claims = Claims::default();
         let shared = |mut claim: Claim| {
             claim.shared = true;
             claim
@@ -204,19 +194,20 @@ mod tests {
         claims
             .add(Protocol::Udp, 80, shared(claim("10.0.0.1", false, 2)))
             .unwrap();
-        let found: Vec<_> = claims.find(Protocol::Udp, at("10.0.0.1", 80)).collect();
-        assert_eq!(found, [2, 1]);
-        let found: Vec<_> = claims.find(Protocol::Udp, at("10.0.0.2", 80)).collect();
-        assert_eq!(found, [1]);
+        let find = |claims: &Claims, address| claims.find(Protocol::Udp, at(address, 80), |_| true);
+        assert_eq!(find(&claims, "10.0.0.1"), Some(2));
+        assert_eq!(find(&claims, "10.0.0.2"), Some(1));
+        let other = claims.find(Protocol::Udp, at("10.0.0.1", 80), |id| id != 2);
+        assert_eq!(other, Some(1));
         claims.remove(Protocol::Udp, 80, 1);
-        assert_eq!(claims.find(Protocol::Udp, at("::5", 80)).count(), 0);
+        assert_eq!(find(&claims, "::5"), None);
         claims.remove(Protocol::Udp, 80, 2);
         assert!(claims.is_free(Protocol::Udp, 80));
     }
 
     #[test]
     fn any_port_is_one_that_nobody_has() {
-        let mut claims = Claims::new(1);
+        let mut claims = Claims::default();
         let mut ports: Vec<_> = (0..100)
             .map(|id| {
                 claims

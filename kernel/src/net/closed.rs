@@ -4,12 +4,11 @@
 
 use alloc::collections::VecDeque;
 
-use foldhash::fast::FixedState;
-use hashbrown::HashMap;
 use smoltcp::time::{Duration, Instant};
 
 use super::address::Flow;
 use super::frame::Segment;
+use super::stack::{Stack, Which};
 
 /// How long they answer.
 const TIME: Duration = Duration::from_secs(30);
@@ -38,64 +37,37 @@ impl Last {
     /// True for a segment that opens a new connection in place of the old, as its number says (RFC 9293,
     /// 3.10.7.4).
     #[must_use]
-    pub const fn is_followed_by(&self, sequence: u32) -> bool {
-        (sequence.wrapping_sub(self.received) as i32) > 0
+    pub const fn is_followed_by(&self, segment: Segment) -> bool {
+        segment.opens && (segment.next.wrapping_sub(self.received) as i32) > 0
     }
 }
 
-/// All of them.
-#[derive(Debug)]
-pub struct Closed {
-    flows: HashMap<Flow, Last, FixedState>,
-    order: VecDeque<(Instant, Flow)>,
-}
+/// All of them, the oldest first.
+#[derive(Debug, Default)]
+pub struct Closed(VecDeque<(Instant, Flow)>);
 
-impl Closed {
-    /// None.
-    #[must_use]
-    pub fn new(seed: u64) -> Closed {
-        Closed {
-            flows: HashMap::with_hasher(FixedState::with_seed(seed)),
-            order: VecDeque::new(),
-        }
-    }
-
-    /// Remembers one.
-    pub fn add(&mut self, now: Instant, flow: Flow, last: Last) {
-        if self.order.len() == MOST
-            && let Some((_, oldest)) = self.order.pop_front()
+impl Stack {
+    /// Remembers what is left of a connection.
+    pub fn remember(&mut self, flow: Flow, last: Last) {
+        if self.closed.0.len() == MOST
+            && let Some((_, oldest)) = self.closed.0.pop_front()
         {
-            self.flows.remove(&oldest);
+            self.forget_closed(&oldest);
         }
-        if self.flows.insert(flow, last).is_none() {
-            self.order.push_back((now + TIME, flow));
+        self.flows.insert(flow, Which::Closed(last));
+        self.closed.0.push_back((self.now + TIME, flow));
+    }
+
+    /// Forgets those whose time is over. One that came again in the meantime may go with its older time.
+    pub fn expire_closed(&mut self) {
+        while let Some((_, flow)) = self.closed.0.pop_front_if(|(until, _)| *until <= self.now) {
+            self.forget_closed(&flow);
         }
     }
 
-    /// What is left of a connection.
-    #[must_use]
-    pub fn get(&self, flow: &Flow) -> Option<Last> {
-        // Most machines have none.
-        if self.flows.is_empty() {
-            return None;
-        }
-        self.flows.get(flow).copied()
-    }
-
-    /// Forgets one.
-    pub fn remove(&mut self, flow: &Flow) {
-        if self.flows.remove(flow).is_some() {
-            self.order.retain(|(_, other)| other != flow);
-        }
-    }
-
-    /// Forgets those whose time is over.
-    pub fn expire(&mut self, now: Instant) {
-        while let Some((until, flow)) = self.order.front()
-            && *until <= now
-        {
+    fn forget_closed(&mut self, flow: &Flow) {
+        if matches!(self.flows.get(flow), Some(Which::Closed(_))) {
             self.flows.remove(flow);
-            self.order.pop_front();
         }
     }
 }

@@ -433,11 +433,8 @@ impl Stack {
             _ => false,
         };
         if !to_many {
-            let found = self
-                .claims
-                .find(Protocol::Udp, flow.local)
-                .find(|id| wants(&self.entries, *id));
-            return match found {
+            let wants = |id| wants(&self.entries, id);
+            return match self.claims.find(Protocol::Udp, flow.local, wants) {
                 Some(id) => self.deliver(id, link, bytes),
                 None => self.take_for_nobody(link, bytes),
             };
@@ -521,17 +518,14 @@ impl Stack {
 
     /// A datagram did not arrive.
     pub fn datagram_undelivered(&mut self, flow: Flow, reason: Error) {
-        let found =
-            self.claims
-                .find(Protocol::Udp, flow.local)
-                .find(|id| match self.entries.get(*id) {
-                    // Who has not connected cannot know which one was meant.
-                    Some(Entry::Datagram(datagram)) => {
-                        datagram.peer.is_some_and(|(peer, _)| peer == flow.remote)
-                    }
-                    _ => false,
-                });
-        if let Some(id) = found
+        let sent = |id| match self.entries.get(id) {
+            // Who has not connected cannot know which one was meant.
+            Some(Entry::Datagram(datagram)) => {
+                datagram.peer.is_some_and(|(peer, _)| peer == flow.remote)
+            }
+            _ => false,
+        };
+        if let Some(id) = self.claims.find(Protocol::Udp, flow.local, sent)
             && let Ok(datagram) = self.datagram(id)
         {
             datagram.error = Some(reason);

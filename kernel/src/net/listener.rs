@@ -4,7 +4,7 @@ use alloc::collections::VecDeque;
 use alloc::sync::Arc;
 
 use super::address::{Endpoint, Flow};
-use super::frame::{Protocol, Segment};
+use super::frame::Protocol;
 use super::signal::Signal;
 use super::stack::{Entry, Stack};
 use super::stream::{Holder, Options};
@@ -91,18 +91,9 @@ impl Stack {
     }
 
     /// Somebody asks for a connection.
-    pub fn take_opening(&mut self, flow: Flow, link: usize, bytes: &[u8], segment: Segment) {
-        if self
-            .closed
-            .get(&flow)
-            .is_some_and(|last| !last.is_followed_by(segment.next))
-        {
-            return;
-        }
-        let listener = self
-            .claims
-            .find(Protocol::Tcp, flow.local)
-            .find(|id| matches!(self.entries.get(*id), Some(Entry::Listener(_))));
+    pub fn take_opening(&mut self, flow: Flow, link: usize, bytes: &[u8]) {
+        let listens = |id| matches!(self.entries.get(id), Some(Entry::Listener(_)));
+        let listener = self.claims.find(Protocol::Tcp, flow.local, listens);
         let Some(id) = listener else {
             return self.take_for_nobody(link, bytes);
         };
@@ -119,7 +110,6 @@ impl Stack {
         {
             self.forget_stream(oldest);
         }
-        self.closed.remove(&flow);
         if let Ok(stream) = self.open(flow, link, bytes, options, id)
             && let Some(Entry::Listener(listener)) = self.entries.get_mut(id)
         {

@@ -20,7 +20,7 @@ use smoltcp::wire::{EthernetAddress, HardwareAddress};
 
 use super::address::Flow;
 use super::claims::Claims;
-use super::closed::Closed;
+use super::closed::{Closed, Last};
 use super::datagram::Datagram;
 use super::frame::{self, Content, Protocol};
 use super::link::{LOOPBACK, Link};
@@ -48,17 +48,26 @@ pub enum Entry {
     Datagram(Box<Datagram>),
 }
 
+/// Whose packets of a flow are.
+#[derive(Clone, Copy, Debug)]
+pub enum Which {
+    /// A connection's.
+    Stream(usize),
+    /// A connection's that is over.
+    Closed(Last),
+}
+
 /// Everything.
 pub struct Stack {
     /// The loopback first.
     pub links: Vec<Link>,
     /// All sockets.
     pub entries: Slab<Entry>,
-    /// The connections among them.
-    pub flows: HashMap<Flow, usize, FixedState>,
+    /// The connections among them, and what is left of others.
+    pub flows: HashMap<Flow, Which, FixedState>,
     /// The ports that they have.
     pub claims: Claims,
-    /// Connections that are over, and still answer.
+    /// When what is left of connections is forgotten.
     pub closed: Closed,
     /// Buffers for connections.
     pub rings: Rings,
@@ -157,8 +166,8 @@ impl Stack {
             links: [Link::loopback(now)].into(),
             entries: Slab::new(),
             flows: HashMap::with_hasher(FixedState::with_seed(seed)),
-            claims: Claims::new(seed),
-            closed: Closed::new(seed),
+            claims: Claims::default(),
+            closed: Closed::default(),
             rings: Rings::new(mm::frames::available() * mm::blocks::FRAME),
             now,
             timers: BinaryHeap::new(),
@@ -212,7 +221,7 @@ impl Stack {
                 self.touch(id);
             }
         }
-        self.closed.expire(self.now);
+        self.expire_closed();
     }
 
     /// True when this time of a socket's is not one that was given up for an earlier one.
@@ -262,15 +271,14 @@ impl Stack {
     /// Gives a frame that has come over a link to whom it is for.
     pub fn take(&mut self, link: usize, bytes: &[u8], content: Content) {
         match content {
-            Content::Segment(flow, segment) => {
-                if let Some(&id) = self.flows.get(&flow) {
-                    self.take_segment(id, link, bytes, segment);
-                } else if segment.opens {
-                    self.take_opening(flow, link, bytes, segment);
-                } else if !self.take_late(&flow, link, bytes, segment) {
-                    self.take_for_nobody(link, bytes);
+            Content::Segment(flow, segment) => match self.flows.get(&flow).copied() {
+                Some(Which::Stream(id)) => self.take_segment(id, link, bytes, segment),
+                Some(Which::Closed(last)) if !last.is_followed_by(segment) => {
+                    self.take_late(&flow, link, bytes, segment, last);
                 }
-            }
+                _ if segment.opens => self.take_opening(flow, link, bytes),
+                _ => self.take_for_nobody(link, bytes),
+            },
             Content::Datagram(flow) => self.take_datagram(flow, link, bytes),
             Content::Undelivered(protocol, flow, reason) => {
                 self.take_undelivered(protocol, flow, reason);
@@ -408,7 +416,7 @@ impl Stack {
     fn take_undelivered(&mut self, protocol: Protocol, flow: Flow, reason: Error) {
         match protocol {
             Protocol::Tcp => {
-                if let Some(&id) = self.flows.get(&flow) {
+                if let Some(&Which::Stream(id)) = self.flows.get(&flow) {
                     self.stream_undelivered(id, reason);
                 }
             }

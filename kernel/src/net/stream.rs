@@ -17,7 +17,7 @@ use super::frame::{Protocol, Segment};
 use super::link::LOOPBACK;
 use super::ring::Ring;
 use super::signal::Signal;
-use super::stack::{Entry, Stack};
+use super::stack::{Entry, Stack, Which};
 use super::{Family, Shutdown};
 use crate::fd::poll::Events;
 use crate::{Error, Result};
@@ -348,7 +348,6 @@ impl Stack {
                 .find(|port| {
                     self.claims.is_free(Protocol::Tcp, *port)
                         && !self.flows.contains_key(&flow_from(*port))
-                        && self.closed.get(&flow_from(*port)).is_none()
                 })
                 .ok_or(Error::AddressNotAvailable)?,
         };
@@ -367,7 +366,7 @@ impl Stack {
             .connect(self.links[link].interface().context(), remote.wire(), local)
             .map_err(|_| Error::NetworkUnreachable)?;
         stream.seen = stream.see();
-        self.flows.insert(flow, id);
+        self.flows.insert(flow, Which::Stream(id));
         self.entries[id] = Entry::Stream(Box::new(stream));
         self.touch(id);
         Ok(())
@@ -404,7 +403,7 @@ impl Stack {
         }
         stream.seen = stream.see();
         let id = self.entries.insert(Entry::Stream(Box::new(stream)));
-        self.flows.insert(flow, id);
+        self.flows.insert(flow, Which::Stream(id));
         self.touch(id);
         Ok(id)
     }
@@ -568,8 +567,7 @@ impl Stack {
                 let (flow, last) = (stream.flow, stream.last);
                 self.forget_stream(id);
                 if let Some(last) = last {
-                    let now = self.now;
-                    self.closed.add(now, flow, Last::after(last));
+                    self.remember(flow, Last::after(last));
                 }
             }
             State::Closed | State::Listen => self.forget_stream(id),
@@ -585,9 +583,7 @@ impl Stack {
         let Entry::Stream(stream) = self.entries.remove(id) else {
             return;
         };
-        if self.flows.get(&stream.flow) == Some(&id) {
-            self.flows.remove(&stream.flow);
-        }
+        self.flows.remove(&stream.flow);
         if let Some(port) = stream.bound {
             self.claims.remove(Protocol::Tcp, port, id);
         }
@@ -743,17 +739,20 @@ impl Stack {
         }
     }
 
-    /// A segment of a connection that is over; true when it was answered, or needs no answer.
-    pub fn take_late(&mut self, flow: &Flow, link: usize, bytes: &[u8], segment: Segment) -> bool {
-        let Some(last) = self.closed.get(flow) else {
-            return false;
-        };
+    /// A segment of a connection that is over.
+    pub fn take_late(
+        &mut self,
+        flow: &Flow,
+        link: usize,
+        bytes: &[u8],
+        segment: Segment,
+        last: Last,
+    ) {
         if segment.resets {
-            self.closed.remove(flow);
+            self.flows.remove(flow);
         } else if segment.ends {
             super::reply::acknowledge(&mut self.links[link].exit, bytes, flow, last);
         }
-        true
     }
 
     /// Claims a port for a fresh TCP socket.
