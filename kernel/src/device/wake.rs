@@ -1,8 +1,9 @@
 //! What an interrupt of a device does: it counts a word up, and wakes who waits for it.
 
+use alloc::vec::Vec;
 use core::ptr;
 use core::sync::atomic::{
-    AtomicPtr, AtomicU32, Ordering::Acquire, Ordering::Relaxed, Ordering::Release,
+    AtomicBool, AtomicPtr, AtomicU32, Ordering::Acquire, Ordering::Relaxed, Ordering::Release,
 };
 
 use crate::sched;
@@ -24,5 +25,38 @@ impl Wake {
             word.fetch_add(1, Relaxed);
             sched::wake_from_interrupt(word);
         }
+    }
+}
+
+/// What the interrupts of a device do.
+#[derive(Debug, Default)]
+pub struct Wakes {
+    /// For each that uses a part of the device, by its number.
+    pub parts: Vec<Wake>,
+    /// The device's configuration has changed since somebody last took a look.
+    changed: AtomicBool,
+}
+
+impl Wakes {
+    /// Wakes for so many parts.
+    #[must_use]
+    pub fn new(parts: u16) -> Wakes {
+        Wakes {
+            parts: (0..parts).map(|_| Wake::default()).collect(),
+            changed: AtomicBool::new(false),
+        }
+    }
+
+    /// Notes that the configuration has changed, and wakes the user of the first part. Called in an interrupt
+    /// handler.
+    pub fn change(&self) {
+        self.changed.store(true, Release);
+        self.parts.iter().take(1).for_each(Wake::wake);
+    }
+
+    /// Whether the configuration has changed since the last question.
+    #[inline]
+    pub fn take_change(&self) -> bool {
+        self.changed.load(Relaxed) && self.changed.swap(false, Acquire)
     }
 }

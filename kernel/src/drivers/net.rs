@@ -26,7 +26,7 @@ pub use self::transmit::Transmitter;
 use crate::debug::{Level, Line};
 use crate::device::virtio::transport::{Refusal, Transport};
 use crate::device::virtio::{self as device, Device};
-use crate::device::wake::Wake;
+use crate::device::wake::{Wake, Wakes};
 use crate::mm::blocks::FRAME;
 use crate::mm::frames;
 use crate::sched;
@@ -74,6 +74,7 @@ pub struct Card {
     /// Its queues.
     pub pairs: Vec<Pair>,
     device: &'static Device,
+    wakes: &'static Wakes,
 }
 
 /// A receive queue and a transmit queue.
@@ -163,8 +164,7 @@ impl Card {
             choose(transport, offered, large.is_some())
         })?;
         let plan = Plan::new(&device);
-        let wakes = (0..plan.pairs).map(|_| Wake::default());
-        let wakes: &'static [Wake] = Vec::leak(wakes.collect());
+        let wakes: &'static Wakes = Box::leak(Box::new(Wakes::new(plan.pairs)));
         let connected = device.connect(wakes);
         let device: &'static Device = Box::leak(Box::new(device));
         connected
@@ -175,7 +175,7 @@ impl Card {
     fn with_queues(
         device: &'static Device,
         plan: &Plan,
-        wakes: &'static [Wake],
+        wakes: &'static Wakes,
         large: &mut Option<Pool>,
     ) -> Result<Card, Refusal> {
         const MEMORY: Refusal =
@@ -183,7 +183,7 @@ impl Card {
         let has = |feature: F| device.features() & bit(feature) != 0;
         let frame = headers::ETHERNET + VLAN_TAG + usize::from(plan.mtu);
         let mut pairs = Vec::new();
-        for (number, wake) in (0..).zip(wakes) {
+        for (number, wake) in (0..).zip(&wakes.parts) {
             let (queue, doorbell) = device.queue(2 * number, plan.sizes.queue, number)?;
             let mergeable = has(F::MRG_RXBUF);
             let size = match mergeable {
@@ -234,6 +234,7 @@ impl Card {
             },
             pairs,
             device,
+            wakes,
         })
     }
 
@@ -242,7 +243,14 @@ impl Card {
         self.device.transport().describe(line);
     }
 
-    /// True while a cable is plugged in, so to speak, and the card works. Its first pair is woken when that changes.
+    /// Whether something about the card may have changed since the last question: time to ask [`Card::link_up`]. Its
+    /// first pair is woken then.
+    #[inline]
+    pub fn take_change(&self) -> bool {
+        self.wakes.take_change()
+    }
+
+    /// True while a cable is plugged in, so to speak, and the card works. The question leaves the virtual machine.
     #[must_use]
     pub fn link_up(&self) -> bool {
         let tells = self.device.features() & bit(F::STATUS) != 0;

@@ -17,12 +17,14 @@ use crate::arch::ioapic::Line;
 use crate::arch::paging;
 use crate::debug;
 use crate::device::interrupt::{self, Source};
-use crate::device::wake::Wake;
+use crate::device::wake::{Wake, Wakes};
 
 /// The register that tells of new buffers.
 const NOTIFY: usize = 0x50;
 const INTERRUPT_STATUS: usize = 0x60;
 const INTERRUPT_ACKNOWLEDGE: usize = 0x64;
+/// Of the interrupt status: the device's configuration has changed.
+const CONFIGURATION_CHANGE: u32 = 1 << 1;
 /// The device's own configuration.
 const CONFIGURATION: usize = 0x100;
 
@@ -178,7 +180,7 @@ impl Transport for Mmio {
         })
     }
 
-    fn connect(&self, wakes: &'static [Wake]) -> Result<u16, Refusal> {
+    fn connect(&self, wakes: &'static Wakes) -> Result<u16, Refusal> {
         let source = Box::leak(Box::new(Interrupts {
             registers: self.registers,
             wakes,
@@ -191,7 +193,7 @@ impl Transport for Mmio {
 /// The interrupts of a device.
 struct Interrupts {
     registers: NonNull<u8>,
-    wakes: &'static [Wake],
+    wakes: &'static Wakes,
 }
 
 // SAFETY: the two registers may be used by any processor.
@@ -209,8 +211,11 @@ impl Source for Interrupts {
             }
             status
         };
+        if status & CONFIGURATION_CHANGE != 0 {
+            self.wakes.change();
+        }
         if status != 0 {
-            self.wakes.iter().for_each(Wake::wake);
+            self.wakes.parts.iter().for_each(Wake::wake);
         }
         status != 0
     }

@@ -18,7 +18,7 @@ use virtio::{DeviceStatus, F};
 
 use self::queue::{Buffer, Format, Queue};
 use self::transport::{Doorbell, NO_ENTRY, Refusal, Transport};
-use super::wake::Wake;
+use super::wake::Wakes;
 use crate::debug::{Level, Line};
 
 /// Every device of this kind: a host's process has none.
@@ -120,13 +120,13 @@ impl Device {
     /// # Errors
     ///
     /// Why it cannot.
-    pub fn connect(&mut self, wakes: &'static [Wake]) -> Result<(), Refusal> {
+    pub fn connect(&mut self, wakes: &'static Wakes) -> Result<(), Refusal> {
         self.entries = self.transport.connect(wakes)?;
         Ok(())
     }
 
-    /// Makes a queue of at most `size` descriptors, with interrupts for `wake`, the number of one that
-    /// [`Device::connect`] was given (4.1.5.1.3, 4.2.3.2).
+    /// Makes a queue of at most `size` descriptors, with interrupts for the part with this number, of
+    /// those that [`Device::connect`] was given (4.1.5.1.3, 4.2.3.2).
     ///
     /// # Errors
     ///
@@ -135,7 +135,7 @@ impl Device {
         &self,
         number: u16,
         size: u16,
-        wake: u16,
+        part: u16,
     ) -> Result<(Queue<B>, Doorbell), Refusal> {
         let most = self.transport.queue_size(number);
         if most == 0 {
@@ -150,7 +150,7 @@ impl Device {
         let queue = Queue::new(size, format).ok_or("memory is short for its queues")?;
         let entry = match self.entries {
             0 => NO_ENTRY,
-            count => wake % count,
+            count => part % count,
         };
         let doorbell = self
             .transport

@@ -16,13 +16,16 @@ use super::transport::{Doorbell, NO_ENTRY, Refusal, Transport};
 use crate::debug::{Level, Line};
 use crate::device::interrupt::{self, Source};
 use crate::device::pci::{self, Function, Messages, Ports};
-use crate::device::wake::Wake;
+use crate::device::wake::{Wake, Wakes};
 
 const VENDOR: u16 = 0x1af4;
 /// A device's number is this and its kind (4.1.2).
 const MODERN: u16 = 0x1040;
 /// Transitional devices have numbers from here on, in an order of their own: the kind is the subsystem's.
 const TRANSITIONAL: core::ops::Range<u16> = 0x1000..0x1040;
+
+/// Of the interrupt status: the device's configuration has changed (4.1.4.5).
+const CONFIGURATION_CHANGE: u8 = 1 << 1;
 
 /// A structure of registers.
 #[derive(Clone, Copy, Debug)]
@@ -258,19 +261,30 @@ impl Transport for Pci {
         })
     }
 
-    fn connect(&self, wakes: &'static [Wake]) -> Result<u16, Refusal> {
-        if let Some(mut messages) = Messages::of(&self.function, wakes.len() as u16)? {
-            let count = messages.count();
-            for entry in 0..count {
+    fn connect(&self, wakes: &'static Wakes) -> Result<u16, Refusal> {
+        // One for each part, and one for changes.
+        let most = wakes.parts.len() as u16 + 1;
+        if let Some(mut messages) = Messages::of(&self.function, most)? {
+            let last = messages.count() - 1;
+            // With a single entry, it is for all.
+            let count = last.max(1);
+            for entry in 0..=last {
+                let queues = entry < count;
                 let source = Box::leak(Box::new(Message {
                     wakes,
-                    entry: entry.into(),
+                    changes: entry == last,
+                    entry: if queues {
+                        entry.into()
+                    } else {
+                        wakes.parts.len()
+                    },
                     step: count.into(),
                 }));
-                messages.set(entry, interrupt::connect_message(entry.into(), source)?);
+                let processor = if queues { entry.into() } else { 0 };
+                messages.set(entry, interrupt::connect_message(processor, source)?);
             }
             messages.enable();
-            self.set_entry(false, 0)?;
+            self.set_entry(false, last)?;
             return Ok(count);
         }
         let line = self
@@ -292,14 +306,21 @@ impl Transport for Pci {
 
 /// An entry of a device's table of messages.
 struct Message {
-    wakes: &'static [Wake],
+    wakes: &'static Wakes,
+    /// It is for changes of the configuration.
+    changes: bool,
+    /// The first part that it is for, and the distance to the next.
     entry: usize,
     step: usize,
 }
 
 impl Source for Message {
     fn interrupt(&self) -> bool {
+        if self.changes {
+            self.wakes.change();
+        }
         self.wakes
+            .parts
             .iter()
             .skip(self.entry)
             .step_by(self.step)
@@ -311,7 +332,7 @@ impl Source for Message {
 /// A device's line, which others may share.
 struct Shared {
     status: NonNull<u8>,
-    wakes: &'static [Wake],
+    wakes: &'static Wakes,
 }
 
 // SAFETY: the register may be read by any processor.
@@ -321,8 +342,11 @@ impl Source for Shared {
     fn interrupt(&self) -> bool {
         // SAFETY: mapped for good. Reading acknowledges the interrupt (4.1.4.5).
         let status = unsafe { self.status.read_volatile() };
+        if status & CONFIGURATION_CHANGE != 0 {
+            self.wakes.change();
+        }
         if status != 0 {
-            self.wakes.iter().for_each(Wake::wake);
+            self.wakes.parts.iter().for_each(Wake::wake);
         }
         status != 0
     }

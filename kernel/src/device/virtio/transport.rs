@@ -7,7 +7,7 @@ use virtio::DeviceStatus;
 
 use super::queue::Areas;
 use crate::debug::Line;
-use crate::device::wake::Wake;
+use crate::device::wake::Wakes;
 
 /// Why a device is not used, as the second half of a sentence about it.
 pub type Refusal = &'static str;
@@ -57,14 +57,14 @@ pub trait Transport: fmt::Debug + Send + Sync {
     /// A 16-bit number of the device's own configuration.
     fn word(&self, offset: usize) -> u16;
 
-    /// Lets the device interrupt. Gives the entries of its table of messages that are used: entry n is for
-    /// those of `wakes` whose number is n when divided by that count, on the processor of the same number;
-    /// entry 0 also for changes of the configuration. 0: it has a line, for all of them.
+    /// Lets the device interrupt. Gives the number of entries of its table of messages that are for queues: entry n
+    /// is for the parts whose number is n when divided by that count, on the processor of the same number. 0: it has
+    /// a line, for all of them.
     ///
     /// # Errors
     ///
     /// Why it cannot.
-    fn connect(&self, wakes: &'static [Wake]) -> Result<u16, Refusal>;
+    fn connect(&self, wakes: &'static Wakes) -> Result<u16, Refusal>;
 }
 
 /// What tells a device of new buffers in a queue.

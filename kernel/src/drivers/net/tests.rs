@@ -122,7 +122,7 @@ impl Transport for Fake {
         }
     }
 
-    fn connect(&self, _: &'static [Wake]) -> Result<u16, Refusal> {
+    fn connect(&self, _: &'static Wakes) -> Result<u16, Refusal> {
         Ok(0)
     }
 }
