@@ -115,6 +115,11 @@ pub fn set_wall(nanoseconds: i64) {
     EPOCH.store(nanoseconds - monotonic() as i64, Relaxed);
 }
 
+/// Tells what time it was when the machine started, where the loader knows.
+pub fn set_epoch(nanoseconds: i64) {
+    EPOCH.store(nanoseconds, Relaxed);
+}
+
 #[cold]
 fn read_epoch() -> i64 {
     /// The real-time clock is for one at a time.

@@ -21,6 +21,13 @@ unsafe extern "C" {
 #[unsafe(naked)]
 unsafe extern "C" fn _start(info: &'static RawBootInfo, processor: u32) -> ! {
     naked_asm!(
+        // Others than the first have no stack, and wait to be started by the kernel.
+        "test esi, esi",
+        "jz 2f",
+        "3: cli",
+        "hlt",
+        "jmp 3b",
+        "2:",
         "lea rsp, [rip + {stack} + {size}]",
         "xor ebp, ebp",
         "call {start}",

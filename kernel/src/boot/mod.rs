@@ -2,8 +2,10 @@
 
 pub mod archives;
 pub mod command_line;
+pub mod device_tree;
 #[cfg(any(target_os = "none", skete_lint_arch))]
 pub mod image;
+pub mod information;
 #[cfg(any(target_os = "none", skete_lint_arch))]
 mod start;
 #[cfg(any(target_os = "none", skete_lint_arch))]

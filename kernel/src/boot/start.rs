@@ -4,11 +4,13 @@ use alloc::boxed::Box;
 use alloc::string::String;
 use alloc::vec::Vec;
 
-use hermit_entry::boot_info::{BootInfo, PlatformInfo, RawBootInfo};
+use hermit_entry::boot_info::RawBootInfo;
 
 use super::command_line::{Words, port};
+use super::device_tree::Tree;
+use super::information::{Information, Platform};
 use super::{archives, image, status};
-use crate::arch::{self, paging, power};
+use crate::arch::{self, paging, power, smp, uhyve};
 use crate::console::input::Discipline;
 use crate::debug::{Level, Line};
 use crate::mm::Region;
@@ -17,12 +19,14 @@ use crate::mm::frames::{self, FRAME};
 use crate::mm::heap;
 use crate::mm::regions::Regions;
 use crate::sync::Lock;
-use crate::{console, sched};
+use crate::{console, sched, time};
 
 hermit_entry::define_entry_version!();
 
 /// Memory that the loader has mapped as a whole.
 const LOADER_MAPPED: usize = 1 << 30;
+/// Where uhyve has no memory.
+const DEVICES: core::ops::Range<usize> = 0xc000_0000..0x1_0000_0000;
 /// The multiboot specification's type of free memory.
 const AVAILABLE: u32 = 1;
 /// The type that our loader gives to its own memory (docs/boot-protocol.md).
@@ -69,30 +73,36 @@ fn refuse(line: &mut Line) -> ! {
 pub unsafe fn start(raw: &'static RawBootInfo, main: extern "C" fn(usize) -> !) -> ! {
     // SAFETY: the first thing that happens, under the loader's tables.
     unsafe { paging::adopt_loader_tables() };
-    let info = BootInfo::from(*raw);
-    let (line, map) = match info.platform_info {
-        PlatformInfo::Multiboot {
-            command_line,
-            multiboot_info_addr,
-        } => {
-            // SAFETY: the structure was made, or passed on, by the loader, below 1 GiB.
-            (command_line, unsafe {
-                multiboot_map(multiboot_info_addr.get() as usize)
-            })
+    let info = Information::read(raw);
+    let (line, map) = match info.platform() {
+        // SAFETY: the structures were made, or passed on, by the loader, below 1 GiB.
+        Platform::Multiboot(found) => unsafe {
+            (
+                text(found.line, found.line_length as usize),
+                multiboot_map(found.address as usize),
+            )
+        },
+        Platform::Uhyve(found) => {
+            uhyve::set_present();
+            smp::set_count(found.processors as u32);
+            time::set_epoch(found.time[0] as i64);
+            // Unless it is told otherwise: the monitor may know no input.
+            console::set_discipline(Discipline::None);
+            // SAFETY: the monitor has put the tree there, below 1 GiB.
+            (unsafe { uhyve_line(&info) }, uhyve_map(&info))
         }
-        _ => refuse(Line::new().text(
-            "skete: this loader's platform is not known: use Skete's or Hermit's multiboot loader",
+        Platform::Other => refuse(Line::new().text(
+            "skete: this loader's platform is not known: use Skete's or Hermit's multiboot loader, or uhyve",
         )),
     };
-    let line = line.map_or("", reach);
     early_options(line);
     arch::init();
     heap::init();
     sched::init();
-    if let Some(template) = info.load_info.tls_info {
+    if let Some(template) = info.tls() {
         sched::tls::init(template);
     }
-    let range = info.load_info.kernel_image_addr_range;
+    let range = info.image_start..info.image_end;
     // SAFETY: the map is the machine's, and nobody else uses what it calls free.
     if unsafe { take_memory(&map, range.start as usize..range.end as usize) }.is_none() {
         let available: usize = map
@@ -131,15 +141,16 @@ pub unsafe fn start(raw: &'static RawBootInfo, main: extern "C" fn(usize) -> !) 
     }
 }
 
-/// The direct map's view of something that the loader left in low memory.
-fn reach(text: &'static str) -> &'static str {
-    // SAFETY: the same bytes, by an address that stays valid.
+/// A text that the loader has left in low memory.
+///
+/// # Safety
+///
+/// It is there, or its length is 0, and it is UTF-8.
+unsafe fn text(address: u64, length: usize) -> &'static str {
+    // SAFETY: vouched for by the caller; the address in the direct map stays valid.
     unsafe {
-        let bytes = core::slice::from_raw_parts(
-            arch::direct(text.as_ptr() as usize) as *const u8,
-            text.len(),
-        );
-        core::str::from_utf8_unchecked(bytes)
+        let start = arch::direct(address as usize) as *const u8;
+        core::str::from_utf8_unchecked(core::slice::from_raw_parts(start, length))
     }
 }
 
@@ -148,6 +159,48 @@ struct Map {
     loader: Regions,
     /// From the lowest layer to the highest.
     archives: [Region; archives::MOST],
+}
+
+/// The command line of a machine that is uhyve's (docs/boot-protocol.md).
+///
+/// # Safety
+///
+/// The information is the monitor's.
+unsafe fn uhyve_line(info: &Information) -> &'static str {
+    // SAFETY: the monitor has put the tree there, and writes texts that end with a zero.
+    unsafe {
+        let tree = Tree::new(arch::direct(info.device_tree as usize) as *const u8);
+        let line = tree.property(b"bootargs").unwrap_or(b"\0");
+        core::str::from_utf8_unchecked(&line[..line.len() - 1])
+    }
+}
+
+/// The memory of such a machine.
+fn uhyve_map(info: &Information) -> Map {
+    let mut map = Map {
+        free: Regions::new(),
+        loader: Regions::new(),
+        archives: Default::default(),
+    };
+    let (start, end) = (info.image_start as usize, info.memory_end as usize);
+    map.loader.push(Region {
+        start: FRAME,
+        end: start,
+    });
+    // For the other processors' first steps.
+    map.free.push(Region {
+        start: 0,
+        end: FRAME,
+    });
+    map.free.push(Region {
+        start,
+        end: end.min(DEVICES.start),
+    });
+    map.free.push(Region {
+        start: DEVICES.end,
+        end,
+    });
+    map
 }
 
 /// Reads a multiboot information structure (Multiboot 0.6.96, 3.3).

@@ -21,6 +21,7 @@ pub mod serial;
 pub mod smp;
 pub mod tlb;
 pub mod trap;
+pub mod uhyve;
 pub mod vectors;
 
 /// The name of this machine, as `/proc` and log lines give it.

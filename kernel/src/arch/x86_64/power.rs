@@ -29,6 +29,9 @@ pub fn write_status_port(bytes: &[u8]) {
 /// port first, little-endian, where the runner reads it.
 pub fn end(status: i32) -> ! {
     super::irq::off();
+    if super::uhyve::is_present() {
+        super::uhyve::exit(status);
+    }
     write_status_port(&status.to_le_bytes());
     // SAFETY: the port belongs to a device that only takes the status, or to no device at all.
     unsafe { Port::<u32>::new(DEBUG_EXIT).write(status as u8 as u32) };

@@ -6,7 +6,7 @@ use uart_16550::backend::PioBackend;
 use uart_16550::spec::registers::IER;
 use uart_16550::{Config, Uart16550};
 
-use super::{ioapic, trap};
+use super::{ioapic, trap, uhyve};
 use crate::sync::Lock;
 
 const COM1: u16 = 0x3f8;
@@ -39,6 +39,9 @@ impl Port {
 
 /// Sends bytes; waits while the other side does not take them. A machine without COM1 loses them.
 pub fn write(bytes: &[u8]) {
+    if uhyve::is_present() {
+        return uhyve::write(1, bytes);
+    }
     // Interrupts are off only for one filling of the transmit buffer at a time.
     let mut rest = bytes;
     while !rest.is_empty() {
@@ -50,6 +53,9 @@ pub fn write(bytes: &[u8]) {
 
 /// Takes what has been received, up to the size of the buffer, without waiting.
 pub fn read(buffer: &mut [u8]) -> usize {
+    if uhyve::is_present() {
+        return uhyve::read(buffer);
+    }
     PORT.lock()
         .uart()
         .map_or(0, |uart| uart.receive_bytes(buffer))
@@ -57,6 +63,10 @@ pub fn read(buffer: &mut [u8]) -> usize {
 
 /// Makes COM1 interrupt when bytes have come in. `false` when the machine cannot.
 pub fn enable_receive_interrupt() -> bool {
+    // A monitor without COM1 has its line all the same.
+    if uhyve::is_present() {
+        return ioapic::route_isa(COM1_LINE, trap::SERIAL);
+    }
     let mut port = PORT.lock();
     let Some(uart) = port.uart() else {
         return false;
@@ -68,8 +78,12 @@ pub fn enable_receive_interrupt() -> bool {
     true
 }
 
-/// Writes bytes to a debug-console port (QEMU's `isa-debugcon`), which is always ready.
+/// Writes bytes to a debug-console port (QEMU's `isa-debugcon`), which is always ready; where calls take the
+/// place of ports, to the stream with this number.
 pub fn write_debug_console(port: u16, bytes: &[u8]) {
+    if uhyve::is_present() {
+        return uhyve::write(port.into(), bytes);
+    }
     // SAFETY: reads `bytes` only; the port belongs to a device that takes bytes, or to none.
     unsafe {
         asm!("rep outsb", in("dx") port, inout("rsi") bytes.as_ptr() => _, inout("rcx") bytes.len() => _,
@@ -81,7 +95,7 @@ pub fn write_debug_console(port: u16, bytes: &[u8]) {
 /// COM1 is set up.
 pub fn announce_reader() {
     const ENQUIRY: u8 = 0x05;
-    if PORT.lock().uart().is_some() {
+    if !uhyve::is_present() && PORT.lock().uart().is_some() {
         super::power::write_status_port(&[ENQUIRY]);
     }
 }

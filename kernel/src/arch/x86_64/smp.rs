@@ -115,6 +115,11 @@ pub fn count() -> u32 {
     }
 }
 
+/// Says how many processors the machine has, where the loader knows.
+pub fn set_count(count: u32) {
+    FOUND.store(count.clamp(1, MOST as u32), Relaxed);
+}
+
 /// Starts the other processors, as many as memory is there for; does not wait for them. Each gets the
 /// `scheduler` data of its number, and ends up in `main` on its own stack, with interrupts off. Gives the
 /// number of those that stay off, and why.

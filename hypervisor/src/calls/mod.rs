@@ -1,0 +1,140 @@
+//! Hypercalls, as crate `uhyve-interface` has them.
+//!
+//! A guest is not trusted. Every address that it gives is checked against its memory; each field of its
+//! parameters is read once, so that another processor cannot change it between check and use; nothing of a
+//! call's can make the monitor wait, but a write to a standard stream.
+
+mod v1;
+mod v2;
+
+use vm_memory::{ByteValued, Bytes, GuestAddress};
+
+use crate::console::Console;
+use crate::files::Files;
+use crate::memory::Memory;
+use crate::options::Options;
+
+/// What calls work on.
+#[derive(Debug)]
+pub struct Context {
+    /// The guest's memory.
+    pub memory: Memory,
+    /// Its standard streams.
+    pub console: Console,
+    /// What it sees of the host's files.
+    pub files: Files,
+    /// How it is run.
+    pub options: Options,
+}
+
+/// What a call leads to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Flow {
+    /// The guest goes on.
+    Continue,
+    /// The guest has ended with this status.
+    Exit(i32),
+    /// The guest is to be ended: the parameters, at this address, are not in its memory.
+    NoParameters(u64),
+    /// Nobody reads the guest's output any more.
+    ReaderGone,
+}
+
+/// The outcome of a call's handler: an error is one that the parameters have no place for.
+type Done = Result<(), Flow>;
+
+/// What a guest has done when it writes to a port: `argument` is what it has in `rdi`, `value` what it has
+/// written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Call {
+    /// The port.
+    pub port: u16,
+    /// The argument of version 2.
+    pub argument: u64,
+    /// The argument of version 1.
+    pub value: u32,
+}
+
+impl Context {
+    /// Does a call; `None` when the port is none's.
+    pub fn handle(&self, call: Call) -> Option<Flow> {
+        let done = match uhyve_interface::v2::HypercallAddress::try_from(u64::from(call.port)) {
+            Ok(number) => v2::handle(self, number, call.argument),
+            Err(_) => {
+                let number = uhyve_interface::v1::HypercallAddress::try_from(call.port).ok()?;
+                v1::handle(self, number, call.value.into())
+            }
+        };
+        Some(done.map_or_else(|flow| flow, |()| Flow::Continue))
+    }
+
+    /// The name of the call behind a port, with its number of the interface.
+    #[must_use]
+    pub fn name(port: u16) -> Option<String> {
+        match uhyve_interface::v2::HypercallAddress::try_from(u64::from(port)) {
+            Ok(number) => Some(format!("{number:?}")),
+            Err(_) => {
+                let number = uhyve_interface::v1::HypercallAddress::try_from(port).ok()?;
+                Some(format!("{number:?} (version 1)"))
+            }
+        }
+    }
+
+    /// Reads a field of the parameters.
+    fn read<T: ByteValued>(&self, parameters: u64, offset: usize) -> Result<T, Flow> {
+        let address = parameters
+            .checked_add(offset as u64)
+            .ok_or(Flow::NoParameters(parameters))?;
+        self.memory
+            .map()
+            .read_obj(GuestAddress(address))
+            .map_err(|_| Flow::NoParameters(parameters))
+    }
+
+    /// Writes a field of the parameters.
+    fn write<T: ByteValued>(&self, parameters: u64, offset: usize, value: T) -> Done {
+        let address = parameters
+            .checked_add(offset as u64)
+            .ok_or(Flow::NoParameters(parameters))?;
+        self.memory
+            .map()
+            .write_obj(value, GuestAddress(address))
+            .map_err(|_| Flow::NoParameters(parameters))
+    }
+
+    /// A text that ends with a zero, of at most a path's length.
+    fn path(&self, address: u64) -> Result<String, i32> {
+        const PIECE: usize = 256;
+        let mut bytes = Vec::new();
+        while bytes.len() < libc::PATH_MAX as usize {
+            let mut piece = [0; PIECE];
+            let at = address
+                .checked_add(bytes.len() as u64)
+                .ok_or(libc::EFAULT)?;
+            let got = self
+                .memory
+                .map()
+                .read(&mut piece, GuestAddress(at))
+                .map_err(|_| libc::EFAULT)?;
+            let piece = &piece[..got];
+            if let Some(end) = piece.iter().position(|byte| *byte == 0) {
+                bytes.extend_from_slice(&piece[..end]);
+                return String::from_utf8(bytes).map_err(|_| libc::EILSEQ);
+            }
+            if got == 0 {
+                return Err(libc::EFAULT);
+            }
+            bytes.extend_from_slice(piece);
+        }
+        Err(libc::ENAMETOOLONG)
+    }
+
+    /// Writes to a standard stream; gives the number of bytes, or an error's number.
+    fn print(&self, stream: i32, address: u64, length: u64) -> Result<i64, Flow> {
+        match self.console.write(stream, &self.memory, address, length) {
+            Ok(()) => Ok(length as i64),
+            Err(libc::EPIPE) => Err(Flow::ReaderGone),
+            Err(code) => Ok(-i64::from(code)),
+        }
+    }
+}

@@ -1,0 +1,167 @@
+//! Can this machine run a guest? An open `/dev/kvm` proves nothing: some hosts interpret guest code
+//! instruction by instruction and know no vector instructions. So a processor has to run a million of them,
+//! in ring 0, within a second.
+
+use std::process::ExitCode;
+use std::sync::mpsc;
+use std::thread;
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use kvm_bindings::kvm_segment;
+use kvm_ioctls::{Kvm, VcpuExit};
+
+use crate::cpu;
+use crate::memory::Memory;
+
+const ELSE: &str = "QEMU needs no KVM: `cargo xtask run IMAGE`";
+/// How long the probe may take.
+const LIMIT: Duration = Duration::from_secs(1);
+/// Where the probe's code lies.
+const CODE: u64 = 0x1000;
+/// How often its loop runs.
+const ROUNDS: u32 = 1_000_000;
+
+/// ```text
+///     mov   ecx, ROUNDS
+///     pcmpeqd xmm1, xmm1        ; four times -1
+///     pxor  xmm0, xmm0
+/// 1:  psubd xmm0, xmm1          ; four times +1
+///     movaps [0x2000], xmm0
+///     dec   ecx
+///     jnz   1b
+///     hlt
+/// ```
+const PROGRAM: [u8; 28] = [
+    0xb9, 0x40, 0x42, 0x0f, 0x00, // mov ecx, 1_000_000
+    0x66, 0x0f, 0x76, 0xc9, // pcmpeqd xmm1, xmm1
+    0x66, 0x0f, 0xef, 0xc0, // pxor xmm0, xmm0
+    0x66, 0x0f, 0xfa, 0xc1, // psubd xmm0, xmm1
+    0x0f, 0x29, 0x05, 0x00, 0x20, 0x00, 0x00, // movaps [0x2000], xmm0
+    0x49, // dec ecx
+    0x75, 0xf2, // jnz -14
+    0xf4, // hlt
+];
+
+/// Opens KVM.
+///
+/// # Errors
+///
+/// What is missing, and what to do.
+pub fn open() -> Result<Kvm> {
+    let kvm = Kvm::new().map_err(|error| match error.errno() {
+        libc::ENOENT | libc::ENODEV | libc::ENXIO => anyhow::anyhow!(
+            "this host has no KVM (/dev/kvm): load the module kvm_intel or kvm_amd, or switch virtualization on in the firmware; {ELSE}"
+        ),
+        libc::EACCES | libc::EPERM => anyhow::anyhow!(
+            "/dev/kvm may not be used by this user: add it to the group kvm (`sudo usermod -aG kvm $USER`, then log in again); {ELSE}"
+        ),
+        _ => anyhow::anyhow!("/dev/kvm cannot be opened: {error}; {ELSE}"),
+    })?;
+    match kvm.get_api_version() {
+        12 => Ok(kvm),
+        version => bail!("this host's KVM has version {version} of its interface, not 12; {ELSE}"),
+    }
+}
+
+/// Runs the probe.
+///
+/// # Errors
+///
+/// What does not work, and what to do.
+pub fn probe() -> Result<()> {
+    let kvm = open()?;
+    let (sender, receiver) = mpsc::channel();
+    // A guest that never halts keeps its thread; it ends with this process.
+    let probe = thread::Builder::new().name("probe".into()).spawn(move || {
+        let _ = sender.send(run(&kvm));
+    });
+    probe.context("the host gives no thread")?;
+    match receiver.recv_timeout(LIMIT) {
+        Ok(outcome) => {
+            outcome.with_context(|| format!("this host's KVM cannot run a guest; {ELSE}"))
+        }
+        Err(_) => bail!(
+            "this host's KVM is too slow to be of use: a million rounds take longer than a second (it may interpret the guest's code); {ELSE}"
+        ),
+    }
+}
+
+fn run(kvm: &Kvm) -> Result<()> {
+    let memory = Memory::new(0x4000, false)?;
+    memory.write(&PROGRAM, CODE)?;
+    let vm = kvm.create_vm().context("it gives no virtual machine")?;
+    memory.give(&vm)?;
+    let mut vcpu = vm.create_vcpu(0).context("it gives no processor")?;
+    vcpu.set_cpuid2(&cpu::supported(kvm)?)
+        .context("it does not take CPUID")?;
+    let flat = |selector, type_| kvm_segment {
+        limit: u32::MAX,
+        selector,
+        type_,
+        present: 1,
+        db: 1,
+        s: 1,
+        g: 1,
+        ..kvm_segment::default()
+    };
+    let mut special = vcpu.get_sregs().context("it gives no registers")?;
+    special.cs = flat(0x08, 11);
+    let data = flat(0x10, 3);
+    (special.ds, special.es, special.fs, special.gs, special.ss) = (data, data, data, data, data);
+    special.cr0 = 0x33; // PE, MP, ET, NE; no paging
+    special.cr4 = 0x600; // OSFXSR, OSXMMEXCPT
+    vcpu.set_sregs(&special)
+        .context("it does not take registers")?;
+    let mut general = vcpu.get_regs().context("it gives no registers")?;
+    (general.rip, general.rflags) = (CODE, 2);
+    vcpu.set_regs(&general)
+        .context("it does not take registers")?;
+    let halted = matches!(
+        vcpu.run().context("the processor does not run")?,
+        VcpuExit::Hlt
+    );
+    use vm_memory::{Bytes, GuestAddress};
+    let sums = memory.map().read_obj::<[u32; 4]>(GuestAddress(0x2000))?;
+    if !halted || sums != [ROUNDS; 4] {
+        bail!("vector instructions do not work in ring 0");
+    }
+    Ok(())
+}
+
+/// `skete check`: says what there is.
+#[must_use]
+pub fn print() -> ExitCode {
+    match probe() {
+        Ok(()) => {
+            println!("this machine can run images: KVM works");
+            ExitCode::SUCCESS
+        }
+        Err(error) => {
+            println!("this machine cannot run images: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_program_counts_its_rounds() {
+        assert_eq!(
+            u32::from_le_bytes([PROGRAM[1], PROGRAM[2], PROGRAM[3], PROGRAM[4]]),
+            ROUNDS
+        );
+        // The jump goes back to psubd, 13 bytes into the program.
+        let jump = PROGRAM
+            .iter()
+            .position(|&byte| byte == 0x75)
+            .map(|at| at as i8);
+        assert_eq!(
+            jump.map(|at| at + 2 + PROGRAM[at as usize + 1] as i8),
+            Some(13)
+        );
+    }
+}

@@ -1,0 +1,245 @@
+//! Standard streams of the guest.
+
+use std::collections::VecDeque;
+use std::fs::File;
+use std::io::{self, Read};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::path::Path;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use anyhow::{Context, Result};
+use rustix::event::{PollFd, PollFlags, poll};
+use vm_memory::{Bytes, GuestAddress, GuestMemoryError};
+use vmm_sys_util::eventfd::{EFD_NONBLOCK, EventFd};
+
+use crate::memory::Memory;
+
+const END_OF_TRANSMISSION: u8 = 0x04;
+const DATA_LINK_ESCAPE: u8 = 0x10;
+/// How much of the input is read at once.
+const PIECE: usize = 64 << 10;
+
+/// The streams.
+#[derive(Debug)]
+pub struct Console {
+    output: OwnedFd,
+    error: OwnedFd,
+    input: Mutex<Input>,
+    /// Told when a reader has found nothing.
+    pub wanted: EventFd,
+    /// The guest's interrupt line for input.
+    pub arrived: EventFd,
+}
+
+#[derive(Debug, Default)]
+struct Input {
+    ready: VecDeque<u8>,
+    /// A reader waits.
+    wanted: bool,
+    ended: bool,
+}
+
+/// Frames input as the kernel takes it (docs/boot-protocol.md, `stdin=framed`).
+fn frame(bytes: &[u8], framed: &mut VecDeque<u8>) {
+    for &byte in bytes {
+        if matches!(byte, END_OF_TRANSMISSION | DATA_LINK_ESCAPE) {
+            framed.push_back(DATA_LINK_ESCAPE);
+        }
+        framed.push_back(byte);
+    }
+}
+
+impl Console {
+    /// This process's own streams; with `file`, output and error go there.
+    ///
+    /// # Errors
+    ///
+    /// When the file cannot be made.
+    pub fn new(file: Option<&Path>) -> Result<Console> {
+        let (output, error) = match file {
+            Some(path) => {
+                let file = File::create(path)
+                    .with_context(|| format!("cannot make {}", path.display()))?;
+                (file.try_clone()?.into(), file.into())
+            }
+            None => (
+                io::stdout()
+                    .as_fd()
+                    .try_clone_to_owned()
+                    .context("there is no standard output")?,
+                io::stderr()
+                    .as_fd()
+                    .try_clone_to_owned()
+                    .context("there is no standard error")?,
+            ),
+        };
+        Ok(Console {
+            output,
+            error,
+            input: Mutex::default(),
+            wanted: EventFd::new(EFD_NONBLOCK).context("no eventfd")?,
+            arrived: EventFd::new(EFD_NONBLOCK).context("no eventfd")?,
+        })
+    }
+
+    /// The digits of the streams that are terminals.
+    #[must_use]
+    pub fn terminals(&self) -> String {
+        let streams = [
+            rustix::stdio::stdin(),
+            self.output.as_fd(),
+            self.error.as_fd(),
+        ];
+        let streams = streams.into_iter().enumerate();
+        streams
+            .filter(|(_, stream)| rustix::termios::isatty(stream))
+            .map(|(number, _)| number.to_string())
+            .collect()
+    }
+
+    /// Writes a part of the guest's memory to stream 1 or 2.
+    ///
+    /// # Errors
+    ///
+    /// The number of an error of Linux's: `EFAULT` where there is no memory.
+    pub fn write(
+        &self,
+        stream: i32,
+        memory: &Memory,
+        address: u64,
+        length: u64,
+    ) -> Result<(), i32> {
+        let mut target = if stream == 2 {
+            self.error.as_fd()
+        } else {
+            self.output.as_fd()
+        };
+        let (mut address, mut left) = (address, usize::try_from(length).map_err(|_| libc::EFAULT)?);
+        if !memory.contains(address, length) {
+            return Err(libc::EFAULT);
+        }
+        while left > 0 {
+            match memory
+                .map()
+                .write_volatile_to(GuestAddress(address), &mut target, left)
+            {
+                Ok(0) => return Err(libc::EIO),
+                Ok(written) => {
+                    address += written as u64;
+                    left -= written;
+                }
+                Err(error) => match code(&error) {
+                    libc::EINTR => {}
+                    libc::EAGAIN => {
+                        let _ = poll(&mut [PollFd::new(&target, PollFlags::OUT)], None);
+                    }
+                    code => return Err(code),
+                },
+            }
+        }
+        Ok(())
+    }
+
+    /// Writes bytes to standard output.
+    pub fn put(&self, bytes: &[u8]) {
+        let _ = rustix::io::write(&self.output, bytes);
+    }
+
+    fn input(&self) -> MutexGuard<'_, Input> {
+        self.input.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Readable when a reader has found nothing.
+    #[must_use]
+    pub fn wanted(&self) -> BorrowedFd<'_> {
+        // SAFETY: the descriptor is open as long as the console.
+        unsafe { BorrowedFd::borrow_raw(self.wanted.as_raw_fd()) }
+    }
+
+    /// Gives a reader what has come in, at most `most` bytes, without waiting. When that is nothing, the
+    /// interrupt comes as soon as there is something.
+    #[must_use]
+    pub fn take(&self, most: usize) -> Vec<u8> {
+        let mut input = self.input();
+        let length = input.ready.len().min(most);
+        if length == 0 && !input.ended && !input.wanted {
+            input.wanted = true;
+            let _ = self.wanted.write(1);
+        }
+        input.ready.drain(..length).collect()
+    }
+
+    /// Standard input, when a reader waits for it.
+    #[must_use]
+    pub fn source(&self) -> Option<BorrowedFd<'static>> {
+        self.input().wanted.then(rustix::stdio::stdin)
+    }
+
+    /// Reads what has come in on standard input, and tells the guest.
+    pub fn receive(&self) {
+        let mut piece = vec![0; PIECE];
+        let got = io::stdin().read(&mut piece);
+        let mut input = self.input();
+        match got {
+            Err(error)
+                if matches!(
+                    error.kind(),
+                    io::ErrorKind::Interrupted | io::ErrorKind::WouldBlock
+                ) =>
+            {
+                return;
+            }
+            Ok(0) | Err(_) => {
+                input.ready.push_back(END_OF_TRANSMISSION);
+                input.ended = true;
+            }
+            Ok(length) => frame(&piece[..length], &mut input.ready),
+        }
+        input.wanted = false;
+        let _ = self.arrived.write(1);
+    }
+}
+
+/// The number of the error of Linux's that is behind one of a memory access.
+pub(crate) fn code(error: &GuestMemoryError) -> i32 {
+    match error {
+        GuestMemoryError::IOError(error) => error.raw_os_error().unwrap_or(libc::EIO),
+        _ => libc::EFAULT,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn input_is_framed() {
+        let mut framed = VecDeque::new();
+        frame(b"a\x04b\x10c", &mut framed);
+        assert_eq!(framed.make_contiguous(), b"a\x10\x04b\x10\x10c");
+    }
+
+    #[test]
+    fn a_part_outside_the_memory_is_an_error() -> Result<()> {
+        let file = tempfile::NamedTempFile::new()?;
+        let console = Console::new(Some(file.path()))?;
+        let memory = Memory::new(2 << 20, false)?;
+        memory.write(b"hello", 0x1000)?;
+        assert_eq!(console.write(1, &memory, 0x1000, 5), Ok(()));
+        for (address, length) in [
+            (2 << 20, 1),
+            ((2 << 20) - 1, 2),
+            (0, u64::MAX),
+            (u64::MAX, 2),
+            (0x1000, 1 << 40),
+        ] {
+            assert_eq!(
+                console.write(1, &memory, address, length),
+                Err(libc::EFAULT),
+                "{address:#x}"
+            );
+        }
+        assert_eq!(std::fs::read(file.path())?, b"hello");
+        Ok(())
+    }
+}

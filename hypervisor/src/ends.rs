@@ -1,0 +1,140 @@
+//! How a run ends: the guest's status, a signal, a guest that cannot go on.
+
+use std::io::Write as _;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::process;
+use std::sync::Mutex;
+
+use anyhow::{Result, bail};
+
+use crate::machine::Machine;
+
+/// Why a run ends.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum End {
+    /// The guest has ended with this status.
+    Status(i32),
+    /// The monitor got this signal.
+    Signal(i32),
+    /// The guest has faulted while it handled a fault that it had while it handled a fault.
+    TripleFault,
+    /// KVM cannot go on.
+    Broken(String),
+    /// The monitor does not go on: the guest did what it must not.
+    Refused(String),
+    /// Nobody reads the guest's output any more.
+    ReaderGone,
+}
+
+impl End {
+    /// The process's status, and a line for the user.
+    #[must_use]
+    pub fn tell(&self) -> (u8, Option<String>) {
+        match self {
+            End::Status(status) => match status & 0xff {
+                0 if *status != 0 => {
+                    let line = format!("the program's exit status is {status}, whose low byte is 0; ending with 1");
+                    (1, Some(line))
+                }
+                low => (low as u8, None),
+            },
+            End::Signal(signal) => (128 + *signal as u8, None),
+            End::TripleFault => {
+                (1, Some("the guest has ended without a status: a triple fault (a fault that its kernel could not handle)".into()))
+            }
+            End::Broken(why) => (1, Some(format!("the guest cannot go on: {why}"))),
+            End::Refused(why) => (1, Some(format!("the guest was ended: {why}"))),
+            End::ReaderGone => (141, None),
+        }
+    }
+}
+
+/// Ends the process, once: whoever comes second waits for the first.
+pub fn finish(machine: &Machine, end: End) -> ! {
+    static FIRST: Mutex<()> = Mutex::new(());
+    let _guard = FIRST.lock();
+    let (status, line) = end.tell();
+    let mut text = String::new();
+    if let Some(line) = line {
+        text = format!("skete: {line}\n");
+    }
+    if machine.context.options.stats {
+        let report = machine.stats.report(machine.context.memory.touched());
+        for line in report.lines() {
+            text.push_str(&format!("skete: {line}\n"));
+        }
+    }
+    let _ = std::io::stderr().write_all(text.as_bytes());
+    process::exit(status.into())
+}
+
+/// Ends the process without anything else.
+pub fn at_once(signal: i32) -> ! {
+    // SAFETY: never comes back.
+    unsafe { libc::_exit(128 + signal) }
+}
+
+/// The signals that end a run, taken one after the other instead of at any time.
+#[derive(Debug)]
+pub struct Signals(OwnedFd);
+
+impl Signals {
+    /// Holds them back in this thread, and in those that it starts.
+    ///
+    /// # Errors
+    ///
+    /// Those of `signalfd(2)`.
+    pub fn block() -> Result<Signals> {
+        // SAFETY: the set is made before it is used; the descriptor is a new one, and nobody else's.
+        unsafe {
+            let mut set = std::mem::zeroed();
+            libc::sigemptyset(&raw mut set);
+            for signal in [libc::SIGINT, libc::SIGTERM, libc::SIGHUP, libc::SIGQUIT] {
+                libc::sigaddset(&raw mut set, signal);
+            }
+            let masked =
+                libc::pthread_sigmask(libc::SIG_BLOCK, &raw const set, std::ptr::null_mut());
+            let fd = libc::signalfd(-1, &raw const set, libc::SFD_CLOEXEC | libc::SFD_NONBLOCK);
+            if masked != 0 || fd < 0 {
+                bail!("cannot take signals: {}", std::io::Error::last_os_error());
+            }
+            Ok(Signals(OwnedFd::from_raw_fd(fd)))
+        }
+    }
+
+    /// The next one that has come.
+    #[must_use]
+    pub fn take(&self) -> Option<i32> {
+        let mut bytes = [0u8; size_of::<libc::signalfd_siginfo>()];
+        // SAFETY: writes no more than `bytes` has room for.
+        let got = unsafe { libc::read(self.0.as_raw_fd(), bytes.as_mut_ptr().cast(), bytes.len()) };
+        // The first field is the signal's number (`signalfd(2)`).
+        let number = u32::from_ne_bytes(*bytes.first_chunk()?);
+        (got == bytes.len() as isize).then_some(number as i32)
+    }
+}
+
+impl AsFd for Signals {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn statuses_are_eight_bits() {
+        let status = |status| End::Status(status).tell();
+        assert_eq!(status(0), (0, None));
+        assert_eq!(status(200), (200, None));
+        assert_eq!(status(-1), (255, None));
+        assert_eq!(status(257), (1, None));
+        assert!(matches!(status(256), (1, Some(_))));
+        assert_eq!(End::Signal(libc::SIGTERM).tell(), (143, None));
+        assert!(
+            matches!(End::TripleFault.tell(), (1, Some(line)) if line.contains("triple fault"))
+        );
+    }
+}

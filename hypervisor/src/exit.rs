@@ -1,0 +1,222 @@
+//! A processor's thread: lets the guest run, and answers when it comes out.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use kvm_ioctls::{SyncReg, VcpuExit, VcpuFd};
+
+use crate::calls::{Call, Context, Flow};
+use crate::debugger::{self, Debugger};
+use crate::ends::{self, End};
+use crate::jail::{self, Role};
+use crate::machine::Machine;
+use crate::stats::Kind;
+
+/// A processor.
+#[derive(Debug)]
+pub struct Processor {
+    /// The machine that it belongs to.
+    pub machine: Arc<Machine>,
+    /// KVM's part. Others have it only while the guest does not run.
+    pub vcpu: Arc<Mutex<VcpuFd>>,
+    /// Its number.
+    pub number: u8,
+    /// Who stops it, if anybody does.
+    pub debugger: Option<Arc<Debugger>>,
+}
+
+/// What made the guest come out, without what refers to the processor.
+enum Reason {
+    Out(u16, u32),
+    Done(Kind),
+    End(End),
+}
+
+impl Processor {
+    /// Runs the guest to its end, which is the process's.
+    pub fn run(self) {
+        self.vcpu().set_sync_valid_reg(SyncReg::Register);
+        let machine = self.machine.clone();
+        let options = &machine.context.options;
+        if self.debugger.is_some()
+            && let Err(error) = debugger::let_signal_into_guest_only(&self.vcpu())
+        {
+            ends::finish(&machine, End::Broken(format!("{error:#}")));
+        }
+        if options.jail
+            && let Err(error) = jail::confine_calls(Role::Processor, !options.mounts.is_empty())
+        {
+            ends::finish(&machine, End::Refused(format!("{error:#}")));
+        }
+        if self.number == 0 {
+            machine.stats.entered();
+        }
+        let mut known = 0;
+        loop {
+            if let Some(debugger) = &self.debugger
+                && let Err(error) = debugger.pass(self.number, &self.vcpu, &mut known)
+            {
+                ends::finish(&machine, End::Broken(format!("{error:#}")));
+            }
+            let (kind, end) = match self.enter() {
+                Reason::Out(port, value) => self.out(port, value),
+                Reason::Done(kind) => (kind, None),
+                Reason::End(end) => (Kind::Other, Some(end)),
+            };
+            machine.stats.count(kind);
+            if let Some(end) = end {
+                if matches!(end, End::TripleFault | End::Broken(_)) {
+                    self.show();
+                }
+                ends::finish(&machine, end);
+            }
+        }
+    }
+
+    fn vcpu(&self) -> MutexGuard<'_, VcpuFd> {
+        self.vcpu.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn enter(&self) -> Reason {
+        let number = self.number;
+        match self.vcpu().run() {
+            Ok(VcpuExit::IoOut(port, data)) => {
+                let mut value = [0; 4];
+                value
+                    .iter_mut()
+                    .zip(data)
+                    .for_each(|(to, from)| *to = *from);
+                Reason::Out(port, u32::from_le_bytes(value))
+            }
+            // Nothing is there: all ones.
+            Ok(VcpuExit::IoIn(_, data)) => {
+                data.fill(0xff);
+                Reason::Done(Kind::Port)
+            }
+            Ok(VcpuExit::MmioRead(address, data)) => {
+                self.machine.bus.read(address, data);
+                Reason::Done(Kind::Device)
+            }
+            Ok(VcpuExit::MmioWrite(address, data)) => {
+                self.machine.bus.write(address, data);
+                Reason::Done(Kind::Device)
+            }
+            Ok(VcpuExit::Shutdown) => Reason::End(End::TripleFault),
+            Ok(VcpuExit::SystemEvent(kind, _)) => {
+                Reason::End(End::Broken(format!("it asked for system event {kind}")))
+            }
+            Ok(VcpuExit::InternalError) => Reason::End(End::Broken(format!(
+                "KVM cannot go on with processor {number} (internal error: an instruction that it does not know, or memory that is not there)"
+            ))),
+            Ok(VcpuExit::FailEntry(reason, _)) => Reason::End(End::Broken(format!(
+                "processor {number} does not enter the guest (hardware reason {reason:#x})"
+            ))),
+            Ok(VcpuExit::Debug(info)) => {
+                if let Some(debugger) = &self.debugger {
+                    debugger.hit(number, info.dr6);
+                }
+                Reason::Done(Kind::Debug)
+            }
+            Ok(VcpuExit::Intr) => Reason::Done(Kind::Signal),
+            Ok(other) => Reason::End(End::Broken(format!(
+                "KVM has left processor {number} for an unknown reason: {other:?}"
+            ))),
+            Err(error) => match error.errno() {
+                // Just after its start a processor may be told to try again.
+                libc::EINTR | libc::EAGAIN => {
+                    if self.debugger.is_some() {
+                        debugger::take_signal();
+                    }
+                    Reason::Done(Kind::Signal)
+                }
+                _ => Reason::End(End::Broken(format!(
+                    "processor {number} does not run: {error}"
+                ))),
+            },
+        }
+    }
+
+    /// The guest has written to a port.
+    fn out(&self, port: u16, value: u32) -> (Kind, Option<End>) {
+        let argument = self.vcpu().sync_regs().regs.rdi;
+        let context = &self.machine.context;
+        let flow = context.handle(Call {
+            port,
+            argument,
+            value,
+        });
+        if context.options.trace
+            && let Some(name) = Context::name(port)
+        {
+            let shown = if port < 0x1000 {
+                value.into()
+            } else {
+                argument
+            };
+            eprintln!(
+                "skete: cpu {}: {name}({shown:#x}) = {}",
+                self.number,
+                self.result(flow)
+            );
+        }
+        match flow {
+            Some(Flow::Continue) => (Kind::Call, None),
+            Some(Flow::Exit(status)) => (Kind::Call, Some(End::Status(status))),
+            Some(Flow::ReaderGone) => (Kind::Call, Some(End::ReaderGone)),
+            Some(Flow::NoParameters(address)) => {
+                let name = Context::name(port).unwrap_or_default();
+                let why = format!(
+                    "the parameters of its call {name} are not in its memory: {address:#x}"
+                );
+                (Kind::Call, Some(End::Refused(why)))
+            }
+            None => (Kind::Port, None),
+        }
+    }
+
+    fn result(&self, flow: Option<Flow>) -> String {
+        match flow {
+            Some(Flow::Continue) => "done".to_owned(),
+            other => format!("{other:?}"),
+        }
+    }
+
+    /// Shows the registers.
+    fn show(&self) {
+        let (Ok(general), Ok(special)) = (self.vcpu().get_regs(), self.vcpu().get_sregs()) else {
+            return;
+        };
+        eprintln!("skete: registers of processor {}:", self.number);
+        let registers = [
+            ("rax", general.rax),
+            ("rbx", general.rbx),
+            ("rcx", general.rcx),
+            ("rdx", general.rdx),
+            ("rsi", general.rsi),
+            ("rdi", general.rdi),
+            ("rbp", general.rbp),
+            ("rsp", general.rsp),
+            ("r8", general.r8),
+            ("r9", general.r9),
+            ("r10", general.r10),
+            ("r11", general.r11),
+            ("r12", general.r12),
+            ("r13", general.r13),
+            ("r14", general.r14),
+            ("r15", general.r15),
+            ("rip", general.rip),
+            ("flags", general.rflags),
+            ("cr0", special.cr0),
+            ("cr2", special.cr2),
+            ("cr3", special.cr3),
+            ("cr4", special.cr4),
+            ("efer", special.efer),
+            ("cs", special.cs.selector.into()),
+        ];
+        for row in registers.chunks(4) {
+            let row = row
+                .iter()
+                .map(|(name, value)| format!("{name:>5} {value:016x}"));
+            eprintln!(" {}", row.collect::<Vec<_>>().join(" "));
+        }
+    }
+}

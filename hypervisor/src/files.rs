@@ -1,0 +1,398 @@
+//! The host's files that the guest sees: those below its mounts, and nothing else.
+//!
+//! A path of the guest's is resolved by Linux itself beneath the mount's directory (`openat2(2)` with
+//! `RESOLVE_BENEATH`): neither `..` nor a symbolic link leads out of it.
+
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use anyhow::{Context, Result};
+use rustix::fs::{self, CWD, Mode, OFlags, ResolveFlags, openat2};
+use rustix::io::Errno;
+
+use crate::options;
+
+/// The first descriptor of a file; those before it are the standard streams.
+const FIRST: i32 = 3;
+/// The most files that a guest has open.
+const MOST: usize = 1024;
+/// What a guest may ask for when it opens a file.
+const FLAGS: OFlags = OFlags::RDWR
+    .union(OFlags::WRONLY)
+    .union(OFlags::CREATE)
+    .union(OFlags::EXCL)
+    .union(OFlags::TRUNC)
+    .union(OFlags::APPEND)
+    .union(OFlags::DIRECTORY)
+    .union(OFlags::NOFOLLOW)
+    .union(OFlags::SYNC);
+
+/// A part of the host's files.
+#[derive(Debug)]
+struct Mount {
+    guest: String,
+    /// The directory; of a single file, the directory that it is in.
+    directory: OwnedFd,
+    /// The file's name there.
+    file: Option<String>,
+    read_only: bool,
+}
+
+/// What the guest sees of the host's files, and what it has opened.
+#[derive(Debug, Default)]
+pub struct Files {
+    mounts: Vec<Mount>,
+    open: Mutex<Vec<Option<Arc<OwnedFd>>>>,
+}
+
+/// A path below a mount.
+struct Place<'a> {
+    mount: &'a Mount,
+    path: String,
+}
+
+impl Files {
+    /// Opens the mounts' directories.
+    ///
+    /// # Errors
+    ///
+    /// When one is not there.
+    pub fn new(mounts: &[options::Mount]) -> Result<Files> {
+        let mut files = Files::default();
+        for mount in mounts {
+            let what = || format!("cannot mount {}", mount.host.display());
+            let host = mount.host.canonicalize().with_context(what)?;
+            let (directory, file) = if host.is_dir() {
+                (host.as_path(), None)
+            } else {
+                let name = host
+                    .file_name()
+                    .and_then(|name| name.to_str())
+                    .with_context(what)?;
+                (host.parent().with_context(what)?, Some(name.to_owned()))
+            };
+            let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+            let directory = fs::openat(CWD, directory, flags, Mode::empty()).with_context(what)?;
+            files.mounts.push(Mount {
+                guest: mount.guest.clone(),
+                directory,
+                file,
+                read_only: mount.read_only,
+            });
+        }
+        // The longest path first: a mount below another one hides a part of it.
+        files
+            .mounts
+            .sort_by_key(|mount| std::cmp::Reverse(mount.guest.len()));
+        Ok(files)
+    }
+
+    /// The mounts' directories, and whether they may be written to.
+    pub fn directories(&self) -> impl Iterator<Item = (BorrowedFd<'_>, bool)> {
+        let mounts = self.mounts.iter();
+        mounts.map(|mount| (mount.directory.as_fd(), !mount.read_only))
+    }
+
+    /// The mount that a path lies in.
+    fn place(&self, path: &str) -> Result<Place<'_>, Errno> {
+        let found = self.mounts.iter().find_map(|mount| {
+            let rest = path.strip_prefix(mount.guest.as_str())?;
+            (rest.is_empty() || rest.starts_with('/'))
+                .then_some((mount, rest.trim_start_matches('/')))
+        });
+        let (mount, rest) = found.ok_or(Errno::NOENT)?;
+        let path = match (&mount.file, rest) {
+            (Some(file), "") => file.clone(),
+            (Some(_), _) => return Err(Errno::NOTDIR),
+            (None, "") => ".".to_owned(),
+            (None, rest) => rest.to_owned(),
+        };
+        Ok(Place { mount, path })
+    }
+
+    fn table(&self) -> MutexGuard<'_, Vec<Option<Arc<OwnedFd>>>> {
+        self.open.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// An open file.
+    ///
+    /// # Errors
+    ///
+    /// `EBADF`.
+    pub fn get(&self, descriptor: i32) -> Result<Arc<OwnedFd>, Errno> {
+        let number = descriptor
+            .checked_sub(FIRST)
+            .and_then(|number| usize::try_from(number).ok())
+            .ok_or(Errno::BADF)?;
+        self.table()
+            .get(number)
+            .and_then(Option::clone)
+            .ok_or(Errno::BADF)
+    }
+
+    /// Opens a file; gives its descriptor.
+    ///
+    /// # Errors
+    ///
+    /// Those of `openat2(2)`; `EROFS` below a mount that is read-only.
+    pub fn open(&self, path: &str, flags: i32, mode: i32) -> Result<i32, Errno> {
+        let place = self.place(path)?;
+        let flags = OFlags::from_bits_retain(flags as u32) & FLAGS;
+        let writes =
+            OFlags::RDWR | OFlags::WRONLY | OFlags::CREATE | OFlags::TRUNC | OFlags::APPEND;
+        if place.mount.read_only && flags.intersects(writes) {
+            return Err(Errno::ROFS);
+        }
+        let mode = if flags.contains(OFlags::CREATE) {
+            Mode::from_bits_truncate(mode as u32 & 0o777)
+        } else {
+            Mode::empty()
+        };
+        let file = place.open(flags, mode)?;
+        // A pipe or a device would be a way out, or would block the guest's processor.
+        let kind = fs::FileType::from_raw_mode(fs::fstat(&file)?.st_mode);
+        if !matches!(kind, fs::FileType::RegularFile | fs::FileType::Directory) {
+            return Err(Errno::ACCESS);
+        }
+        let mut table = self.table();
+        let number = table
+            .iter()
+            .position(Option::is_none)
+            .unwrap_or(table.len());
+        if number >= MOST {
+            return Err(Errno::MFILE);
+        }
+        if number == table.len() {
+            table.push(None);
+        }
+        table[number] = Some(Arc::new(file));
+        Ok(number as i32 + FIRST)
+    }
+
+    /// Closes a file.
+    ///
+    /// # Errors
+    ///
+    /// `EBADF`.
+    pub fn close(&self, descriptor: i32) -> Result<(), Errno> {
+        let number = descriptor
+            .checked_sub(FIRST)
+            .and_then(|number| usize::try_from(number).ok())
+            .ok_or(Errno::BADF)?;
+        let file = self.table().get_mut(number).and_then(Option::take);
+        file.map(drop).ok_or(Errno::BADF)
+    }
+
+    /// Removes a file's name, or an empty directory.
+    ///
+    /// # Errors
+    ///
+    /// Those of `unlinkat(2)`; `EROFS`.
+    pub fn remove(&self, path: &str) -> Result<(), Errno> {
+        self.change(path, |directory, name| {
+            match fs::unlinkat(directory, name, fs::AtFlags::empty()) {
+                Err(Errno::ISDIR) => fs::unlinkat(directory, name, fs::AtFlags::REMOVEDIR),
+                done => done,
+            }
+        })
+    }
+
+    /// Makes a directory.
+    ///
+    /// # Errors
+    ///
+    /// Those of `mkdirat(2)`; `EROFS`.
+    pub fn make_directory(&self, path: &str) -> Result<(), Errno> {
+        self.change(path, |directory, name| {
+            fs::mkdirat(directory, name, Mode::from_bits_truncate(0o777))
+        })
+    }
+
+    /// Does something to a name in the directory that it is in, which is opened beneath the mount.
+    fn change(
+        &self,
+        path: &str,
+        work: impl FnOnce(BorrowedFd<'_>, &str) -> Result<(), Errno>,
+    ) -> Result<(), Errno> {
+        let place = self.place(path)?;
+        if place.mount.read_only {
+            return Err(Errno::ROFS);
+        }
+        let path = place.path.trim_end_matches('/');
+        let (parent, name) = path.rsplit_once('/').unwrap_or((".", path));
+        if matches!(name, "" | "." | "..") || place.mount.file.is_some() {
+            return Err(Errno::BUSY);
+        }
+        let parent = Place {
+            mount: place.mount,
+            path: parent.to_owned(),
+        };
+        work(
+            parent
+                .open(OFlags::PATH | OFlags::DIRECTORY, Mode::empty())?
+                .as_fd(),
+            name,
+        )
+    }
+
+    /// What there is to know about a path; of a symbolic link itself unless `follow`.
+    ///
+    /// # Errors
+    ///
+    /// Those of `stat(2)`.
+    pub fn stat(&self, path: &str, follow: bool) -> Result<fs::Stat, Errno> {
+        let flags = if follow {
+            OFlags::PATH
+        } else {
+            OFlags::PATH | OFlags::NOFOLLOW
+        };
+        fs::fstat(self.place(path)?.open(flags, Mode::empty())?)
+    }
+}
+
+impl Place<'_> {
+    fn open(&self, flags: OFlags, mode: Mode) -> Result<OwnedFd, Errno> {
+        let beneath = ResolveFlags::BENEATH | ResolveFlags::NO_MAGICLINKS;
+        // Not to wait for the other end of a pipe.
+        let own = OFlags::CLOEXEC | OFlags::NOCTTY | OFlags::NONBLOCK;
+        let flags = if flags.contains(OFlags::PATH) {
+            flags | OFlags::CLOEXEC
+        } else {
+            flags | own
+        };
+        match openat2(
+            &self.mount.directory,
+            self.path.as_str(),
+            flags,
+            mode,
+            beneath,
+        ) {
+            // A way out of the mount.
+            Err(Errno::XDEV) => Err(Errno::ACCESS),
+            opened => opened,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn files(read_only: bool) -> (tempfile::TempDir, Files) {
+        let place = tempfile::tempdir().unwrap();
+        std::fs::create_dir(place.path().join("in")).unwrap();
+        std::fs::write(place.path().join("in/file"), "inside").unwrap();
+        std::fs::write(place.path().join("secret"), "outside").unwrap();
+        for (target, name) in [
+            ("../secret", "up"),
+            ("/etc/passwd", "away"),
+            ("file", "near"),
+        ] {
+            std::os::unix::fs::symlink(target, place.path().join("in").join(name)).unwrap();
+        }
+        let mount = |host: &str, guest: &str| options::Mount {
+            host: place.path().join(host),
+            guest: guest.into(),
+            read_only,
+        };
+        let files = Files::new(&[mount("in", "/data"), mount("secret", "/one")]).unwrap();
+        (place, files)
+    }
+
+    #[test]
+    fn nothing_leads_out_of_a_mount() {
+        let (_place, files) = files(false);
+        for path in [
+            "/data/../secret",
+            "/data/up",
+            "/data/away",
+            "/data/in/../../secret",
+            "/data/../../etc/passwd",
+        ] {
+            assert!(
+                matches!(files.open(path, 0, 0), Err(Errno::ACCESS | Errno::NOENT)),
+                "{path}"
+            );
+            assert!(files.stat(path, true).is_err(), "{path}");
+        }
+        for path in ["/etc/passwd", "data/file", "", "/", "/datax", "/one/x"] {
+            assert!(files.open(path, 0, 0).is_err(), "{path}");
+        }
+        for path in [
+            "/data/file",
+            "/data/near",
+            "/data//file",
+            "/one",
+            "/data",
+            "/data/",
+        ] {
+            assert!(files.open(path, 0, 0).is_ok(), "{path}");
+        }
+        assert_eq!(files.remove("/data/../secret"), Err(Errno::ACCESS));
+        assert_eq!(files.make_directory("/data/../new"), Err(Errno::ACCESS));
+        assert_eq!(files.remove("/data"), Err(Errno::BUSY));
+        assert_eq!(files.remove("/one"), Err(Errno::BUSY));
+    }
+
+    #[test]
+    fn a_read_only_mount_stays_as_it_is() {
+        let (place, files) = files(true);
+        let create = libc::O_CREAT | libc::O_WRONLY;
+        for flags in [
+            libc::O_WRONLY,
+            libc::O_RDWR,
+            create,
+            libc::O_TRUNC,
+            libc::O_APPEND,
+        ] {
+            assert_eq!(files.open("/data/file", flags, 0o600), Err(Errno::ROFS));
+        }
+        assert_eq!(files.remove("/data/file"), Err(Errno::ROFS));
+        assert_eq!(files.make_directory("/data/new"), Err(Errno::ROFS));
+        assert_eq!(
+            std::fs::read(place.path().join("in/file")).unwrap(),
+            b"inside"
+        );
+    }
+
+    #[test]
+    fn descriptors_are_found_and_reused() {
+        let (_place, files) = files(false);
+        let first = files
+            .open("/data/new", libc::O_CREAT | libc::O_RDWR, 0o600)
+            .unwrap();
+        assert_eq!((first, files.open("/one", 0, 0)), (3, Ok(4)));
+        assert_eq!(files.close(3), Ok(()));
+        assert_eq!(
+            (
+                files.close(3),
+                files.close(0),
+                files.close(-5),
+                files.close(i32::MAX)
+            ),
+            (
+                Err(Errno::BADF),
+                Err(Errno::BADF),
+                Err(Errno::BADF),
+                Err(Errno::BADF)
+            )
+        );
+        assert_eq!(files.open("/one", 0, 0), Ok(3));
+        assert!(files.get(i32::MIN).is_err());
+        assert_eq!(files.remove("/data/new"), Ok(()));
+    }
+
+    #[test]
+    fn pipes_are_not_opened() {
+        let (place, files) = files(false);
+        fs::mknodat(
+            CWD,
+            place.path().join("in/pipe"),
+            fs::FileType::Fifo,
+            Mode::RUSR,
+            0,
+        )
+        .unwrap();
+        assert_eq!(files.open("/data/pipe", 0, 0), Err(Errno::ACCESS));
+    }
+}

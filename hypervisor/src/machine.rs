@@ -1,0 +1,203 @@
+//! The virtual machine: made, filled, run.
+
+use std::sync::{Arc, Mutex};
+use std::thread;
+
+use anyhow::{Context as _, Result, bail};
+use kvm_ioctls::{Cap, Kvm, VcpuFd, VmFd};
+use rustix::event::{PollFd, PollFlags, poll};
+
+use crate::calls::Context;
+use crate::console::Console;
+use crate::debugger::Debugger;
+use crate::devices::net::Net;
+use crate::devices::{Bus, tap};
+use crate::ends::{self, Signals};
+use crate::exit::Processor;
+use crate::files::Files;
+use crate::jail::{self, Role};
+use crate::memory::Memory;
+use crate::options::Options;
+use crate::stats::Stats;
+use crate::{boot, check, cpu, gdb, image};
+
+/// The interrupt line that tells the guest of input.
+const INPUT_LINE: u32 = 4;
+
+/// A virtual machine with what all its threads share.
+#[derive(Debug)]
+pub struct Machine {
+    /// What hypercalls work on.
+    pub context: Context,
+    /// Devices.
+    pub bus: Bus,
+    /// Counts.
+    pub stats: Stats,
+    /// KVM's part. It is here so that it lives as long as the processors do.
+    pub vm: VmFd,
+}
+
+/// Runs an image; ends the process with the guest's status.
+///
+/// # Errors
+///
+/// What keeps the guest from being started.
+pub fn run(mut options: Options) -> Result<()> {
+    let stats = Stats::default();
+    let signals = Signals::block()?;
+    let kvm = check::open()?;
+    let bytes = image::read(&options.image)?;
+    let image =
+        image::parse(&bytes).with_context(|| format!("{} is no image", options.image.display()))?;
+    let console = Console::new(options.console.as_deref())?;
+    let files = Files::new(&options.mounts)?;
+    if !image::is_hermits(&bytes) {
+        let own = boot::own_options(&options, &console.terminals());
+        options.kernel.splice(0..0, own);
+    }
+    let memory = Memory::new(options.memory, options.huge_pages)?;
+    let loaded = image::load(&image, &memory)?;
+    drop(bytes);
+
+    let vm = make(&kvm)?;
+    memory.give(&vm)?;
+    vm.register_irqfd(&console.arrived, INPUT_LINE)
+        .context("KVM gives no interrupt")?;
+    let vcpus = (0..options.cpus).map(|number| {
+        vm.create_vcpu(number.into())
+            .context("KVM gives no processor")
+    });
+    let vcpus = vcpus.collect::<Result<Vec<VcpuFd>>>()?;
+    let kilohertz = vcpus.first().and_then(|vcpu| vcpu.get_tsc_khz().ok());
+    let supported = cpu::supported(&kvm)?;
+    for (number, vcpu) in (0..).zip(&vcpus) {
+        let cpuid = cpu::describe(&supported, &kvm, number, options.cpus, kilohertz);
+        cpu::set_up(vcpu, &cpuid, loaded.entry, number)?;
+    }
+    let mut bus = Bus::default();
+    for name in &options.taps {
+        let card = Net::new(tap::open(name)?).context("the host has no random numbers")?;
+        let word = bus.add(&vm, &memory, Box::new(card), options.jail)?;
+        options.kernel.push(word);
+    }
+    boot::write(&memory, &options, loaded.info, kilohertz)?;
+    let machine = Arc::new(Machine {
+        context: Context {
+            memory,
+            console,
+            files,
+            options,
+        },
+        bus,
+        stats,
+        vm,
+    });
+    let context = &machine.context;
+    let listener = context
+        .options
+        .gdb
+        .as_deref()
+        .map(gdb::listen)
+        .transpose()?;
+    let debugger = match &listener {
+        Some(_) => Some(Arc::new(Debugger::new(context.options.cpus)?)),
+        None => None,
+    };
+    if context.options.jail {
+        jail::confine_files(context.files.directories())?;
+    }
+    let vcpus = vcpus.into_iter().map(|vcpu| Arc::new(Mutex::new(vcpu)));
+    let vcpus = vcpus.collect::<Vec<_>>();
+    for (number, vcpu) in (0..).zip(&vcpus) {
+        let processor = Processor {
+            machine: machine.clone(),
+            vcpu: vcpu.clone(),
+            number,
+            debugger: debugger.clone(),
+        };
+        let thread = thread::Builder::new()
+            .name(format!("vcpu{number}"))
+            .stack_size(256 << 10)
+            .spawn(move || processor.run())
+            .context("the host gives no thread for a processor")?;
+        if let Some(debugger) = &debugger {
+            debugger.add_thread(&thread);
+        }
+    }
+    if let (Some(debugger), Some(listener)) = (debugger, listener) {
+        let guest = gdb::Guest {
+            debugger,
+            vcpus,
+            memory: context.memory.clone(),
+            resume: gdb::Resume::default(),
+        };
+        let machine = machine.clone();
+        gdb::start(guest, listener, move || {
+            ends::finish(&machine, ends::End::Signal(libc::SIGKILL))
+        })?;
+    }
+    if context.options.jail {
+        jail::confine_calls(Role::Watcher, false)?;
+    }
+    watch(&machine, &signals)
+}
+
+/// A machine with interrupt controllers and nothing else.
+fn make(kvm: &Kvm) -> Result<VmFd> {
+    for (capability, name) in [
+        (Cap::Irqchip, "interrupt controllers"),
+        (Cap::UserMemory, "memory"),
+        (Cap::Irqfd, "interrupts by events"),
+        (Cap::Ioeventfd, "events for devices"),
+        (Cap::SyncRegs, "shared registers"),
+    ] {
+        if !kvm.check_extension(capability) {
+            bail!("this host's KVM has no {name}; use QEMU (`cargo xtask run`)");
+        }
+    }
+    let vm = kvm.create_vm().context("KVM gives no virtual machine")?;
+    // Pages that Intel's processors need for themselves, where no memory of the guest's is.
+    vm.set_tss_address(0xfffb_d000)
+        .context("KVM does not take an address")?;
+    vm.create_irq_chip()
+        .context("KVM gives no interrupt controllers")?;
+    Ok(vm)
+}
+
+/// Sees to signals and to standard input until a processor ends the process.
+fn watch(machine: &Arc<Machine>, signals: &Signals) -> Result<()> {
+    let console = &machine.context.console;
+    let mut stopping = false;
+    loop {
+        let source = console.source();
+        let wanted = console.wanted();
+        let mut ready = vec![
+            PollFd::new(signals, PollFlags::IN),
+            PollFd::new(&wanted, PollFlags::IN),
+        ];
+        if let Some(source) = &source {
+            ready.push(PollFd::new(source, PollFlags::IN));
+        }
+        match poll(&mut ready, None) {
+            Ok(_) | Err(rustix::io::Errno::INTR) => {}
+            Err(error) => return Err(error).context("cannot wait for events"),
+        }
+        let is_ready = |number: usize| ready.get(number).is_some_and(|fd| !fd.revents().is_empty());
+        if is_ready(0)
+            && let Some(signal) = signals.take()
+        {
+            if stopping {
+                ends::at_once(signal);
+            }
+            stopping = true;
+            let machine = machine.clone();
+            thread::spawn(move || ends::finish(&machine, ends::End::Signal(signal)));
+        }
+        if is_ready(1) {
+            let _ = console.wanted.read();
+        }
+        if is_ready(2) {
+            console.receive();
+        }
+    }
+}

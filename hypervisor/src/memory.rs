@@ -1,0 +1,157 @@
+//! The guest's memory: taken from the host page by page as it is touched.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use anyhow::{Context, Result};
+use kvm_bindings::kvm_userspace_memory_region;
+use kvm_ioctls::VmFd;
+use rustix::mm::{Advice, madvise};
+use vm_memory::{Bytes, GuestAddress, GuestMemoryBackend, GuestMemoryMmap, GuestMemoryRegion};
+
+/// Where no memory is: devices (docs/boot-protocol.md).
+pub const DEVICES: Range<u64> = 0xc000_0000..0x1_0000_0000;
+
+/// The guest's memory.
+#[derive(Clone, Debug)]
+pub struct Memory {
+    map: Arc<GuestMemoryMmap>,
+    end: u64,
+}
+
+impl Memory {
+    /// Maps so many bytes, beginning at address 0.
+    ///
+    /// # Errors
+    ///
+    /// When the host does not give them.
+    pub fn new(bytes: u64, huge_pages: bool) -> Result<Memory> {
+        let low = bytes.min(DEVICES.start);
+        let mut ranges = vec![(GuestAddress(0), low as usize)];
+        if bytes > low {
+            ranges.push((GuestAddress(DEVICES.end), (bytes - low) as usize));
+        }
+        let map = GuestMemoryMmap::from_ranges(&ranges)
+            .context("the host has no memory for the guest")?;
+        let end = ranges
+            .iter()
+            .map(|(start, length)| start.0 + *length as u64)
+            .max()
+            .unwrap_or(0);
+        let memory = Memory {
+            map: Arc::new(map),
+            end,
+        };
+        if huge_pages {
+            for region in memory.map.iter() {
+                // SAFETY: advice about a mapping that is ours.
+                unsafe { madvise(region.as_ptr().cast(), region.size(), Advice::LinuxHugepage) }
+                    .context("this host's kernel has no huge pages")?;
+            }
+        }
+        Ok(memory)
+    }
+
+    /// The end of the highest memory.
+    #[must_use]
+    pub fn end(&self) -> u64 {
+        self.end
+    }
+
+    /// The memory by addresses of the guest, checked.
+    #[must_use]
+    pub fn map(&self) -> &GuestMemoryMmap {
+        &self.map
+    }
+
+    /// The same, to be kept.
+    #[must_use]
+    pub fn shared(&self) -> Arc<GuestMemoryMmap> {
+        self.map.clone()
+    }
+
+    /// Gives it to a virtual machine.
+    ///
+    /// # Errors
+    ///
+    /// Those of KVM.
+    pub fn give(&self, vm: &VmFd) -> Result<()> {
+        for (slot, region) in self.map.iter().enumerate() {
+            let region = kvm_userspace_memory_region {
+                slot: slot as u32,
+                flags: 0,
+                guest_phys_addr: region.start_addr().0,
+                memory_size: region.len(),
+                userspace_addr: region.as_ptr() as u64,
+            };
+            // SAFETY: the mapping lives as long as the process: the machine's threads hold it.
+            unsafe { vm.set_user_memory_region(region) }.context("KVM does not take the memory")?;
+        }
+        Ok(())
+    }
+
+    /// A piece of memory, for as long as no guest runs.
+    ///
+    /// # Safety
+    ///
+    /// No guest runs, and nobody else uses the same piece.
+    #[expect(
+        clippy::mut_from_ref,
+        reason = "the memory belongs to the guest; the caller vouches"
+    )]
+    pub unsafe fn piece(&self, start: u64, length: u64) -> Option<&mut [u8]> {
+        let slice = self
+            .map
+            .get_slice(GuestAddress(start), length as usize)
+            .ok()?;
+        // SAFETY: the slice was checked; the caller vouches for the rest.
+        Some(unsafe { std::slice::from_raw_parts_mut(slice.ptr_guard_mut().as_ptr(), slice.len()) })
+    }
+
+    /// Whether all of a part is memory.
+    #[must_use]
+    pub fn contains(&self, address: u64, length: u64) -> bool {
+        let end = address.checked_add(length);
+        let holds = |start: u64, stop: u64| address >= start && end.is_some_and(|end| end <= stop);
+        self.map
+            .iter()
+            .any(|region| holds(region.start_addr().0, region.start_addr().0 + region.len()))
+    }
+
+    /// Writes bytes.
+    ///
+    /// # Errors
+    ///
+    /// When there is no memory there.
+    pub fn write(&self, bytes: &[u8], address: u64) -> Result<()> {
+        self.map
+            .write_slice(bytes, GuestAddress(address))
+            .with_context(|| format!("the guest has no memory at {address:#x}"))
+    }
+
+    /// Bytes of it that the host has pages for.
+    #[must_use]
+    pub fn touched(&self) -> u64 {
+        let mut pages = 0u64;
+        for region in self.map.iter() {
+            // A part at a time: the answer is a byte a page.
+            const PART: usize = 64 << 20;
+            for start in (0..region.size()).step_by(PART) {
+                let length = PART.min(region.size() - start);
+                let mut present = vec![0u8; length.div_ceil(4096)];
+                // SAFETY: asks about a mapping that is ours; the answer fits.
+                let asked = unsafe {
+                    libc::mincore(
+                        region.as_ptr().add(start).cast(),
+                        length,
+                        present.as_mut_ptr(),
+                    )
+                };
+                if asked == 0 {
+                    pages += present.iter().filter(|byte| **byte & 1 != 0).count() as u64;
+                }
+            }
+        }
+        pages * 4096
+    }
+}

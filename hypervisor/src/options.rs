@@ -1,0 +1,333 @@
+//! The command line.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+use anyhow::{Context, Result, bail};
+use lexopt::prelude::*;
+
+/// The most processors that a machine has.
+pub const MOST_PROCESSORS: u8 = 64;
+
+const HELP: &str = "\
+Starts a unikernel image in a virtual machine, with KVM
+
+Usage: skete run [OPTIONS] IMAGE [-- ARGUMENTS...]
+       skete inspect IMAGE      what is in an image, and what it needs
+       skete check              whether this machine can run images, and what is missing
+
+Options of run:
+  -m, --memory SIZE          memory, like 64M or 2G [default: 64M]
+  -c, --cpus N               processors, 1 to 64 [default: 1]
+  -e, --env KEY=VALUE        a variable in the program's environment
+      --mount HOST:GUEST[:ro]  a directory or file of the host, seen at an absolute path in the guest
+      --net tap=NAME         a network card, at this interface of the host [default: none]
+      --log LEVEL            the kernel's log: error, warn, info, debug, trace
+      --kernel OPTION        one more option for the kernel, as it is
+      --console FILE         standard output and error go to this file
+      --huge-pages           use huge pages for the guest's memory
+      --gdb [HOST:]PORT      wait for a debugger before the first instruction
+      --stats                show exits, times and memory at the end
+      --trace                show each hypercall, one line each
+      --no-jail              leave out Landlock and seccomp
+  -h, --help                 this text
+
+The exit status is the program's. A guest that ends without one, or that is stopped, ends with 1 or
+128 and the signal's number; Ctrl-C ends the guest, a second one at once.
+
+Examples:
+  skete run hello.elf
+  skete run --memory 256M --cpus 2 --env RUST_BACKTRACE=1 server.elf -- --port 80
+  skete run --mount ./data:/data:ro app.elf < input
+";
+
+/// What is to be done.
+#[derive(Debug)]
+pub enum Verb {
+    /// Run an image.
+    Run(Box<Options>),
+    /// Show what is in an image.
+    Inspect(PathBuf),
+    /// Tell whether images can be run here.
+    Check,
+    /// Print a text.
+    Help(&'static str),
+}
+
+/// A part of the host's files that the guest sees.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Mount {
+    /// A directory or a file of the host.
+    pub host: PathBuf,
+    /// Where the guest sees it: an absolute path.
+    pub guest: String,
+    /// The guest cannot change it.
+    pub read_only: bool,
+}
+
+/// How an image is run.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// The image's file.
+    pub image: PathBuf,
+    /// The guest's memory in bytes.
+    pub memory: u64,
+    /// How many processors.
+    pub cpus: u8,
+    /// The program's arguments.
+    pub arguments: Vec<String>,
+    /// The program's environment.
+    pub environment: Vec<(String, String)>,
+    /// What the guest sees of the host's files.
+    pub mounts: Vec<Mount>,
+    /// TAP interfaces of the host, one for each network card.
+    pub taps: Vec<String>,
+    /// The kernel's log level.
+    pub log: Option<String>,
+    /// More options for the kernel.
+    pub kernel: Vec<String>,
+    /// Where standard output and error go.
+    pub console: Option<PathBuf>,
+    /// Ask for huge pages.
+    pub huge_pages: bool,
+    /// Where to wait for a debugger.
+    pub gdb: Option<String>,
+    /// Show numbers at the end.
+    pub stats: bool,
+    /// Show hypercalls.
+    pub trace: bool,
+    /// Confine the monitor.
+    pub jail: bool,
+}
+
+impl Options {
+    /// The defaults for an image.
+    #[must_use]
+    pub fn new(image: PathBuf) -> Options {
+        Options {
+            image,
+            memory: 64 << 20,
+            cpus: 1,
+            arguments: Vec::new(),
+            environment: Vec::new(),
+            mounts: Vec::new(),
+            taps: Vec::new(),
+            log: None,
+            kernel: Vec::new(),
+            console: None,
+            huge_pages: false,
+            gdb: None,
+            stats: false,
+            trace: false,
+            jail: true,
+        }
+    }
+}
+
+/// Reads the command line.
+///
+/// # Errors
+///
+/// What is wrong with it, in one line.
+pub fn read(mut parser: lexopt::Parser) -> Result<Verb> {
+    const USAGE: &str = "say what to do: `skete run IMAGE`, `skete inspect IMAGE` or `skete check`";
+    match parser.next()? {
+        Some(Short('h') | Long("help")) => Ok(Verb::Help(HELP)),
+        Some(Long("version")) => Ok(Verb::Help(concat!(
+            "skete ",
+            env!("CARGO_PKG_VERSION"),
+            "\n"
+        ))),
+        Some(Value(verb)) if verb == "run" => read_run(parser),
+        Some(Value(verb)) if verb == "inspect" => match parser.next()? {
+            Some(Value(image)) => Ok(Verb::Inspect(image.into())),
+            _ => bail!("inspect needs an image: `skete inspect IMAGE`"),
+        },
+        Some(Value(verb)) if verb == "check" => Ok(Verb::Check),
+        Some(other) => Err(other.unexpected()).context(USAGE),
+        None => bail!("{USAGE}; `skete --help` tells more"),
+    }
+}
+
+fn read_run(mut parser: lexopt::Parser) -> Result<Verb> {
+    let mut options = Options::new(PathBuf::new());
+    while let Some(argument) = parser.next()? {
+        match argument {
+            Short('h') | Long("help") => return Ok(Verb::Help(HELP)),
+            Short('m') | Long("memory") => options.memory = bytes(&text(parser.value()?)?)?,
+            Short('c') | Long("cpus") => options.cpus = processors(&text(parser.value()?)?)?,
+            Short('e') | Long("env") => options.environment.push(variable(text(parser.value()?)?)?),
+            Long("mount") => options.mounts.push(mount(&text(parser.value()?)?)?),
+            Long("net") => options.taps.extend(net(&text(parser.value()?)?)?),
+            Long("log") => options.log = Some(text(parser.value()?)?),
+            Long("kernel") => options.kernel.push(text(parser.value()?)?),
+            Long("console") => options.console = Some(parser.value()?.into()),
+            Long("huge-pages") => options.huge_pages = true,
+            Long("gdb") => options.gdb = Some(text(parser.value()?)?),
+            Long("stats") => options.stats = true,
+            Long("trace") => options.trace = true,
+            Long("no-jail") => options.jail = false,
+            Value(image) if options.image.as_os_str().is_empty() => {
+                options.image = image.into();
+            }
+            other => {
+                return Err(other.unexpected()).context("`skete run --help` shows what there is");
+            }
+        }
+        // What follows the image belongs behind `--`.
+        if !options.image.as_os_str().is_empty()
+            && let Some(mut rest) = parser.try_raw_args()
+            && rest.peek().is_some_and(|word| word == "--")
+        {
+            rest.next();
+            options.arguments = rest.map(text).collect::<Result<_>>()?;
+            break;
+        }
+    }
+    if options.image.as_os_str().is_empty() {
+        bail!("run needs an image: `skete run IMAGE`");
+    }
+    Ok(Verb::Run(Box::new(options)))
+}
+
+fn text(word: OsString) -> Result<String> {
+    let text = word
+        .into_string()
+        .map_err(|word| anyhow::anyhow!("{word:?} is not UTF-8"))?;
+    if text.contains('\0') {
+        bail!("{text:?} contains a NUL character");
+    }
+    Ok(text)
+}
+
+/// Reads an amount of memory.
+fn bytes(text: &str) -> Result<u64> {
+    let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
+    let shift = match text[digits.len()..].to_ascii_lowercase().as_str() {
+        "k" | "kb" | "kib" => 10,
+        "" | "m" | "mb" | "mib" => 20,
+        "g" | "gb" | "gib" => 30,
+        _ => u32::MAX,
+    };
+    let bytes = digits
+        .parse::<u64>()
+        .ok()
+        .and_then(|number| number.checked_mul(1u64.checked_shl(shift)?));
+    match bytes {
+        Some(bytes) if (2 << 20..=1 << 40).contains(&bytes) => Ok(bytes.next_multiple_of(4096)),
+        Some(_) => bail!("a guest has from 2M to 1024G of memory, not {text}"),
+        None => bail!("`{text}` is not an amount of memory; write it like 64M or 2G"),
+    }
+}
+
+fn processors(text: &str) -> Result<u8> {
+    match text.parse() {
+        Ok(count @ 1..=MOST_PROCESSORS) => Ok(count),
+        _ => bail!("`{text}` is not a number of processors from 1 to {MOST_PROCESSORS}"),
+    }
+}
+
+fn variable(text: String) -> Result<(String, String)> {
+    match text.split_once('=') {
+        Some((key, value)) if !key.is_empty() => Ok((key.to_owned(), value.to_owned())),
+        _ => bail!("`{text}` is not of the form KEY=VALUE"),
+    }
+}
+
+/// The name of a TAP interface, if there is to be one.
+fn net(text: &str) -> Result<Option<String>> {
+    match (text, text.strip_prefix("tap=")) {
+        ("none", _) => Ok(None),
+        (_, Some(name)) if !name.is_empty() => Ok(Some(name.to_owned())),
+        _ => bail!("--net takes `none` or `tap=NAME`, not `{text}`"),
+    }
+}
+
+fn mount(text: &str) -> Result<Mount> {
+    let (paths, read_only) = match text.strip_suffix(":ro") {
+        Some(paths) => (paths, true),
+        None => (text.strip_suffix(":rw").unwrap_or(text), false),
+    };
+    match paths.rsplit_once(':') {
+        Some((host, guest)) if !host.is_empty() && guest.starts_with('/') && guest.len() > 1 => {
+            Ok(Mount {
+                host: host.into(),
+                guest: guest.trim_end_matches('/').to_owned(),
+                read_only,
+            })
+        }
+        _ => bail!(
+            "`{text}` is not of the form HOST:GUEST or HOST:GUEST:ro with an absolute path GUEST other than /"
+        ),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn run(words: &[&str]) -> Result<Options> {
+        let words = ["skete", "run"].iter().chain(words);
+        match read(lexopt::Parser::from_iter(words))? {
+            Verb::Run(options) => Ok(*options),
+            other => bail!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn options_are_read() {
+        let words = [
+            "-m",
+            "128M",
+            "--cpus=2",
+            "--env",
+            "A=b=c",
+            "--mount",
+            "a:b:/c:ro",
+            "image",
+            "--",
+            "--x",
+            "-y",
+        ];
+        let options = run(&words).unwrap();
+        assert_eq!((options.memory, options.cpus), (128 << 20, 2));
+        assert_eq!(options.image, PathBuf::from("image"));
+        assert_eq!(options.arguments, ["--x", "-y"]);
+        assert_eq!(options.environment, [("A".to_owned(), "b=c".to_owned())]);
+        let mount = Mount {
+            host: "a:b".into(),
+            guest: "/c".into(),
+            read_only: true,
+        };
+        assert_eq!(options.mounts, [mount]);
+    }
+
+    #[test]
+    fn options_may_follow_the_image() {
+        let options = run(&["image", "--stats"]).unwrap();
+        assert!(options.stats && options.arguments.is_empty());
+        assert_eq!(
+            run(&["image", "--stats", "--", "a"]).unwrap().arguments,
+            ["a"]
+        );
+    }
+
+    #[test]
+    fn what_is_wrong_is_told() {
+        for words in [
+            &["--memory", "1", "i"][..],
+            &["--memory", "x", "i"],
+            &["--cpus", "0", "i"],
+            &["--cpus", "65", "i"],
+            &["--env", "A", "i"],
+            &["--mount", "a", "i"],
+            &["--mount", "a:b", "i"],
+            &["--mount", "a:/", "i"],
+            &["--nothing", "i"],
+            &["i", "j"],
+            &[],
+        ] {
+            assert!(run(words).is_err(), "{words:?}");
+        }
+    }
+}

@@ -1,0 +1,163 @@
+//! The monitor: built, and run in a Linux that has KVM (`cargo xtask kvm`).
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode};
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use clap::{Args, ValueEnum};
+
+use crate::image::{self, BuildOptions};
+use crate::linux::nested::{Check, Nested, Release};
+use crate::{paths, process, sdk};
+
+/// The target that the monitor is built for.
+const TARGET: &str = "x86_64-unknown-linux-gnu";
+
+/// Builds the monitor as one static file, stripped.
+pub fn build() -> Result<PathBuf> {
+    build_package("skete", &[])
+}
+
+fn build_package(name: &str, more: &[&str]) -> Result<PathBuf> {
+    let target = paths::generated().join("build/monitor");
+    let mut cargo = process::cargo();
+    cargo
+        .args([
+            "build",
+            "--quiet",
+            "--profile",
+            "monitor",
+            "--target",
+            TARGET,
+        ])
+        .args(["--package", name, "--bin", name])
+        .args(more)
+        .arg("--target-dir")
+        .arg(&target)
+        .env(
+            "CARGO_ENCODED_RUSTFLAGS",
+            "-Ctarget-feature=+crt-static\x1f-Crelocation-model=pie",
+        )
+        .current_dir(paths::root());
+    process::run(&mut cargo).context("the monitor does not build")?;
+    Ok(target.join(TARGET).join("monitor").join(name))
+}
+
+/// Runs a shell command in a Linux that has KVM
+///
+/// QEMU imitates a processor with virtualization, Debian's kernel runs on it, and the monitor on that. The
+/// monitor is `skete` there, an image by its program's name.
+#[derive(Args, Debug)]
+#[command(after_help = "\
+Examples:
+  cargo xtask kvm 'skete run hello'
+  cargo xtask kvm --image tour --kernel backports 'skete run --cpus 2 --stats tour'")]
+pub struct KvmArgs {
+    /// The shell's command line
+    command: String,
+
+    /// An example's name, the path to a crate, or a built image
+    #[arg(long = "image", value_name = "WHAT", default_value = "hello")]
+    images: Vec<String>,
+
+    /// A file that the command finds in /job
+    #[arg(long = "file", value_name = "FILE")]
+    files: Vec<PathBuf>,
+
+    /// Which of the distribution's kernels
+    #[arg(long, value_enum, default_value = "stable")]
+    kernel: Kernel,
+
+    /// End the command after this many seconds
+    #[arg(long, default_value = "60")]
+    timeout: u64,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Kernel {
+    /// The release's own
+    Stable,
+    /// The newest of its backports
+    Backports,
+}
+
+/// Runs `cargo xtask kvm`.
+pub fn run(args: KvmArgs) -> Result<ExitCode> {
+    let sdk = sdk::ensure()?;
+    let options = BuildOptions {
+        quiet: true,
+        ..BuildOptions::default()
+    };
+    let mut files = vec![("skete".to_owned(), read(&build()?)?)];
+    for what in &args.images {
+        let image = image::build_with(&sdk, what, &options)?;
+        let name = image
+            .file_stem()
+            .unwrap_or_default()
+            .to_string_lossy()
+            .into_owned();
+        files.push((name, read(&image)?));
+    }
+    for path in &args.files {
+        let name = path.file_name().context("a file without a name")?;
+        files.push((name.to_string_lossy().into_owned(), read(path)?));
+    }
+    let release = match args.kernel {
+        Kernel::Stable => Release::Stable,
+        Kernel::Backports => Release::Backports,
+    };
+    let mut check = Check::new("command", with_path(&args.command));
+    check.timeout = Duration::from_secs(args.timeout);
+    let files = files
+        .iter()
+        .map(|(name, bytes)| (name.as_str(), bytes.as_slice()))
+        .collect::<Vec<_>>();
+    let done = Nested::ensure(release)?.run(&files, &[check], "skete-kvm")?;
+    let done = done.into_iter().next().context("nothing came back")?;
+    std::io::Write::write_all(&mut std::io::stdout(), &done.stdout)?;
+    std::io::Write::write_all(&mut std::io::stderr(), &done.stderr)?;
+    match done.status.and_then(|status| u8::try_from(status).ok()) {
+        Some(status) => Ok(ExitCode::from(status)),
+        None => bail!("the command has no exit status"),
+    }
+}
+
+/// A command that finds the job's files.
+pub fn with_path(command: &str) -> String {
+    format!("export PATH=/job:$PATH; cd /job\n{command}\n")
+}
+
+fn read(path: &Path) -> Result<Vec<u8>> {
+    fs::read(path).with_context(|| format!("cannot read {}", path.display()))
+}
+
+/// uhyve, which the monitor is compared with: built once from the registry's package.
+pub fn uhyve() -> Result<PathBuf> {
+    const VERSION: &str = "0.10.0";
+    let root = paths::generated().join("uhyve");
+    let program = root.join("bin/uhyve");
+    if !program.is_file() {
+        let step = crate::progress::Step::new("building uhyve");
+        let mut cargo: Command = process::cargo();
+        cargo
+            .args([
+                "install",
+                "uhyve",
+                "--version",
+                VERSION,
+                "--locked",
+                "--quiet",
+                "--root",
+            ])
+            .arg(&root)
+            .args(["--target", TARGET, "--target-dir"])
+            .arg(paths::generated().join("build/uhyve"))
+            .env("CARGO_ENCODED_RUSTFLAGS", "-Ctarget-feature=+crt-static")
+            .current_dir("/");
+        process::output(&mut cargo).context("uhyve does not build from the registry")?;
+        step.done();
+    }
+    Ok(program)
+}

@@ -1,0 +1,321 @@
+//! The monitor, on a Linux that has KVM: one boot of each kernel does all checks.
+
+use std::fs;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::{Result, bail};
+
+use super::super::case::{Bench, Case};
+use super::super::expect::{Expect, Got};
+use crate::linux::nested::{Check, Nested, Release};
+use crate::monitor;
+
+/// Programs of the repository that the checks run.
+const PROGRAMS: [&str; 9] = [
+    "hello",
+    "hypercalls",
+    "stdio",
+    "fault",
+    "threads",
+    "clock",
+    "memory",
+    "files",
+    "backtrace",
+];
+
+/// A command and what must come of it.
+struct Item {
+    check: Check,
+    expect: Expect,
+}
+
+pub fn all() -> Vec<Case> {
+    vec![
+        Case::steps("monitor/stable", |bench, mark| {
+            run(bench, mark, Release::Stable)
+        }),
+        Case::steps("monitor/backports", |bench, mark| {
+            run(bench, mark, Release::Backports)
+        }),
+    ]
+}
+
+fn item(name: &str, command: &str, expect: Expect) -> Item {
+    Item {
+        check: Check::new(name, monitor::with_path(command)),
+        expect,
+    }
+}
+
+impl Item {
+    fn stdin(mut self, bytes: impl Into<Vec<u8>>) -> Item {
+        self.check.stdin = bytes.into();
+        self
+    }
+
+    fn seconds(mut self, seconds: u64) -> Item {
+        self.check.timeout = Duration::from_secs(seconds);
+        self
+    }
+}
+
+fn run(bench: &Bench, mark: &str, release: Release) -> Result<()> {
+    let nested = Nested::ensure(release)?;
+    let mut paths = vec![("skete", monitor::build()?), ("uhyve", monitor::uhyve()?)];
+    for name in PROGRAMS {
+        paths.push((name, bench.image(name)?.to_path_buf()));
+    }
+    let read = |(name, path): &(&'static str, PathBuf)| Ok((*name, fs::read(path)?));
+    let files = paths.iter().map(read).collect::<Result<Vec<_>>>()?;
+    let files = files
+        .iter()
+        .map(|(name, bytes)| (*name, bytes.as_slice()))
+        .collect::<Vec<_>>();
+    let items = items();
+    let checks = items
+        .iter()
+        .map(|item| item.check.clone())
+        .collect::<Vec<_>>();
+    let mut wrong = Vec::new();
+    for (item, done) in items.iter().zip(nested.run(&files, &checks, mark)?) {
+        let got = Got {
+            command: format!(
+                "cargo xtask kvm --kernel {} {:?}",
+                release.name(),
+                item.check.command
+            ),
+            timed_out: done.status == Some(137) && done.time >= item.check.timeout,
+            status: done.status,
+            stdout: done.stdout,
+            stderr: done.stderr,
+        };
+        if let Err(error) = item.expect.judge(&got) {
+            wrong.push(format!("{}: {error:#}", item.check.name));
+        }
+    }
+    if wrong.is_empty() {
+        return Ok(());
+    }
+    bail!(
+        "{} of {} checks on {}:\n{}",
+        wrong.len(),
+        items.len(),
+        nested.version()?,
+        wrong.join("\n")
+    )
+}
+
+fn items() -> Vec<Item> {
+    let mut items = vec![
+        item(
+            "check",
+            "skete check",
+            Expect::status(0).out("can run images").stderr(""),
+        ),
+        item(
+            "hello",
+            "skete run hello",
+            Expect::status(0).stdout("Hello, world!\n").stderr(""),
+        ),
+        item(
+            "inspect",
+            "skete inspect hello",
+            Expect::status(0)
+                .out("Skete's")
+                .out("segment: r-x")
+                .stderr(""),
+        ),
+        item(
+            "no-image",
+            "skete run nothing",
+            Expect::status(1)
+                .stdout("")
+                .err_line("cannot open the image nothing"),
+        ),
+        item(
+            "not-elf",
+            "skete run run",
+            Expect::status(1).stdout("").err_line("run is no image"),
+        ),
+        item(
+            "directory",
+            "skete run /tmp",
+            Expect::status(1).err_line("is not a file"),
+        ),
+        item(
+            "no-kvm",
+            "mv /dev/kvm /dev/kvm.gone; skete run hello; status=$?; mv /dev/kvm.gone /dev/kvm; exit $status",
+            Expect::status(1).stdout("").err_line("QEMU needs no KVM"),
+        ),
+        item(
+            "stats",
+            "skete run --stats hello",
+            Expect::status(0).out("Hello").err("exits: 2, hypercalls 2"),
+        ),
+        item(
+            "trace",
+            "skete run --trace hello",
+            Expect::status(0)
+                .out("Hello")
+                .err("cpu 0: FileWrite(")
+                .err("Exit(0)"),
+        ),
+        item(
+            "console",
+            "skete run --console out hello; cat out",
+            Expect::status(0).stdout("Hello, world!\n"),
+        ),
+        item(
+            "arguments",
+            "skete run stdio -- arguments 'two words' '\"quoted\\' -- ''",
+            Expect::status(0)
+                .stdout(
+                    "\"stdio\"\n\"arguments\"\n\"two words\"\n\"\\\"quoted\\\\\"\n\"--\"\n\"\"\n",
+                )
+                .stderr(""),
+        ),
+        item(
+            "environment",
+            "skete run --env 'A=1 2' -e B= stdio -- environment",
+            Expect::status(0)
+                .stdout("\"A\" = \"1 2\"\n\"B\" = \"\"\n")
+                .stderr(""),
+        ),
+        item(
+            "both-streams",
+            "skete run stdio -- cat",
+            Expect::status(0)
+                .stdout((0..=255).collect::<Vec<u8>>().repeat(40))
+                .stderr("10240 bytes\n"),
+        )
+        .stdin((0..=255).collect::<Vec<u8>>().repeat(40)),
+        item(
+            "empty-input",
+            "skete run stdio -- cat",
+            Expect::status(0).stdout("").stderr("0 bytes\n"),
+        ),
+        item(
+            "slow-input",
+            "(echo one; sleep 1; echo two) | skete run stdio -- lines",
+            Expect::status(0).stdout("0: one\n1: two\n").stderr(""),
+        ),
+        item(
+            "reader-gone",
+            "(skete run stdio -- numbers 1000000; echo $? > status) | head -n 1; cat status",
+            Expect::status(0).stdout("0\n141\n"),
+        ),
+        item(
+            "least-memory",
+            "skete run -m 3M hello",
+            Expect::status(0).out("Hello"),
+        ),
+        item(
+            "memory-too-small",
+            "skete run -m 2M hello",
+            Expect::status(1).err_line("give it more (--memory)"),
+        ),
+        item(
+            "gigabytes",
+            "skete run -m 4G memory",
+            Expect::status(0).err_not("skete:"),
+        )
+        .seconds(60),
+        item(
+            "threads",
+            "skete run -m 256M -c 2 threads",
+            Expect::status(0).out(" 0 failed"),
+        )
+        .seconds(120),
+        item(
+            "four-processors",
+            "skete run -c 4 hello",
+            Expect::status(0).out("Hello"),
+        ),
+        item(
+            "clock",
+            "skete run clock -- $(date +%s)",
+            Expect::status(0).out(" 0 failed"),
+        )
+        .seconds(60),
+        item(
+            "files",
+            "skete run files",
+            Expect::status(0).out(" 0 failed"),
+        )
+        .seconds(60),
+        item(
+            "fault",
+            "skete run fault -- null-read",
+            Expect::status(139)
+                .err("null pointer")
+                .err("stack backtrace:"),
+        ),
+        item(
+            "terminated",
+            "skete run stdio -- cat < /dev/zero > /dev/null & sleep 1; kill -TERM $!; wait $!; echo $?",
+            Expect::status(0).stdout("143\n"),
+        ),
+    ];
+    items.push(item(
+        "uhyve",
+        "uhyve -m 64MiB hello",
+        Expect::status(0).out("Hello, world!"),
+    ));
+    items.push(item(
+        "ordinary-user",
+        "chmod 666 /dev/kvm; cp hello /tmp/hello; su user -c '/job/skete run /tmp/hello'",
+        Expect::status(0).stdout("Hello, world!\n").stderr(""),
+    ));
+    items.push(item(
+        "not-permitted",
+        "chmod 600 /dev/kvm; cp hello /tmp/hello; su user -c '/job/skete run /tmp/hello'",
+        Expect::status(1)
+            .stdout("")
+            .err_line("add it to the group kvm"),
+    ));
+    items.push(
+        item(
+            "gdb",
+            "skete run -c 2 --gdb 1234 threads & sleep 1\n\
+             gdb -nx -batch -ex 'target remote 127.0.0.1:1234' -ex 'info threads' -ex 'break boot::start::start' -ex c \
+             -ex 'stepi' -ex 'info registers rip' -ex 'break runtime_entry' -ex c -ex bt \
+             -ex 'delete' -ex kill threads 2>&1; wait; echo status $?",
+            Expect::status(0)
+                .out("2    Thread 1.2")
+                .out("Breakpoint 1, ")
+                .out("boot::start::start+")
+                .out("Breakpoint 2, ")
+                .out("runtime_entry")
+                .out("status 0"),
+        )
+        .seconds(60),
+    );
+    for attack in ["buffers", "texts", "unknown", "race", "results"] {
+        let name = format!("attack-{attack}");
+        let command = format!("skete run -c 2 --mount /tmp:/tmp hypercalls -- {attack}");
+        items.push(item(
+            &name,
+            &command,
+            Expect::status(0).stdout("survived\n"),
+        ));
+    }
+    for attack in ["parameters", "parameters-in-the-gap", "parameters-wrapped"] {
+        let name = format!("attack-{attack}");
+        let command = format!("skete run hypercalls -- {attack}");
+        let expect = Expect::status(1)
+            .stdout("")
+            .err_line("the parameters of its call FileOpen are not in its memory");
+        items.push(item(&name, &command, expect));
+    }
+    for status in [0, 1, 42, 200, 255] {
+        let name = format!("exit-{status}");
+        let command = format!("skete run fault -- exit {status}");
+        items.push(item(
+            &name,
+            &command,
+            Expect::status(status).stdout("").stderr(""),
+        ));
+    }
+    items
+}
