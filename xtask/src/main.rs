@@ -16,6 +16,7 @@ mod kvm;
 mod linker;
 mod lint;
 mod linux;
+mod monitor;
 mod net;
 mod overlay;
 mod packages;
@@ -72,6 +73,7 @@ enum Verb {
     Fuzz(fuzz::FuzzArgs),
     Stress(stress::StressArgs),
     Conformance(conformance::ConformanceArgs),
+    Kvm(monitor::KvmArgs),
     Clean(clean::CleanArgs),
 }
 
@@ -107,6 +109,7 @@ fn verb() -> anyhow::Result<ExitCode> {
         Verb::Fuzz(args) => fuzz::run(args)?,
         Verb::Stress(args) => stress::run(args)?,
         Verb::Conformance(args) => conformance::run(args)?,
+        Verb::Kvm(args) => return monitor::run(args),
         Verb::Clean(args) => clean::run(args)?,
     }
     Ok(ExitCode::SUCCESS)

@@ -1,5 +1,6 @@
 //! The archive that Linux boots from: one program, and the console it writes to.
 
+use std::borrow::Cow;
 use std::io::{self, Cursor};
 
 use cpio::newc::{Builder, ModeFileType};
@@ -10,31 +11,52 @@ const INIT: &str = "init";
 
 /// Makes an archive in the format `newc` with `program` as the first process.
 pub fn write(program: &[u8]) -> io::Result<Vec<u8>> {
-    let entries = [
-        (
-            Builder::new("dev")
-                .mode(0o755)
-                .set_mode_file_type(ModeFileType::Directory),
-            &[][..],
-        ),
-        // Its standard streams; the numbers are those of Linux's `devices.txt`.
-        (
-            Builder::new("dev/console")
-                .mode(0o600)
-                .set_mode_file_type(ModeFileType::Char)
-                .rdev_major(5)
-                .rdev_minor(1),
-            &[][..],
-        ),
-        (
-            Builder::new(INIT)
-                .mode(0o755)
-                .set_mode_file_type(ModeFileType::Regular),
-            program,
-        ),
-    ];
-    let entries = entries.map(|(entry, content)| (entry, Cursor::new(content)));
-    write_cpio(entries.into_iter(), Vec::new())
+    let mut archive = Archive::with_console();
+    archive.file(INIT, 0o755, program);
+    archive.finish()
+}
+
+/// An archive in the format `newc`, of which Linux takes several, one behind the other.
+#[derive(Default)]
+pub struct Archive<'a> {
+    entries: Vec<(Builder, Cursor<Cow<'a, [u8]>>)>,
+}
+
+impl<'a> Archive<'a> {
+    /// An archive with the device that is the first process's standard streams.
+    pub fn with_console() -> Archive<'a> {
+        let mut archive = Archive::default();
+        archive.directory("dev");
+        // The numbers are those of Linux's `devices.txt`.
+        let console = Builder::new("dev/console")
+            .mode(0o600)
+            .set_mode_file_type(ModeFileType::Char)
+            .rdev_major(5)
+            .rdev_minor(1);
+        archive.entries.push((console, Cursor::default()));
+        archive
+    }
+
+    /// Adds a directory; those above it have to be there.
+    pub fn directory(&mut self, path: &str) {
+        let entry = Builder::new(path)
+            .mode(0o755)
+            .set_mode_file_type(ModeFileType::Directory);
+        self.entries.push((entry, Cursor::default()));
+    }
+
+    /// Adds a file.
+    pub fn file(&mut self, path: &str, mode: u32, content: impl Into<Cow<'a, [u8]>>) {
+        let entry = Builder::new(path)
+            .mode(mode)
+            .set_mode_file_type(ModeFileType::Regular);
+        self.entries.push((entry, Cursor::new(content.into())));
+    }
+
+    /// The archive's bytes.
+    pub fn finish(self) -> io::Result<Vec<u8>> {
+        write_cpio(self.entries.into_iter(), Vec::new())
+    }
 }
 
 #[cfg(test)]

@@ -5,6 +5,7 @@
 
 mod initramfs;
 mod kernel;
+pub mod nested;
 mod program;
 
 use std::fs;

@@ -139,10 +139,20 @@ impl Index {
     }
 
     /// Downloads, into `directory`, the package whose name starts with `prefix` and that the first
-    /// known one of `names` depends on; gives its file. Nothing is installed.
-    pub fn download(&self, names: &[&str], prefix: &str, directory: &Path) -> Result<PathBuf> {
+    /// known one of `names` depends on; gives its file. Nothing is installed. With `suite` the newest
+    /// one of that suite is taken.
+    pub fn download(
+        &self,
+        names: &[&str],
+        prefix: &str,
+        suite: Option<&str>,
+        directory: &Path,
+    ) -> Result<PathBuf> {
         let depends = |name: &&str| {
             let mut depends = self.apt("apt-cache");
+            if let Some(suite) = suite {
+                depends.args(["-o", &format!("APT::Default-Release={suite}")]);
+            }
             process::output(depends.args(["depends", "--important", name])).ok()
         };
         let Some(depends) = names.iter().find_map(depends) else {
@@ -154,12 +164,17 @@ impl Index {
                 depends.lines().next().unwrap_or_default()
             )
         })?;
+        self.fetch(wanted, directory)
+    }
+
+    /// Downloads a package into `directory`, which holds no other; gives its file. Nothing is installed.
+    pub fn fetch(&self, package: &str, directory: &Path) -> Result<PathBuf> {
         let mut download = self.apt("apt-get");
-        process::output(download.args(["download", wanted]).current_dir(directory))?;
+        process::output(download.args(["download", package]).current_dir(directory))?;
         let mut files = files_with(directory, &["deb"]);
         files
             .pop()
-            .with_context(|| format!("apt-get downloaded no file for the package {wanted}"))
+            .with_context(|| format!("apt-get downloaded no file for the package {package}"))
     }
 
     /// The commands that install a plan's packages; each needs root.

@@ -20,12 +20,47 @@ use crate::toolchain::{self, Toolchain};
 /// Downloads, into `directory`, the package whose name starts with `prefix` and that the first known
 /// one of `names` depends on; gives its file. Nothing is installed.
 pub fn download(names: &[&str], prefix: &str, directory: &Path) -> Result<PathBuf> {
-    for program in ["apt-get", "dpkg-deb"] {
-        if which(program).is_none() {
-            bail!("this system has no {program}");
+    Downloads::open()?
+        .index
+        .download(names, prefix, None, directory)
+}
+
+/// The distribution's packages, for looking into them: nothing is installed.
+pub struct Downloads {
+    index: apt::Index,
+    system: apt::System,
+}
+
+impl Downloads {
+    /// Fetches the lists of packages.
+    pub fn open() -> Result<Downloads> {
+        for program in ["apt-get", "dpkg-deb"] {
+            if which(program).is_none() {
+                bail!("this system has no {program}");
+            }
         }
+        let system = apt::System::read()?;
+        let index = apt::Index::open(&system)?;
+        Ok(Downloads { index, system })
     }
-    apt::Index::open(&apt::System::read()?)?.download(names, prefix, directory)
+
+    /// Downloads a package into `directory`, which holds no other; gives its file.
+    pub fn package(&self, name: &str, directory: &Path) -> Result<PathBuf> {
+        self.index.fetch(name, directory)
+    }
+
+    /// As [`download`]; with `backports` the newest that the release's backports have.
+    pub fn dependency(
+        &self,
+        names: &[&str],
+        prefix: &str,
+        backports: bool,
+        directory: &Path,
+    ) -> Result<PathBuf> {
+        let suite = plan::backports_suite(&self.system.codename);
+        let suite = backports.then_some(suite.as_str());
+        self.index.download(names, prefix, suite, directory)
+    }
 }
 
 /// The programs that everything else uses.

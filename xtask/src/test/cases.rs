@@ -8,6 +8,7 @@ mod faults;
 mod images;
 mod init;
 mod measuring;
+mod monitor;
 mod network_options;
 mod programs;
 mod roots;
@@ -29,6 +30,7 @@ pub fn all() -> Vec<Case> {
     [
         ecosystem::all(),
         init::all(),
+        monitor::all(),
         variants::all(),
         stress::all(),
         roots::all(),
