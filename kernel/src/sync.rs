@@ -175,6 +175,33 @@ impl<T> Mutex<T> {
     }
 }
 
+impl<T> Mutex<T> {
+    /// As [`Mutex::lock`], for a mutex that others hold for a moment only: looks at it for a while before it
+    /// sleeps, if there is another processor that can give it back meanwhile.
+    #[inline]
+    pub fn lock_soon(&self) -> MutexGuard<'_, T> {
+        if !futex_lock::try_lock(&self.state) {
+            self.lock_after_looking();
+        }
+        MutexGuard { mutex: self }
+    }
+
+    #[cold]
+    fn lock_after_looking(&self) {
+        /// Looks: about as long as sleeping and being woken takes.
+        const LOOKS: u32 = 2000;
+        if arch::processors_online() > 1 {
+            for _ in 0..LOOKS {
+                if self.state.load(Relaxed) == FREE && futex_lock::try_lock(&self.state) {
+                    return;
+                }
+                core::hint::spin_loop();
+            }
+        }
+        futex_lock::lock(&self.state);
+    }
+}
+
 impl<T> Drop for MutexGuard<'_, T> {
     #[inline]
     fn drop(&mut self) {

@@ -176,3 +176,9 @@ pub mod fw_cfg {
 pub const fn processor_number() -> u32 {
     0
 }
+
+/// As many as the threads of a test need.
+#[must_use]
+pub const fn processors_online() -> u32 {
+    2
+}

@@ -61,6 +61,14 @@ impl<'a> Iterator for Words<'a> {
     }
 }
 
+/// An option's name and its value: what stands before the first `=`, and behind it.
+#[inline(never)]
+#[must_use]
+pub fn option(word: &str) -> Option<(&str, &str)> {
+    let at = word.bytes().position(|byte| byte == b'=')?;
+    Some((word.get(..at)?, word.get(at + 1..)?))
+}
+
 /// Reads a port number: decimal, or hexadecimal behind `0x`. `None` also for port 0, which is none.
 #[must_use]
 pub fn port(text: &str) -> Option<u16> {
@@ -111,6 +119,13 @@ mod tests {
                 None
             ]
         );
+    }
+
+    #[test]
+    fn options_have_a_name_and_a_value() {
+        assert_eq!(option("env=A=1"), Some(("env", "A=1")));
+        assert_eq!(option("="), Some(("", "")));
+        assert_eq!(option("log"), None);
     }
 
     #[test]

@@ -6,7 +6,7 @@ use alloc::vec::Vec;
 
 use hermit_entry::boot_info::RawBootInfo;
 
-use super::command_line::{Words, port};
+use super::command_line::{Words, option, port};
 use super::device_tree::Tree;
 use super::information::{Information, Platform};
 use super::{archives, image, status};
@@ -292,7 +292,7 @@ fn early_options(line: &str) {
     let mut words = Words::new(line);
     // None of these values has a reason for quotes, and taking those away would need memory.
     while let Some(word) = words.next_raw().filter(|&word| word != "--") {
-        match word.split_once('=') {
+        match option(word) {
             Some(("status", number)) => _ = port(number).map(power::set_status_port),
             Some(("stderr", number)) => _ = port(number).map(console::set_error_port),
             Some(("log", level)) => _ = Level::parse(level).map(crate::debug::set_level),
@@ -309,12 +309,12 @@ fn options(line: &str) -> Program {
     let mut name = String::from("skete");
     let mut words = Words::new(line);
     for word in words.by_ref().take_while(|word| word != "--") {
-        let known = match word.split_once('=') {
+        let known = match option(&word) {
             Some(("name", value)) => {
                 name = value.into();
                 true
             }
-            Some(("env", variable)) if variable.contains('=') => {
+            Some(("env", variable)) if option(variable).is_some() => {
                 program.environment.push(variable.into());
                 true
             }
@@ -340,11 +340,7 @@ fn options(line: &str) -> Program {
                 Line::new()
                     .text("skete: unknown kernel option `")
                     .text(&word)
-                    .text("`: known are name=, env=KEY=VALUE, log=LEVEL, ")
-                    .text(
-                        "stdin=tty|framed|file|none, terminals=STREAMS, stderr=PORT, status=PORT, ",
-                    )
-                    .text("ip=, gw=, dns=, virtio_mmio.device=; ")
+                    .text("`: known are env=KEY=VALUE, log=LEVEL, ip=, gw=, dns= and those of docs/boot-protocol.md; ")
                     .text("the program's arguments go behind --"),
             );
         }

@@ -110,7 +110,7 @@ pub struct Guard(Option<MutexGuard<'static, Option<Box<Stack>>>>);
 
 /// Takes the lock; the first brings the network up.
 pub fn lock() -> Guard {
-    let mut guard = STACK.lock();
+    let mut guard = STACK.lock_soon();
     match &mut *guard {
         Some(stack) => stack.now = now(),
         None => {

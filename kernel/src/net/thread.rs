@@ -18,7 +18,7 @@ const STACK: usize = 256 << 10;
 
 /// Starts it.
 pub fn start() {
-    let priority = sched::NORMAL_PRIORITY + 1;
+    let priority = sched::NORMAL_PRIORITY;
     if sched::spawn(run, 0, priority, STACK, None).is_err() {
         Line::log(Level::Error, |line| {
             line.text("network: no memory for its thread; give the machine more (-m, --memory)");

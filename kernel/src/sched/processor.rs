@@ -6,7 +6,7 @@ use core::sync::atomic::{
     AtomicPtr, AtomicU8, AtomicU32, AtomicU64, Ordering::Relaxed, Ordering::SeqCst,
 };
 
-use super::run_queue::RunQueue;
+use super::run_queue::{PRIORITIES, RunQueue};
 use super::task::{Place, Task};
 use super::timers::Timers;
 use crate::arch::local::{self, Local, MOST};
@@ -142,10 +142,11 @@ impl Processor {
     /// Puts a task into the queue.
     #[inline]
     pub fn push(&self, queue: &mut Queue, task: &'static Task) {
-        let priority = task.priority.load(Relaxed);
-        task.level.set(priority);
+        let level = task.priority.load(Relaxed) + task.boost.replace(0);
+        let level = level.min(PRIORITIES as u8 - 1);
+        task.level.set(level);
         task.set_queued(Place::of(self.number));
-        queue.ready.push(task, priority);
+        queue.ready.push(task, level);
         self.count(task, 1);
     }
 

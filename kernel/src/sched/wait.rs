@@ -145,14 +145,15 @@ fn cancel_timer(task: &'static Task) {
     }
 }
 
-/// Makes up to `count` tasks ready that wait under `key`; tells how many, and whether the processor has
-/// to look at its own queue.
-fn wake_all(key: usize, count: usize) -> (usize, bool) {
+/// Makes up to `count` tasks ready that wait under `key`, this once with a priority that is higher by `boost`; tells
+/// how many, and whether the processor has to look at its own queue.
+fn wake_all(key: usize, count: usize, boost: u8) -> (usize, bool) {
     let mut bucket = bucket(key);
     let (mut woken, mut here) = (0, false);
     while woken < count
         && let Some(task) = take(&mut bucket, key)
     {
+        task.boost.set(boost);
         here |= processor::make_ready(task);
         woken += 1;
     }
@@ -161,7 +162,7 @@ fn wake_all(key: usize, count: usize) -> (usize, bool) {
 
 /// Wakes up to `count` tasks that wait under `key`; tells how many.
 pub fn wake_key(key: usize, count: usize) -> usize {
-    let (woken, here) = wake_all(key, count);
+    let (woken, here) = wake_all(key, count, 0);
     if here {
         settle();
     }
@@ -170,17 +171,18 @@ pub fn wake_key(key: usize, count: usize) -> usize {
 
 /// Makes those ready that wait for a thread to end. Interrupts are off.
 pub fn wake_joiners(id: ThreadId) {
-    wake_all(JOIN | id as usize, usize::MAX);
+    wake_all(JOIN | id as usize, usize::MAX, 0);
 }
 
 /// Makes those ready that wait for `word`; true when the caller has to [`settle`].
 pub fn wake_without_switch(word: &AtomicU32) -> bool {
-    wake_all(&raw const *word as usize, usize::MAX).1
+    wake_all(&raw const *word as usize, usize::MAX, 0).1
 }
 
-/// Wakes, from an interrupt handler, what waits for `word`. Switching is left to [`super::preempt`].
+/// Wakes, from an interrupt handler, what waits for `word`: it runs before others of its priority, for devices are
+/// slower the longer they wait. Switching is left to [`super::preempt`].
 pub fn wake_from_interrupt(word: &AtomicU32) {
-    if wake_without_switch(word) {
+    if wake_all(&raw const *word as usize, usize::MAX, 1).1 {
         Processor::this().lock().timer.expired = true;
     }
 }

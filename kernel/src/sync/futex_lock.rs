@@ -14,12 +14,15 @@ const CONTENDED: u32 = 2;
 /// Sleeps until the lock is free, and takes it.
 #[inline]
 pub fn lock(state: &AtomicU32) {
-    if state
-        .compare_exchange(FREE, HELD, Acquire, Relaxed)
-        .is_err()
-    {
+    if !try_lock(state) {
         lock_contended(state);
     }
+}
+
+/// Takes the lock if it is free.
+#[inline]
+pub fn try_lock(state: &AtomicU32) -> bool {
+    state.compare_exchange(FREE, HELD, Acquire, Relaxed).is_ok()
 }
 
 #[cold]

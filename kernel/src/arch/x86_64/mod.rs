@@ -94,3 +94,10 @@ pub fn spin(held: &core::sync::atomic::AtomicBool) {
 pub fn processor_number() -> u32 {
     local::this().number
 }
+
+/// How many processors run.
+#[inline]
+#[must_use]
+pub fn processors_online() -> u32 {
+    local::online()
+}
