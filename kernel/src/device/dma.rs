@@ -4,6 +4,7 @@ use core::ops::{Deref, DerefMut};
 use core::ptr::NonNull;
 
 use crate::arch;
+use crate::mm::blocks::LONGEST_RUN;
 use crate::mm::frames::{self, FRAME};
 
 /// A piece of memory, contiguous for a device too, which nobody else has.
@@ -22,10 +23,13 @@ unsafe impl Send for Chunk {}
 
 impl Chunk {
     /// Takes memory of at least `size` bytes, at the start of a frame, with whatever was in it: what runs the
-    /// machine sees all of it anyway. `None` when memory is short.
+    /// machine sees all of it anyway. `None` when memory is short, or has nothing as long as that.
     #[must_use]
     pub fn new(size: usize) -> Option<Chunk> {
         let count = size.div_ceil(FRAME).max(1);
+        if count > LONGEST_RUN {
+            return None;
+        }
         let physical = frames::allocate(count)?;
         let pointer = NonNull::new(arch::direct(physical) as *mut u8)?;
         Some(Chunk {
@@ -52,6 +56,20 @@ impl Chunk {
         self.physical += size;
         self.size = rest;
         Some(front)
+    }
+
+    /// Puts the chunk that begins where this one ends behind it.
+    ///
+    /// # Errors
+    ///
+    /// The chunk, when it lies elsewhere.
+    pub fn join(&mut self, next: Chunk) -> Result<(), Chunk> {
+        if self.physical + self.size != next.physical {
+            return Err(next);
+        }
+        // Physical memory is mapped as a whole, so that the bytes are side by side for us too.
+        self.size += next.size;
+        Ok(())
     }
 
     /// The address that the device knows it by.

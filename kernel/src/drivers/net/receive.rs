@@ -1,24 +1,15 @@
 //! What a card receives.
 
-use alloc::boxed::Box;
 use alloc::vec::Vec;
 use core::ops::Deref;
 
 use virtio::net::HdrF;
 
-use super::HEADER;
-use super::headers::{self, Train};
+use super::{HEADER, LARGEST};
 use crate::device::dma::Chunk;
 use crate::device::virtio::Device;
 use crate::device::virtio::queue::{Buffer, Queue, Span};
 use crate::device::virtio::transport::Doorbell;
-
-/// Bytes at the start of each buffer that the device does not know of: there, a piece of a large segment gets
-/// headers of its own.
-const HEADROOM: usize = headers::ROOM;
-
-/// Bytes of memory that are taken at once, at first.
-const AT_ONCE: usize = 128 << 10;
 
 /// Buffers that are given back, at most, before the device is told.
 const UNTOLD: u32 = 32;
@@ -34,8 +25,8 @@ unsafe impl Buffer for Incoming {
     #[inline]
     fn spans(&self) -> Self::Spans {
         [Span {
-            physical: self.0.physical() + HEADROOM as u64,
-            length: (self.0.len() - HEADROOM) as u32,
+            physical: self.0.physical(),
+            length: self.0.len() as u32,
             writable: true,
         }]
     }
@@ -50,10 +41,9 @@ pub struct Receiver {
     mergeable: bool,
     /// Buffers that were given back and that the device may not know of.
     untold: u32,
-    /// Of a large segment, what is still in the queue, and in how many buffers. In the heap, for a receiver is
-    /// moved more often than a large segment comes.
-    train: Option<Box<(Train, usize)>>,
-    /// A frame that came in several buffers and cannot be cut.
+    /// Bytes of a buffer.
+    size: usize,
+    /// A frame that came in several buffers which are not side by side.
     gathered: Vec<u8>,
 }
 
@@ -69,6 +59,12 @@ pub struct Received<'a> {
 }
 
 impl Received<'_> {
+    /// True when the frame is where the device has put it.
+    #[cfg(test)]
+    pub const fn is_in_place(&self) -> bool {
+        self.buffer.is_some()
+    }
+
     /// True when the checksum of TCP or UDP, if the frame has one, needs no look: the device has looked, or the
     /// frame comes from the same machine and has none. IPv4's own checksum is always there.
     #[inline]
@@ -93,7 +89,7 @@ impl Drop for Received<'_> {
     #[inline]
     fn drop(&mut self) {
         if let Some(buffer) = self.buffer.take() {
-            self.receiver.give(buffer);
+            self.receiver.give_pieces(buffer);
         }
     }
 }
@@ -114,11 +110,11 @@ impl Receiver {
             device,
             mergeable,
             untold: 0,
-            train: None,
+            size,
             gathered: Vec::new(),
         };
-        // Many frames of memory at once, where they are side by side.
-        let mut at_once = AT_ONCE.max(size);
+        // As much at once as there is side by side, so that a frame in several buffers is in one piece.
+        let mut at_once = usize::from(receiver.queue.size()) * size;
         while receiver.queue.free() > 0 {
             let wanted = at_once.min(usize::from(receiver.queue.free()) * size);
             match Chunk::new(wanted) {
@@ -129,7 +125,7 @@ impl Receiver {
                         receiver.give(Incoming(chunk));
                     }
                 }
-                None if at_once > size => at_once = size,
+                None if at_once > size => at_once = (at_once / 2).next_multiple_of(size),
                 None => break,
             }
         }
@@ -138,7 +134,7 @@ impl Receiver {
 
     /// Bytes of a buffer that hold a frame of `length` bytes.
     pub(super) const fn room(length: usize) -> usize {
-        HEADROOM + HEADER + length
+        HEADER + length
     }
 
     #[inline]
@@ -148,14 +144,22 @@ impl Receiver {
         let _ = self.queue.add(buffer);
     }
 
+    /// Gives back what a frame was in, buffer by buffer, in the order in which they came.
+    #[inline]
+    fn give_pieces(&mut self, mut frame: Incoming) {
+        while frame.0.len() > self.size
+            && let Some(buffer) = frame.0.take_front(self.size)
+        {
+            self.give(Incoming(buffer));
+        }
+        self.give(frame);
+    }
+
     /// The next received frame.
     #[inline]
     pub fn receive(&mut self) -> Option<Received<'_>> {
         if self.untold >= UNTOLD {
             self.flush();
-        }
-        if self.train.is_some() {
-            return self.next_of_train();
         }
         loop {
             let Some((buffer, length)) = self.queue.used() else {
@@ -165,7 +169,7 @@ impl Receiver {
             };
             let length = length as usize;
             // Virtual I/O Device version 1.2, 5.1.6: flags, then the number of buffers as the last field.
-            let header: &[u8; HEADER] = match buffer.0[HEADROOM..].first_chunk() {
+            let header: &[u8; HEADER] = match buffer.0.first_chunk() {
                 Some(header) if length >= HEADER => header,
                 _ => {
                     self.give(buffer);
@@ -176,47 +180,85 @@ impl Receiver {
             let good = flags.intersects(HdrF::NEEDS_CSUM | HdrF::DATA_VALID);
             let count = u16::from_le_bytes([header[10], header[11]]);
             if self.mergeable && count > 1 {
-                return self.begin_large(buffer, length, usize::from(count), good);
+                return self.receive_large(buffer, length, usize::from(count), good);
             }
             return Some(Received {
                 receiver: self,
                 buffer: Some(buffer),
-                start: HEADROOM + HEADER,
-                end: HEADROOM + length,
+                start: HEADER,
+                end: length,
                 good,
             });
         }
     }
 
-    /// A frame in several buffers, of which this is the first.
+    /// A frame in several buffers, of which this is the first. They are side by side, but for the end of the memory
+    /// that they were cut from, for they are used and given back in turn.
     #[inline(never)]
-    fn begin_large(
+    fn receive_large(
         &mut self,
         mut buffer: Incoming,
-        length: usize,
+        mut end: usize,
         count: usize,
         good: bool,
     ) -> Option<Received<'_>> {
-        let (start, end) = (HEADROOM + HEADER, HEADROOM + length);
-        // Its pieces have no checksums of their own, so that nobody must want to look at one.
-        if good && let Some(train) = Train::begin(&mut buffer.0[start..end]) {
-            self.train = Some(Box::new((train, count - 1)));
-            return Some(Received {
-                receiver: self,
-                buffer: Some(buffer),
-                start,
-                end,
-                good,
-            });
+        if (count - 1) * self.size > HEADER + LARGEST {
+            self.device
+                .put_out("it has received a frame that is longer than any");
+            return None;
         }
+        for done in 1..count {
+            let (next, length) = self.next_piece()?;
+            if end != buffer.0.len() {
+                // There is a gap behind what is here.
+                return self.gather(buffer, end, Some((next, length)), count - done - 1, good);
+            }
+            match buffer.0.join(next.0) {
+                Ok(()) => end += length,
+                Err(next) => {
+                    let next = (Incoming(next), length);
+                    return self.gather(buffer, end, Some(next), count - done - 1, good);
+                }
+            }
+        }
+        Some(Received {
+            receiver: self,
+            buffer: Some(buffer),
+            start: HEADER,
+            end,
+            good,
+        })
+    }
+
+    /// Copies a frame together: what is here already, the next piece, and as many more.
+    #[cold]
+    fn gather(
+        &mut self,
+        buffer: Incoming,
+        end: usize,
+        mut next: Option<(Incoming, usize)>,
+        mut more: usize,
+        good: bool,
+    ) -> Option<Received<'_>> {
         self.gathered.clear();
-        self.gathered.extend_from_slice(&buffer.0[start..end]);
-        self.give(buffer);
-        for _ in 1..count {
-            let (buffer, length) = self.next_piece()?;
-            self.gathered
-                .extend_from_slice(&buffer.0[HEADROOM..HEADROOM + length]);
-            self.give(buffer);
+        // Without memory the frame is lost, as any may be.
+        let room = self.gathered.try_reserve(LARGEST + self.size).is_ok();
+        if room {
+            self.gathered.extend_from_slice(&buffer.0[HEADER..end]);
+        }
+        self.give_pieces(buffer);
+        while let Some((piece, length)) = next.take() {
+            if room {
+                self.gathered.extend_from_slice(&piece.0[..length]);
+            }
+            self.give(piece);
+            if more > 0 {
+                more -= 1;
+                next = Some(self.next_piece()?);
+            }
+        }
+        if !room {
+            return None;
         }
         let end = self.gathered.len();
         Some(Received {
@@ -239,31 +281,6 @@ impl Receiver {
         Some((buffer, length as usize))
     }
 
-    #[inline(never)]
-    fn next_of_train(&mut self) -> Option<Received<'_>> {
-        let mut rest = self.train.take()?;
-        let (train, count) = &mut *rest;
-        let (mut buffer, length) = self.next_piece()?;
-        let start = HEADROOM - train.header();
-        let payload = train.next(&mut buffer.0[start..HEADROOM], length);
-        *count -= 1;
-        if *count > 0 {
-            self.train = Some(rest);
-        }
-        if payload == 0 {
-            // Behind the end of the packet.
-            self.give(buffer);
-            return self.receive();
-        }
-        Some(Received {
-            receiver: self,
-            buffer: Some(buffer),
-            start,
-            end: HEADROOM + payload,
-            good: true,
-        })
-    }
-
     #[inline]
     fn look_for_fault(&self) {
         if let Some(fault) = self.queue.fault() {
@@ -284,7 +301,7 @@ impl Receiver {
     #[inline]
     pub fn enable_interrupt(&mut self) -> bool {
         self.flush();
-        if self.train.is_some() || !self.queue.enable_interrupt() {
+        if !self.queue.enable_interrupt() {
             self.queue.disable_interrupt();
             return false;
         }
