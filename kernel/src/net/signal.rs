@@ -13,11 +13,15 @@ pub struct Signal {
 }
 
 impl Signal {
-    /// Wakes who waits. The lock of the stack is not held.
-    pub fn raise(&self) {
+    /// Wakes who waits. The lock of the stack is not held. `here`: on this processor, whose thread is about to wait.
+    pub fn raise(&self, here: bool) {
         self.events.fetch_add(1, SeqCst);
         if self.waiters.load(SeqCst) > 0 {
-            sched::futex::wake(&self.events, usize::MAX);
+            if here {
+                sched::futex::wake_here(&self.events);
+            } else {
+                sched::futex::wake(&self.events, usize::MAX);
+            }
         }
         poll::changed();
     }

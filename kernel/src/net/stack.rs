@@ -106,7 +106,11 @@ pub fn now() -> Instant {
 
 /// The lock on the stack. What was begun under it is carried on when it is given back.
 #[derive(Debug)]
-pub struct Guard(Option<MutexGuard<'static, Option<Box<Stack>>>>);
+pub struct Guard {
+    guard: Option<MutexGuard<'static, Option<Box<Stack>>>>,
+    /// It is held by the network's own thread.
+    pub of_network: bool,
+}
 
 /// Takes the lock; the first brings the network up.
 pub fn lock() -> Guard {
@@ -121,13 +125,16 @@ pub fn lock() -> Guard {
             super::end::prepare();
         }
     }
-    Guard(Some(guard))
+    Guard {
+        guard: Some(guard),
+        of_network: false,
+    }
 }
 
 impl Deref for Guard {
     type Target = Stack;
     fn deref(&self) -> &Stack {
-        self.0
+        self.guard
             .as_ref()
             .and_then(|guard| guard.as_deref())
             .expect("the stack is there while its lock is held")
@@ -136,7 +143,7 @@ impl Deref for Guard {
 
 impl DerefMut for Guard {
     fn deref_mut(&mut self) -> &mut Stack {
-        self.0
+        self.guard
             .as_mut()
             .and_then(|guard| guard.as_deref_mut())
             .expect("the stack is there while its lock is held")
@@ -148,10 +155,16 @@ impl Drop for Guard {
         self.settle();
         let woken = core::mem::take(&mut self.woken);
         // The lock first: who is woken will want it.
-        self.0 = None;
-        for signal in woken {
-            signal.raise();
+        self.guard = None;
+        let Some((last, others)) = woken.split_last() else {
+            return;
+        };
+        for signal in others {
+            signal.raise(false);
         }
+        // The network's own thread looks for more and then waits: one of those who have something to do now is
+        // served best right here.
+        last.raise(self.of_network);
     }
 }
 

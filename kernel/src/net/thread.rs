@@ -42,6 +42,7 @@ extern "C" fn run(_: usize) {
     loop {
         let events = EVENTS.load(SeqCst);
         let mut stack = stack::lock();
+        stack.of_network = true;
         stack.disable_interrupts();
         let more = stack.receive(BATCH);
         stack.work();

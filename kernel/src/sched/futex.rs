@@ -24,3 +24,8 @@ pub fn wait(word: &AtomicU32, expected: u32, deadline: Option<u64>) -> Result<()
 pub fn wake(word: &AtomicU32, count: usize) -> usize {
     wait::wake_key(&raw const *word as usize, count)
 }
+
+/// Wakes those who wait for `word`, to run on this processor once the caller waits itself.
+pub fn wake_here(word: &AtomicU32) {
+    wait::wake_here(word);
+}

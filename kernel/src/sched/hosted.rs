@@ -20,6 +20,9 @@ pub mod futex {
     }
 
     /// Nobody sleeps here.
+    pub const fn wake_here(_word: &AtomicU32) {}
+
+    /// Nobody sleeps here.
     pub const fn wake(_word: &AtomicU32, _count: usize) -> usize {
         0
     }

@@ -169,6 +169,23 @@ pub fn wake_key(key: usize, count: usize) -> usize {
     woken
 }
 
+/// Wakes who waits for `word`, to run where the caller does, which is about to wait itself: nothing is gained by
+/// bringing another processor to life for that.
+pub fn wake_here(word: &AtomicU32) {
+    let key = &raw const *word as usize;
+    let mut bucket = bucket(key);
+    while let Some(task) = take(&mut bucket, key) {
+        if task.bound == Place::NONE {
+            let this = Processor::this();
+            this.push(&mut this.lock(), task);
+        } else {
+            processor::make_ready(task);
+        }
+    }
+    drop(bucket);
+    settle();
+}
+
 /// Makes those ready that wait for a thread to end. Interrupts are off.
 pub fn wake_joiners(id: ThreadId) {
     wake_all(JOIN | id as usize, usize::MAX, 0);
