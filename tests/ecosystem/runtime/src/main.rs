@@ -1,8 +1,9 @@
-//! What of tokio needs no network: both schedulers, timers, channels, locks, files, blocking work,
-//! streams in memory, signals and processes as far as there are any.
+//! tokio: both schedulers, timers, channels, locks, files, sockets, blocking work, streams in memory, signals
+//! and processes as far as there are any.
 
 mod channels;
 mod files;
+mod network;
 mod system;
 mod tasks;
 mod timers;
@@ -33,6 +34,14 @@ const CHECKS: &[Check] = &[
     ("files: write, read, list", files::files),
     ("files: lines and seeks", files::lines),
     ("files: streams in memory", files::memory),
+    ("network: there and back", network::echo),
+    ("network: many at once", network::many),
+    ("network: errors", network::errors),
+    ("network: what is ready", network::readiness),
+    ("network: options", network::options),
+    ("network: datagrams", network::datagrams),
+    ("network: names", network::names),
+    ("network: a proxy", network::proxy),
     ("system: Ctrl-C does not come", system::ctrl_c),
     ("system: processes", system::processes),
     ("system: idle without work", system::idle),

@@ -1,4 +1,8 @@
-//! A server of the web with axum, asked from inside: its routes, extractors and replies.
+//! Servers of the web: axum's routes, extractors and replies, asked from inside and over the loopback
+//! interface, and hyper itself.
+
+mod direct;
+mod serving;
 
 use std::io;
 use std::process::ExitCode;
@@ -16,7 +20,14 @@ use tower::ServiceExt;
 const CHECKS: &[Check] = &[
     ("routes and replies", routes),
     ("many requests beside each other", many),
-    ("a listener", listener),
+    ("axum: connections that stay", serving::keep_alive),
+    ("axum: many clients", serving::many),
+    ("axum: a stream", serving::stream),
+    ("axum: a large body", serving::large),
+    ("axum: the end of service", serving::graceful),
+    ("hyper: HTTP/1.1", direct::http1),
+    ("hyper: HTTP/2", direct::http2),
+    ("hyper: nonsense", direct::nonsense),
 ];
 
 fn main() -> ExitCode {
@@ -115,21 +126,5 @@ fn many() -> io::Result<()> {
         seen.sort_unstable();
         assert_eq!(seen, (0..200).collect::<Vec<_>>());
         Ok(())
-    })
-}
-
-/// Binds and serves where there is a network, else says that there is none.
-fn listener() -> io::Result<()> {
-    runtime()?.block_on(async {
-        match tokio::net::TcpListener::bind("127.0.0.1:0").await {
-            Ok(listener) => {
-                let server = tokio::spawn(async { axum::serve(listener, router()).await });
-                tokio::task::yield_now().await;
-                server.abort();
-                Ok(())
-            }
-            Err(error) if error.kind() == io::ErrorKind::Unsupported => Ok(()),
-            Err(error) => Err(error),
-        }
     })
 }

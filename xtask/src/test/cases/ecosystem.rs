@@ -10,7 +10,8 @@ pub fn all() -> Vec<Case> {
     let walk = Expect::status(0).out(" 0 failed").stderr("");
     let mut cases = Vec::new();
     for name in [
-        "runtime", "reactor", "server", "client", "crypto", "parallel", "property", "progress",
+        "runtime", "reactor", "sockets", "server", "client", "crypto", "parallel", "property",
+        "progress",
     ] {
         let what = Guest::built(name).memory(128 * MIB);
         cases.push(guest(&format!("ecosystem/{name}"), what, walk.clone()));

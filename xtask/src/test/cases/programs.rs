@@ -29,6 +29,16 @@ pub fn all() -> Vec<Case> {
         &Guest::new("files").memory(96 * MIB),
         &walk,
     ));
+    cases.extend(everywhere(
+        "guest/network",
+        &Guest::new("network").memory(128 * MIB),
+        &walk,
+    ));
+    cases.push(guest(
+        "guest/network/smp4",
+        Guest::new("network").memory(128 * MIB).smp(4),
+        walk.clone(),
+    ));
     cases.push(guest("guest/pipes", Guest::new("pipes"), walk.clone()));
     cases.extend(clock());
     cases.extend(everywhere(

@@ -1,0 +1,69 @@
+//! Sockets over the loopback interface by the crates that programs use instead of std: what is ready, when it
+//! is told, and options.
+
+mod events;
+mod options;
+mod posix;
+mod readiness;
+mod tasks;
+
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream};
+use std::process::ExitCode;
+
+use check::Check;
+
+const BOTH: [IpAddr; 2] = [
+    IpAddr::V4(Ipv4Addr::LOCALHOST),
+    IpAddr::V6(Ipv6Addr::LOCALHOST),
+];
+
+const CHECKS: &[Check] = &[
+    ("mio: there and back", events::echo),
+    ("mio: told once", events::edge),
+    ("mio: a connection in the making", events::connect),
+    ("mio: nobody listens", events::refused),
+    ("mio: datagrams", events::datagrams),
+    ("mio: the end", events::end),
+    ("mio: woken by a thread", events::waker),
+    ("mio: many at once", events::many),
+    ("polling: once", readiness::once),
+    ("polling: as long as it is so", readiness::level),
+    ("polling: writable, and no more", readiness::full),
+    ("polling: the end and errors", readiness::end),
+    ("socket2 0.6: streams", options::streams),
+    ("socket2 0.5: streams", options::older),
+    ("socket2: linger", options::linger),
+    ("socket2: keep alive", options::keepalive),
+    ("socket2: buffers", options::buffers),
+    ("socket2: IPv6 alone", options::only_v6),
+    ("socket2: short queues", options::backlog),
+    ("socket2: datagrams", options::datagrams),
+    ("socket2: time to connect", options::connect),
+    ("rustix: streams", posix::streams),
+    ("rustix: flags of a call", posix::flags),
+    ("rustix: datagrams", posix::datagrams),
+    ("rustix: options", posix::options),
+    ("rustix: errors", posix::errors),
+    ("smol: there and back", tasks::echo),
+    ("smol: many at once", tasks::many),
+    ("smol: datagrams", tasks::datagrams),
+    ("smol: time is over", tasks::timeout),
+    ("smol: names", tasks::names),
+];
+
+fn main() -> ExitCode {
+    check::walk(CHECKS, std::env::args().nth(1).as_deref())
+}
+
+fn listen(ip: IpAddr) -> io::Result<(TcpListener, SocketAddr)> {
+    let listener = TcpListener::bind((ip, 0))?;
+    let address = listener.local_addr()?;
+    Ok((listener, address))
+}
+
+fn pair(ip: IpAddr) -> io::Result<(TcpStream, TcpStream)> {
+    let (listener, address) = listen(ip)?;
+    let client = TcpStream::connect(address)?;
+    Ok((client, listener.accept()?.0))
+}
