@@ -16,7 +16,7 @@ use skete_kernel::fd::{self, Handle};
 use skete_kernel::net::{self, Family, Shutdown, Socket};
 use skete_kernel::{Error, Result};
 
-use crate::errno::{fail, status, value};
+use crate::errno::{self, fail};
 use address::Place;
 
 /// The longest queue of connections that nobody has accepted yet.
@@ -27,6 +27,29 @@ fn with<T>(descriptor: i32, work: impl FnOnce(&dyn Socket) -> Result<T>) -> Resu
     let handle = fd::get(descriptor)?;
     let object = handle.object(Error::NotASocket)?;
     work(object.socket().ok_or(Error::NotASocket)?)
+}
+
+/// The number of a socket's error: what it cannot do is told in other words than what the kernel cannot.
+fn number(error: Error) -> i32 {
+    match error {
+        Error::Unsupported => EOPNOTSUPP,
+        error => errno::number(error),
+    }
+}
+
+/// What a function returns: nothing but success or an error.
+fn status(result: Result<()>) -> i32 {
+    value(result.map(|()| 0))
+}
+
+/// What a function returns: a small number or an error.
+fn value(result: Result<i32>) -> i32 {
+    result.unwrap_or_else(|error| fail(number(error)))
+}
+
+/// What a function returns: a count of bytes, or an error.
+fn count(result: Result<usize>) -> isize {
+    result.map_or_else(|error| fail(number(error)) as isize, |count| count as isize)
 }
 
 /// Brings the network up. Nobody has to: the first socket does it.

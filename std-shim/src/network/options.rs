@@ -15,8 +15,7 @@ use skete_kernel::net::{Kind, Socket};
 use skete_kernel::{Error, Result};
 
 use super::address::from_v4;
-use super::with;
-use crate::errno::{number, status};
+use super::{number, status, with};
 use crate::pointers;
 
 // lwIP's numbers.

@@ -7,8 +7,7 @@ use skete_kernel::net::{Flags, Kind, Socket, option};
 use skete_kernel::{Error, Result};
 
 use super::address::{self, Place};
-use super::with;
-use crate::errno::count;
+use super::{count, with};
 use crate::pointers;
 
 /// Wait until the buffer is full (lwIP's number).
