@@ -482,8 +482,16 @@ impl Socket for Handle {
             _ => {}
         }
         let mut stack = lock();
+        let is_v6_only = matches!(setting, Setting::V6Only(_));
         match stack.entries.get_mut(self.id) {
+            Some(Entry::Fresh(fresh)) if is_v6_only && fresh.bound.is_some() => {
+                Err(Error::InvalidArgument)
+            }
             Some(Entry::Fresh(fresh)) => set_stream_option(&mut fresh.options, setting),
+            // Too late: it has its port.
+            Some(Entry::Listener(_) | Entry::Stream(_)) if is_v6_only => {
+                Err(Error::InvalidArgument)
+            }
             Some(Entry::Listener(listener)) => set_stream_option(&mut listener.options, setting),
             Some(Entry::Stream(stream)) => {
                 set_stream_option(&mut stream.options, setting)?;

@@ -9,7 +9,7 @@ use alloc::collections::BinaryHeap;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::cmp::Reverse;
-use core::net::IpAddr;
+use core::net::{IpAddr, Ipv4Addr};
 use core::ops::{Deref, DerefMut};
 
 use foldhash::fast::FixedState;
@@ -507,10 +507,11 @@ impl Stack {
     }
 }
 
-/// True for the address of everybody on the link.
+/// True for the address of everybody on the link, and of everybody on the loopback.
 #[must_use]
 pub fn is_broadcast(address: IpAddr) -> bool {
-    matches!(address, IpAddr::V4(address) if address.is_broadcast())
+    const LOOPBACK: Ipv4Addr = Ipv4Addr::new(127, 255, 255, 255);
+    matches!(address, IpAddr::V4(address) if address.is_broadcast() || address == LOOPBACK)
 }
 
 fn is_link_local(address: IpAddr) -> bool {

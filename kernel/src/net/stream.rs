@@ -256,6 +256,11 @@ impl Stack {
         // SAFETY: `forget_stream`, the one place where a stream ends, drops the socket before it gives the rings
         // back; and fields are dropped in their order, the socket first.
         let [receive, send] = rings.each_mut().map(|ring| unsafe { ring.lend() });
+        // No more than the window's field can say without a scale: smoltcp 0.14 rounds a scaled window down, which
+        // takes back room that the other side may have used already; such bytes are cut off, and an end behind them
+        // is believed.
+        let most = receive.len().min(usize::from(u16::MAX));
+        let receive = &mut receive[..most];
         let mut tcp = tcp::Socket::new(SocketBuffer::new(receive), SocketBuffer::new(send));
         if link == LOOPBACK {
             // Nothing is lost there, and an answer costs less than the wait for a better one.
@@ -418,6 +423,11 @@ impl Stack {
         self.links[link].take(now, bytes, &mut stream.set);
         stream.heard = now;
         stream.last = Some(segment);
+        if matches!(stream.holder, Holder::Nobody(_)) && stream.tcp_ref().can_recv() {
+            // Nobody will read it: the other side has to know (RFC 1122, 4.2.2.13).
+            stream.tcp().abort();
+            return self.touch(id);
+        }
         let after = stream.state();
         if segment.resets && after != before && matches!(after, State::Closed | State::Listen) {
             stream.error = Some(match before {

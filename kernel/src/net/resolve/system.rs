@@ -25,7 +25,9 @@ const TRIES: usize = 16;
 pub fn servers() -> Result<Vec<IpAddr>, Failure> {
     match net::name_servers() {
         Ok(servers) if !servers.is_empty() => Ok(servers),
-        Ok(_) | Err(Error::NetworkDown) => {
+        // Without a card, that has been told.
+        Err(Error::NetworkDown) => Err(Failure::Again),
+        Ok(_) | Err(Error::NetworkUnreachable) => {
             Line::log(Level::Error, |line| {
                 line.text("no name server is known: give one with dns=ADDRESS");
             });

@@ -160,8 +160,8 @@ pub fn options() -> io::Result<()> {
         socket.set_nodelay(true)?;
         socket.set_keepalive(true)?;
         assert!(socket.keepalive()?);
-        socket.set_recv_buffer_size(50_000)?;
-        assert!(socket.recv_buffer_size()? >= 50_000);
+        socket.set_recv_buffer_size(10_000)?;
+        assert!(socket.recv_buffer_size()? >= 10_000);
         socket.bind((BOTH[0], 0).into())?;
         let listener = socket.listen(10)?;
         let address = listener.local_addr()?;

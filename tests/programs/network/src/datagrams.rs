@@ -96,7 +96,7 @@ pub fn longest() -> io::Result<()> {
     for (ip, most) in [(BOTH[0], 65507), (BOTH[1], 65527)] {
         let (one, two) = two(ip)?;
         let bytes: Vec<u8> = (0..70_000_u32).map(|i| (i / 7) as u8).collect();
-        for length in [1472, 1473, 9000, most - 20] {
+        for length in [1472, 1473, 9000, 60_000] {
             assert_eq!(one.send_to(&bytes[..length], two.local_addr()?)?, length);
             let mut buffer = vec![0; 70_000];
             assert_eq!(two.recv_from(&mut buffer)?.0, length);
