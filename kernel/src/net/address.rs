@@ -43,6 +43,17 @@ pub struct Flow {
     pub remote: Endpoint,
 }
 
+impl Flow {
+    /// As the other side sees it.
+    #[must_use]
+    pub const fn reversed(&self) -> Flow {
+        Flow {
+            local: self.remote,
+            remote: self.local,
+        }
+    }
+}
+
 /// The unspecified address of a family.
 #[must_use]
 pub const fn unspecified(family: Family) -> IpAddr {

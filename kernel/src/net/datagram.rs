@@ -432,6 +432,13 @@ impl Stack {
             Some(Entry::Datagram(datagram)) => datagram.wants(flow.remote),
             _ => false,
         };
+        // smoltcp still hears a group of IPv6 that was left over the loopback.
+        let left = flow.local.address.is_multicast()
+            && !is_all_nodes(flow.local.address)
+            && !self.has_member(flow.local);
+        if left {
+            return;
+        }
         if !to_many {
             let wants = |id| wants(&self.entries, id);
             return match self.claims.find(Protocol::Udp, flow.local, wants) {
@@ -620,6 +627,14 @@ impl Stack {
         for _ in 0..16 {
             self.links[link].give(now, &mut none);
         }
+    }
+}
+
+/// True for the group that every machine belongs to.
+fn is_all_nodes(address: IpAddr) -> bool {
+    match address {
+        IpAddr::V4(address) => address.octets() == [224, 0, 0, 1],
+        IpAddr::V6(address) => matches!(address.segments(), [0xff01 | 0xff02, 0, 0, 0, 0, 0, 0, 1]),
     }
 }
 

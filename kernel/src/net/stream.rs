@@ -351,8 +351,11 @@ impl Stack {
             Some(bound) => bound.port,
             None => ephemeral()
                 .find(|port| {
+                    // Over the loopback, the other side of an old connection may still be known.
+                    let flow = flow_from(*port);
                     self.claims.is_free(Protocol::Tcp, *port)
-                        && !self.flows.contains_key(&flow_from(*port))
+                        && !self.flows.contains_key(&flow)
+                        && !self.flows.contains_key(&flow.reversed())
                 })
                 .ok_or(Error::AddressNotAvailable)?,
         };
@@ -760,7 +763,8 @@ impl Stack {
     ) {
         if segment.resets {
             self.flows.remove(flow);
-        } else if segment.ends {
+        } else if segment.ends || segment.opens {
+            // Who asks for a new connection with an old number resets what is left, and asks again.
             super::reply::acknowledge(&mut self.links[link].exit, bytes, flow, last);
         }
     }
