@@ -2,6 +2,7 @@
 
 mod alone;
 mod backtraces;
+mod cards;
 mod ecosystem;
 mod exits;
 mod faults;
@@ -36,6 +37,7 @@ pub fn all() -> Vec<Case> {
         roots::all(),
         roots_damaged::all(),
         programs::all(),
+        cards::all(),
         streams::all(),
         faults::all(),
         backtraces::all(),
