@@ -36,8 +36,10 @@ pub enum Setting {
     /// What goes to a group comes back to this machine's members (`IP_MULTICAST_LOOP`, `IPV6_MULTICAST_LOOP`).
     MulticastLoop(bool),
     /// The interface that what goes to a group leaves by, by its number from 1 on, or 0 for any
-    /// (`IP_MULTICAST_IF`, `IPV6_MULTICAST_IF`).
+    /// (`IPV6_MULTICAST_IF`).
     MulticastInterface(u32),
+    /// The same by an address of the interface, or the unspecified one for any (`IP_MULTICAST_IF`).
+    MulticastAddress(Ipv4Addr),
     /// An IPv6 socket leaves IPv4 to others (`IPV6_V6ONLY`).
     V6Only(bool),
     /// Become a member of a group, on the interface with this address, or any (`IP_ADD_MEMBERSHIP`).
@@ -68,6 +70,7 @@ pub enum Name {
     MulticastHopLimit,
     MulticastLoop,
     MulticastInterface,
+    MulticastAddress,
     V6Only,
     /// The error that the socket has met, which is taken away by this (`SO_ERROR`).
     TakeError,
@@ -90,4 +93,6 @@ pub enum Value {
     Error(Option<Error>),
     /// A stream or datagrams.
     Kind(super::Kind),
+    /// An address.
+    Address(Ipv4Addr),
 }

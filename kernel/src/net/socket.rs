@@ -1,7 +1,7 @@
 //! Sockets as descriptors: calls that wait, and what is set on them.
 
 use alloc::sync::Arc;
-use core::net::{IpAddr, SocketAddr};
+use core::net::{IpAddr, Ipv4Addr, SocketAddr};
 use core::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 
 use smoltcp::socket::tcp::State;
@@ -109,6 +109,9 @@ impl Handle {
     }
 
     fn read_parts(&self, parts: PartsMut<'_>) -> Result<usize> {
+        if self.kind == Kind::Datagram {
+            return self.scatter(parts);
+        }
         let mut total = 0;
         let mut flags = Flags::default();
         for part in parts {
@@ -118,7 +121,7 @@ impl Handle {
             match self.receive(part, flags) {
                 Ok((length, _)) => {
                     total += length;
-                    if length < part.len() || self.kind == Kind::Datagram {
+                    if length < part.len() {
                         break;
                     }
                 }
@@ -129,6 +132,33 @@ impl Handle {
             flags.nonblocking = true;
         }
         Ok(total)
+    }
+
+    /// Receives one datagram into all parts.
+    fn scatter(&self, parts: PartsMut<'_>) -> Result<usize> {
+        let mut places = alloc::vec::Vec::new();
+        for part in parts {
+            places.try_reserve(1).map_err(|_| Error::OutOfMemory)?;
+            places.push(part);
+        }
+        if let [place] = &mut places[..] {
+            return self
+                .receive(place, Flags::default())
+                .map(|(length, _)| length);
+        }
+        let room = places.iter().map(|place| place.len()).sum::<usize>();
+        let mut bytes = alloc::vec::Vec::new();
+        let most = room.min(usize::from(u16::MAX));
+        bytes.try_reserve(most).map_err(|_| Error::OutOfMemory)?;
+        bytes.resize(most, 0);
+        let (length, _) = self.receive(&mut bytes, Flags::default())?;
+        let mut rest = &bytes[..length];
+        for place in places {
+            let (now, then) = rest.split_at(rest.len().min(place.len()));
+            place[..now.len()].copy_from_slice(now);
+            rest = then;
+        }
+        Ok(length)
     }
 
     fn write_all(&self, parts: Parts<'_>, flags: Flags) -> Result<usize> {
@@ -428,6 +458,9 @@ impl Socket for Handle {
             _ => {}
         }
         let mut stack = lock();
+        if name == Name::MulticastAddress {
+            return multicast_address(&mut stack, self.id).map(Value::Address);
+        }
         let size = stack.rings.size();
         match stack.entries.get_mut(self.id) {
             Some(Entry::Fresh(fresh)) => match name {
@@ -539,6 +572,21 @@ fn set_stream_option(options: &mut Options, setting: Setting) -> Result<()> {
     Ok(())
 }
 
+/// An address of the interface that what goes to a group leaves by; unspecified for any.
+fn multicast_address(stack: &mut Stack, id: usize) -> Result<Ipv4Addr> {
+    let number = match stack.entries.get(id) {
+        Some(Entry::Datagram(datagram)) => datagram.multicast_interface as usize,
+        _ => return Err(Error::NoSuchOption),
+    };
+    let link = number.checked_sub(1).and_then(|link| stack.links.get(link));
+    let own = link.map_or(&[][..], |link| link.addresses());
+    let first = own.iter().find_map(|own| match own.address().into() {
+        IpAddr::V4(address) => Some(address),
+        IpAddr::V6(_) => None,
+    });
+    Ok(first.unwrap_or(Ipv4Addr::UNSPECIFIED))
+}
+
 fn set_datagram_option(stack: &mut Stack, id: usize, setting: Setting) -> Result<()> {
     let link_of = |stack: &Stack, address: core::net::Ipv4Addr| {
         if address.is_unspecified() {
@@ -562,6 +610,11 @@ fn set_datagram_option(stack: &mut Stack, id: usize, setting: Setting) -> Result
         }
         Setting::LeaveV6(group, number) => {
             return stack.change_membership(id, group.into(), numbered(number), false);
+        }
+        Setting::MulticastAddress(address) => {
+            let link = link_of(stack, address).map_err(|_| Error::AddressNotAvailable)?;
+            stack.datagram(id)?.multicast_interface = link.map_or(0, |link| link as u32 + 1);
+            return Ok(());
         }
         Setting::MulticastInterface(number) if number as usize > stack.links.len() => {
             return Err(Error::NoDevice);

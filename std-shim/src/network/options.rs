@@ -8,13 +8,13 @@ use hermit_abi::{
     IPPROTO_IPV6, IPPROTO_TCP, IPPROTO_UDP, IPV6_ADD_MEMBERSHIP, IPV6_DROP_MEMBERSHIP,
     IPV6_MULTICAST_LOOP, IPV6_V6ONLY, SO_BROADCAST, SO_ERROR, SO_KEEPALIVE, SO_LINGER, SO_RCVBUF,
     SO_RCVTIMEO, SO_REUSEADDR, SO_SNDBUF, SO_SNDTIMEO, SOCK_DGRAM, SOCK_STREAM, SOL_SOCKET,
-    TCP_NODELAY, ip_mreq, ipv6_mreq, linger, socklen_t, timeval,
+    TCP_NODELAY, in_addr, ip_mreq, ipv6_mreq, linger, socklen_t, timeval,
 };
 use skete_kernel::net::option::{Name, Setting, Value};
 use skete_kernel::net::{Kind, Socket};
 use skete_kernel::{Error, Result};
 
-use super::address::from_v4;
+use super::address::{from_v4, v4};
 use super::{number, status, with};
 use crate::pointers;
 
@@ -47,6 +47,8 @@ unsafe impl Plain for i32 {}
 unsafe impl Plain for timeval {}
 // SAFETY: as above.
 unsafe impl Plain for linger {}
+// SAFETY: as above.
+unsafe impl Plain for in_addr {}
 // SAFETY: as above.
 unsafe impl Plain for ip_mreq {}
 // SAFETY: as above.
@@ -125,11 +127,12 @@ fn setting(level: i32, name: i32, bytes: &[u8]) -> Result<Setting> {
         }
         (IPPROTO_IP, IP_MULTICAST_LOOP) => Setting::MulticastLoop(small(bytes)? != 0),
         (IPPROTO_IP, IP_MULTICAST_IF) => {
-            // Any interface, which is all that an address can name here.
-            match read::<i32>(bytes)? {
-                0 => Setting::MulticastInterface(0),
-                _ => return Err(Error::AddressNotAvailable),
-            }
+            // An address, or one behind a group's.
+            let address = match bytes.len() {
+                4..8 => read::<in_addr>(bytes)?,
+                _ => read::<ip_mreq>(bytes)?.imr_interface,
+            };
+            Setting::MulticastAddress(from_v4(address))
         }
         (IPPROTO_IP, IP_ADD_MEMBERSHIP | IP_DROP_MEMBERSHIP) => {
             let value: ip_mreq = read(bytes)?;
@@ -184,6 +187,7 @@ fn asked(level: i32, name: i32) -> Result<Name> {
         (IPPROTO_IP, IP_MULTICAST_LOOP) | (IPPROTO_IPV6, IPV6_MULTICAST_LOOP) => {
             Name::MulticastLoop
         }
+        (IPPROTO_IP, IP_MULTICAST_IF) => Name::MulticastAddress,
         (IPPROTO_IPV6, IPV6_MULTICAST_IF) => Name::MulticastInterface,
         (IPPROTO_IPV6, IPV6_V6ONLY) => Name::V6Only,
         _ => return Err(Error::NoSuchOption),
@@ -238,6 +242,7 @@ unsafe extern "C" fn sys_getsockopt(
         let written = match socket.option(asked)? {
             Value::Flag(flag) => write(buffer, i32::from(flag)),
             Value::Number(number) => write(buffer, i32::try_from(number).unwrap_or(i32::MAX)),
+            Value::Address(address) => write(buffer, v4(address)),
             Value::Error(error) => write(buffer, error.map_or(0, number)),
             Value::Kind(Kind::Stream) => write(buffer, SOCK_STREAM),
             Value::Kind(Kind::Datagram) => write(buffer, SOCK_DGRAM),
