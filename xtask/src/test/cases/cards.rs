@@ -61,7 +61,9 @@ pub fn all() -> Vec<Case> {
         }),
         ("pci-behind-a-bridge", |bench, mark| {
             let mut guest = small(Machine::Q35);
-            guest.qemu = ["-device", "pcie-root-port,id=root1"].map(Into::into).into();
+            guest.qemu = ["-device", "pcie-root-port,id=root1"]
+                .map(Into::into)
+                .into();
             exchange(bench, mark, guest, "virtio-net-pci,bus=root1")
         }),
         // This firmware gives no addresses to what is on the bus.
