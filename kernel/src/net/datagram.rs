@@ -124,7 +124,7 @@ impl Stack {
     /// [`Error::OutOfMemory`].
     pub fn new_datagram(&mut self, family: Family, signal: Arc<Signal>) -> Result<usize> {
         let mut rings = [
-            Ring::new(self.rings.size().max(ROOM)).ok_or(Error::OutOfMemory)?,
+            Ring::new(ROOM).ok_or(Error::OutOfMemory)?,
             Ring::new(ROOM).ok_or(Error::OutOfMemory)?,
         ];
         let [receive, send] = rings.each_mut().map(|ring| {

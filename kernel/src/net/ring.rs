@@ -5,6 +5,9 @@ use alloc::vec::Vec;
 use core::alloc::Layout;
 use core::ptr::NonNull;
 
+use crate::mm::blocks::FRAME;
+use crate::mm::frames;
+
 /// Memory for one direction of a connection. Its pages are not there before they are used.
 #[derive(Debug)]
 pub struct Ring {
@@ -48,47 +51,64 @@ impl Drop for Ring {
 }
 
 /// Rings that no socket uses.
-#[derive(Debug)]
-pub struct Rings {
-    size: usize,
-    free: Vec<Ring>,
-}
+#[derive(Debug, Default)]
+pub struct Rings(Vec<Ring>);
 
 /// Rings that are kept for the next connections.
 const KEPT: usize = 32;
-/// The size of a ring, by how much memory there is.
-const SMALLEST: usize = 8 << 10;
-const LARGEST: usize = 256 << 10;
+/// The smallest and the largest ring. A window without a scale is no larger (see `Stack::new_stream`).
+const SMALLEST: usize = 4 << 10;
+const LARGEST: usize = 64 << 10;
+/// A ring takes no more than this part of the memory that is left: so that the first connections have room, and
+/// there are always more.
+const PART: usize = 512;
 
 impl Rings {
-    /// For a machine with `available` bytes of memory.
-    #[must_use]
-    pub fn new(available: usize) -> Rings {
-        // A thousand connections shall not take more than half.
-        let size = (available / 2048)
-            .next_power_of_two()
-            .clamp(SMALLEST, LARGEST);
-        Rings {
-            size,
-            free: Vec::new(),
+    /// The size of the next ring, when `available` bytes of memory are left.
+    fn size(available: usize) -> usize {
+        match (available / PART).checked_ilog2() {
+            Some(log) => (1usize << log).clamp(SMALLEST, LARGEST),
+            None => SMALLEST,
         }
     }
 
-    /// Bytes in a ring.
+    /// The size of the next ring.
     #[must_use]
-    pub const fn size(&self) -> usize {
-        self.size
+    pub fn next_size() -> usize {
+        Rings::size(frames::available() * FRAME)
     }
 
     /// Takes one; `None` when memory is short.
     pub fn take(&mut self) -> Option<Ring> {
-        self.free.pop().or_else(|| Ring::new(self.size))
+        let size = Rings::next_size();
+        match self.0.iter().rposition(|ring| ring.size == size) {
+            Some(place) => Some(self.0.swap_remove(place)),
+            None => Ring::new(size),
+        }
     }
 
     /// Gives one back.
     pub fn give(&mut self, ring: Ring) {
-        if self.free.len() < KEPT && ring.size == self.size {
-            self.free.push(ring);
+        if self.0.len() == KEPT {
+            // It may be of a size that is not asked for any more.
+            self.0.swap_remove(0);
         }
+        self.0.push(ring);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_thousand_connections_fit_into_24_mib() {
+        let mut left = 24usize << 20;
+        for _ in 0..1000 {
+            left -= 2 * Rings::size(left);
+        }
+        assert!(left > 1 << 20, "{left}");
+        assert_eq!(Rings::size(64 << 20), LARGEST);
+        assert_eq!(Rings::size(0), SMALLEST);
     }
 }

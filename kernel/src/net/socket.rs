@@ -8,6 +8,7 @@ use smoltcp::socket::tcp::State;
 
 use super::address::{self, Endpoint};
 use super::option::{Name, Setting, Value};
+use super::ring::Rings;
 use super::signal::Signal;
 use super::stack::{Entry, Guard, Stack, lock};
 use super::stream::{Fresh, Options};
@@ -461,7 +462,7 @@ impl Socket for Handle {
         if name == Name::MulticastAddress {
             return multicast_address(&mut stack, self.id).map(Value::Address);
         }
-        let size = stack.rings.size();
+        let size = Rings::next_size();
         match stack.entries.get_mut(self.id) {
             Some(Entry::Fresh(fresh)) => match name {
                 Name::TakeError => Ok(Value::Error(None)),

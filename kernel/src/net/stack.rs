@@ -33,7 +33,7 @@ use super::stream::{Fresh, Stream};
 use crate::debug::{Level, Line};
 use crate::drivers::net::{Receiver, cards};
 use crate::sync::{Mutex, MutexGuard};
-use crate::{Error, Result, mm, random, time};
+use crate::{Error, Result, random, time};
 
 /// A socket, of one kind or another.
 #[derive(Debug)]
@@ -181,7 +181,7 @@ impl Stack {
             flows: HashMap::with_hasher(FixedState::with_seed(seed)),
             claims: Claims::default(),
             closed: Closed::default(),
-            rings: Rings::new(mm::frames::available() * mm::blocks::FRAME),
+            rings: Rings::default(),
             now,
             timers: BinaryHeap::new(),
             dirty: Vec::new(),
