@@ -132,6 +132,11 @@ impl Device for Port<'_> {
 
     fn receive(&mut self, _now: Instant) -> Option<(Frame<'_>, Slot<'_>)> {
         let frame = self.frame.take()?;
+        if let Exit::Card(card) = self.exit {
+            // Takes back what was sent: without a buffer the link's answer would be lost. When the card is full it
+            // is, as it may be on any network.
+            card.transmitter().can_transmit();
+        }
         Some((
             Frame(frame),
             Slot {
