@@ -30,7 +30,7 @@ use alloc::vec::Vec;
 use core::net::{IpAddr, SocketAddr};
 use core::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
-use crate::debug::{Level, Line};
+use crate::debug::Line;
 use crate::{Error, Result, fd};
 use socket::Handle;
 
@@ -190,10 +190,10 @@ fn shared(handle: Handle) -> Result<Arc<dyn fd::Object>> {
 fn no_device() -> Error {
     static SAID: AtomicBool = AtomicBool::new(false);
     if !SAID.swap(true, Relaxed) {
-        Line::log(Level::Error, |line| {
-            line.text("no network device: only this machine itself can be reached; ")
-                .text("run it with --net user or --net tap (QEMU: -netdev, and -device virtio-net-device or virtio-net-pci)");
-        });
+        Line::new()
+            .text("skete: no network device: only this machine itself can be reached; ")
+            .text("run it with --net user or --net tap (QEMU: -netdev, and -device virtio-net-device or virtio-net-pci)")
+            .end();
     }
     Error::NetworkDown
 }
