@@ -31,7 +31,7 @@ use super::ring::Rings;
 use super::signal::Signal;
 use super::stream::{Fresh, Stream};
 use crate::debug::{Level, Line};
-use crate::drivers::net::{Receiver, cards};
+use crate::drivers::net::{Card, Receiver, cards};
 use crate::sync::{Mutex, MutexGuard};
 use crate::{Error, Result, random, time};
 
@@ -82,7 +82,9 @@ pub struct Stack {
     /// How the links behind the loopback come by their addresses.
     owns: Vec<Own>,
     /// What the cards bring, with the link it comes by. Nothing, while it is looked at.
-    receivers: Vec<Option<(usize, Receiver)>>,
+    receivers: Vec<Option<Box<(usize, Receiver)>>>,
+    /// The cards, whose queues are elsewhere.
+    cards: Vec<Card>,
     /// For those who wait for an address.
     pub configured: Arc<Signal>,
 }
@@ -188,6 +190,7 @@ impl Stack {
             woken: Vec::new(),
             owns: Vec::new(),
             receivers: Vec::new(),
+            cards: Vec::new(),
             configured: Arc::default(),
         }
     }
@@ -331,14 +334,11 @@ impl Stack {
             let mut transmitters = Vec::new();
             for mut pair in card.pairs.drain(..) {
                 pair.set_wake(&super::thread::EVENTS);
-                self.receivers.push(Some((link, pair.receiver)));
+                self.receivers.push(Some(Box::new((link, pair.receiver))));
                 transmitters.push(pair.transmitter);
             }
             if !card.link_up() {
-                Line::log(Level::Warn, |line| {
-                    line.text("network: eth").number(number as u64);
-                    line.text(" has no link: nothing is at the other end of its cable");
-                });
+                tell_link(number, false);
             }
             let outlet = Outlet {
                 transmitters,
@@ -351,6 +351,7 @@ impl Stack {
             self.owns
                 .push(Own::begin(&mut link, number, card.mac, self.now));
             self.links.push(link);
+            self.cards.push(card);
         }
     }
 
@@ -358,20 +359,21 @@ impl Stack {
     pub fn receive(&mut self, most: usize) -> bool {
         let mut more = false;
         for place in 0..self.receivers.len() {
-            let Some((link, mut receiver)) = self.receivers[place].take() else {
+            let Some(mut taken) = self.receivers[place].take() else {
                 continue;
             };
+            let (link, receiver) = &mut *taken;
             let mut count = 0;
             while count < most
                 && let Some(frame) = receiver.receive()
             {
                 count += 1;
                 if frame.checksum_is_good() || frame::checksum_is_right(&frame) {
-                    self.take(link, &frame, frame::of_ethernet(&frame));
+                    self.take(*link, &frame, frame::of_ethernet(&frame));
                 }
             }
             more |= count == most;
-            self.receivers[place] = Some((link, receiver));
+            self.receivers[place] = Some(taken);
         }
         more
     }
@@ -379,7 +381,12 @@ impl Stack {
     /// Lets the cards interrupt; false when there is something to do already.
     pub fn enable_interrupts(&mut self) -> bool {
         let mut quiet = true;
-        for (_, receiver) in self.receivers.iter_mut().flatten() {
+        for (_, receiver) in self
+            .receivers
+            .iter_mut()
+            .flatten()
+            .map(|taken| &mut **taken)
+        {
             quiet &= receiver.enable_interrupt();
         }
         for link in &mut self.links {
@@ -394,7 +401,12 @@ impl Stack {
 
     /// Asks the cards not to interrupt.
     pub fn disable_interrupts(&mut self) {
-        for (_, receiver) in self.receivers.iter_mut().flatten() {
+        for (_, receiver) in self
+            .receivers
+            .iter_mut()
+            .flatten()
+            .map(|taken| &mut **taken)
+        {
             receiver.disable_interrupt();
         }
     }
@@ -410,6 +422,11 @@ impl Stack {
     /// Sees to the addresses of the links.
     pub fn work(&mut self) {
         let now = self.now;
+        for (number, card) in self.cards.iter().enumerate() {
+            if card.take_change() {
+                tell_link(number, card.link_up());
+            }
+        }
         let mut changed = false;
         for (own, link) in self.owns.iter_mut().zip(&mut self.links[1..]) {
             changed |= own.work(link, now);
@@ -505,6 +522,18 @@ impl Stack {
             _ => Err(Error::NotConnected),
         }
     }
+}
+
+/// Says that a card's link has come or gone.
+fn tell_link(number: usize, up: bool) {
+    Line::log(Level::Warn, |line| {
+        line.text("network: eth")
+            .number(number as u64)
+            .text(match up {
+                true => " has a link again",
+                false => " has no link: nothing is at the other end of its cable",
+            });
+    });
 }
 
 /// True for the address of everybody on the link, and of everybody on the loopback.
