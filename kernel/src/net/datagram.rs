@@ -384,6 +384,9 @@ impl Stack {
         let mut next = link.next(now, &datagram.set);
         while !stuck && next.is_some_and(|at| at <= now) {
             stuck = !link.give(now, &mut datagram.set);
+            if !stuck && core::mem::take(&mut datagram.neighbor_tries) > 0 {
+                link.unpark(id);
+            }
             next = link.next(now, &datagram.set);
         }
         if stuck && next.is_some_and(|at| at <= now) {
@@ -392,18 +395,19 @@ impl Stack {
             return self.reschedule_datagram(id, now + RETRY);
         }
         if stuck {
-            link.parked.push(id);
+            link.park(id);
             datagram.neighbor_tries += 1;
             if datagram.neighbor_tries <= NEIGHBOR_TRIES {
                 return self.reschedule_datagram(id, next.unwrap_or(now + RETRY));
             }
             // Nobody has that address.
+            datagram.neighbor_tries = 0;
+            link.unpark(id);
             self.links[LOOPBACK].discard(now, &mut datagram.set);
             if datagram.peer.is_some() {
                 datagram.error = Some(Error::HostUnreachable);
             }
         }
-        datagram.neighbor_tries = 0;
         if full || datagram_has_error(self.entries.get(id)) {
             let Ok(datagram) = self.datagram(id) else {
                 return;
@@ -443,7 +447,7 @@ impl Stack {
             let wants = |id| wants(&self.entries, id);
             return match self.claims.find(Protocol::Udp, flow.local, wants) {
                 Some(id) => self.deliver(id, link, bytes),
-                None => self.take_for_nobody(link, bytes),
+                None => self.take_datagram_for_nobody(flow, link, bytes),
             };
         }
         let found: Vec<usize> = self
@@ -453,7 +457,7 @@ impl Stack {
             .collect();
         if found.is_empty() {
             // DHCP answers everybody.
-            return self.take_for_nobody(link, bytes);
+            return self.take_datagram_for_nobody(flow, link, bytes);
         }
         for id in found {
             self.deliver(id, link, bytes);
@@ -605,6 +609,7 @@ impl Stack {
             return;
         };
         let groups = core::mem::take(&mut datagram.groups);
+        let link = datagram.link;
         let port = datagram.local.map(|local| local.port);
         for (group, link) in groups {
             if let Ok(datagram) = self.datagram(id) {
@@ -617,6 +622,7 @@ impl Stack {
             self.claims.remove(Protocol::Udp, port, id);
         }
         self.entries.try_remove(id);
+        self.links[link].unpark(id);
     }
 
     /// Tells the routers of a link which groups it belongs to.

@@ -125,6 +125,18 @@ impl Link {
         (!source.is_unspecified()).then_some(source)
     }
 
+    /// Notes that a socket waits for the address of a neighbour.
+    pub fn park(&mut self, id: usize) {
+        if !self.parked.contains(&id) {
+            self.parked.push(id);
+        }
+    }
+
+    /// Notes that a socket does not wait any more.
+    pub fn unpark(&mut self, id: usize) {
+        self.parked.retain(|other| *other != id);
+    }
+
     /// Gives a frame to the sockets of `set`.
     pub fn take(&mut self, now: Instant, frame: &[u8], set: &mut SocketSet<'static>) {
         let mut port = Port::with_frame(&mut self.exit, frame);

@@ -326,16 +326,16 @@ impl Socket for Handle {
             return Err(Error::Unsupported);
         }
         let deadline = self.deadline(&self.read_timeout, Flags::default());
-        self.wait(deadline, |stack| {
+        let (id, signal, from) = self.wait(deadline, |stack| {
             let Some(id) = stack.accept(self.id)? else {
                 return Ok(None);
             };
             let stream = stack.stream(id)?;
             let (signal, remote) = (stream.signal.clone(), stream.flow.remote);
-            let shown = self.show(stack, remote);
-            let handle = Handle::of(id, Kind::Stream, self.family, signal, false);
-            Ok(Some((super::shared(handle)?, shown)))
-        })
+            Ok(Some((id, signal, self.show(stack, remote))))
+        })?;
+        let handle = Handle::of(id, Kind::Stream, self.family, signal, false);
+        Ok((super::shared(handle)?, from))
     }
 
     fn connect(&self, peer: Option<SocketAddr>) -> Result<()> {

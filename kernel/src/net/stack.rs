@@ -48,6 +48,9 @@ pub enum Entry {
     Datagram(Box<Datagram>),
 }
 
+/// The port of who asks a DHCP server (RFC 2131, 4.1).
+const DHCP_CLIENT: u16 = 68;
+
 /// Whose packets of a flow are.
 #[derive(Clone, Copy, Debug)]
 pub enum Which {
@@ -312,8 +315,9 @@ impl Stack {
             Content::Other => {
                 self.take_for_nobody(link, bytes);
                 // It may have been the address of a neighbour.
-                let parked = core::mem::take(&mut self.links[link].parked);
-                parked.into_iter().for_each(|id| self.touch(id));
+                for place in 0..self.links[link].parked.len() {
+                    self.touch(self.links[link].parked[place]);
+                }
             }
         }
     }
@@ -321,9 +325,15 @@ impl Stack {
     /// A frame that no socket is for: the link itself answers.
     pub fn take_for_nobody(&mut self, link: usize, bytes: &[u8]) {
         self.links[link].take_own(self.now, bytes);
-        if let Some(own) = link.checked_sub(1).and_then(|own| self.owns.get_mut(own)) {
-            // It may have been the answer of a DHCP server.
-            own.next = own.next.min(self.now);
+    }
+
+    /// A datagram that no socket is for.
+    pub fn take_datagram_for_nobody(&mut self, flow: Flow, link: usize, bytes: &[u8]) {
+        self.take_for_nobody(link, bytes);
+        if flow.local.port == DHCP_CLIENT
+            && let Some(own) = link.checked_sub(1).and_then(|own| self.owns.get_mut(own))
+        {
+            own.next = self.now;
         }
     }
 

@@ -457,7 +457,9 @@ impl Stack {
         while !stuck && next.is_some_and(|at| at <= now) {
             stuck = !link.give(now, &mut stream.set);
             if !stuck {
-                stream.neighbor_tries = 0;
+                if core::mem::take(&mut stream.neighbor_tries) > 0 {
+                    link.unpark(id);
+                }
                 stream.unannounced = 0;
             }
             next = link.next(now, &stream.set);
@@ -475,13 +477,11 @@ impl Stack {
             link.blocked.push(id);
             next = Some(now + RETRY);
         } else if stuck {
-            link.parked.push(id);
-            if after == State::SynSent {
-                stream.neighbor_tries += 1;
-                if stream.neighbor_tries > NEIGHBOR_TRIES {
-                    stream.error = Some(Error::HostUnreachable);
-                    return self.give_up_stream(id);
-                }
+            link.park(id);
+            stream.neighbor_tries = stream.neighbor_tries.saturating_add(1);
+            if after == State::SynSent && stream.neighbor_tries > NEIGHBOR_TRIES {
+                stream.error = Some(Error::HostUnreachable);
+                return self.give_up_stream(id);
             }
         }
         self.follow_stream(id, next);
@@ -597,6 +597,9 @@ impl Stack {
             return;
         };
         self.flows.remove(&stream.flow);
+        if stream.neighbor_tries > 0 {
+            self.links[stream.link].unpark(id);
+        }
         if let Some(port) = stream.bound {
             self.claims.remove(Protocol::Tcp, port, id);
         }
