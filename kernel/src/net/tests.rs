@@ -303,3 +303,67 @@ fn closed_sockets_leave_nothing_behind() {
     // Other tests have sockets too, but not a hundred.
     assert!(super::stack::lock().entries.len() < before + 50);
 }
+
+/// Whatever is written and read, in pieces of any size: as long as something is left, somebody can do something.
+#[test]
+fn nothing_waits_for_a_timer() {
+    for seed in 1..20_u64 {
+        let mut state = seed;
+        let mut below = |bound: usize| {
+            state ^= state << 13;
+            state ^= state >> 7;
+            state ^= state << 17;
+            (state >> 11) as usize % bound
+        };
+        let (client, server) = pair();
+        let bytes: Vec<u8> = (0..200_000_u32).map(|i| (i / 3) as u8).collect();
+        let sizes = [700, 3000, 8192, 70_000];
+        let (ours, theirs) = (sizes[below(4)], sizes[below(4)]);
+        let mut idle = 0;
+        let (mut sent, mut waiting, mut back) = (0, Vec::<u8>::new(), Vec::new());
+        let mut buffer = alloc::vec![0; 70_000];
+        while back.len() < bytes.len() {
+            let mut progress = false;
+            for _ in 0..below(4) {
+                let end = (sent + 1 + below(ours)).min(bytes.len());
+                if sent < end
+                    && let Ok(length) = client.write(&bytes[sent..end])
+                {
+                    sent += length;
+                    progress = true;
+                }
+            }
+            for _ in 0..below(4) {
+                let length = 1 + below(theirs);
+                if waiting.len() < 100_000
+                    && let Ok(length) = server.read(&mut buffer[..length])
+                {
+                    waiting.extend_from_slice(&buffer[..length]);
+                    progress |= length > 0;
+                }
+                if !waiting.is_empty()
+                    && let Ok(length) = server.write(&waiting)
+                {
+                    waiting.drain(..length);
+                    progress = true;
+                }
+            }
+            for _ in 0..below(4) {
+                let length = 1 + below(ours);
+                if let Ok(length) = client.read(&mut buffer[..length]) {
+                    back.extend_from_slice(&buffer[..length]);
+                    progress = true;
+                }
+            }
+            idle = if progress { 0 } else { idle + 1 };
+            let left = waiting.len();
+            let what = std::format!("{sent} sent, {left} in between, {} back", back.len());
+            let ready = (client.ready(), server.ready());
+            assert!(
+                idle < 100,
+                "seed {seed}, {ours}, {theirs}: {what}, {ready:?}"
+            );
+        }
+        assert!(back == bytes);
+    }
+}

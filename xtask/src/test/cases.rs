@@ -70,6 +70,17 @@ fn everywhere(name: &str, what: &Guest, expect: &Expect) -> Vec<Case> {
     MACHINES.map(on).into()
 }
 
+/// The same with a network card: without one, a socket for all addresses is an error.
+fn with_card(mut guest: Guest) -> Guest {
+    let device = match guest.machine {
+        Machine::Microvm => "virtio-net-device,netdev=card",
+        Machine::Pc | Machine::Q35 => "virtio-net-pci,netdev=card",
+    };
+    let card = ["-netdev", "user,id=card,restrict=on", "-device", device];
+    guest.qemu.extend(card.map(str::to_owned));
+    guest
+}
+
 fn machine_name(machine: Machine) -> String {
     format!("{machine:?}").to_lowercase()
 }

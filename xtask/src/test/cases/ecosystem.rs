@@ -13,7 +13,7 @@ pub fn all() -> Vec<Case> {
         "runtime", "reactor", "sockets", "server", "client", "crypto", "parallel", "property",
         "progress",
     ] {
-        let what = Guest::built(name).memory(128 * MIB);
+        let what = super::with_card(Guest::built(name).memory(128 * MIB));
         cases.push(guest(&format!("ecosystem/{name}"), what, walk.clone()));
     }
     let measured = Expect::status(0)

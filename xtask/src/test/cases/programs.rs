@@ -29,14 +29,15 @@ pub fn all() -> Vec<Case> {
         &Guest::new("files").memory(96 * MIB),
         &walk,
     ));
-    cases.extend(everywhere(
-        "guest/network",
-        &Guest::new("network").memory(128 * MIB),
-        &walk,
-    ));
+    for machine in super::MACHINES {
+        let name = format!("guest/network/{}", super::machine_name(machine));
+        let network = Guest::new("network").memory(128 * MIB).on(machine);
+        cases.push(guest(&name, super::with_card(network), walk.clone()));
+    }
+    let network = Guest::new("network").memory(128 * MIB).smp(4);
     cases.push(guest(
         "guest/network/smp4",
-        Guest::new("network").memory(128 * MIB).smp(4),
+        super::with_card(network),
         walk.clone(),
     ));
     cases.push(guest("guest/pipes", Guest::new("pipes"), walk.clone()));
