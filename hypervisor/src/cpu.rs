@@ -82,18 +82,26 @@ pub fn describe(
     entries
 }
 
+/// Tells a processor what it says about itself: first of all, for later kernels refuse long mode on a processor
+/// that does not have it yet.
+///
+/// # Errors
+///
+/// Those of KVM.
+pub fn identify(vcpu: &VcpuFd, cpuid: &[kvm_cpuid_entry2]) -> Result<()> {
+    let cpuid = CpuId::from_entries(cpuid)
+        .ok()
+        .context("too many leaves of CPUID")?;
+    vcpu.set_cpuid2(&cpuid).context("KVM does not take CPUID")
+}
+
 /// Sets a processor up: it begins at `entry` in long mode, as `hermit_entry::Entry` promises, and gets its
 /// number.
 ///
 /// # Errors
 ///
 /// Those of KVM.
-pub fn set_up(vcpu: &VcpuFd, cpuid: &[kvm_cpuid_entry2], entry: u64, number: u8) -> Result<()> {
-    let cpuid = CpuId::from_entries(cpuid)
-        .ok()
-        .context("too many leaves of CPUID")?;
-    // First of all: later kernels refuse long mode on a processor that does not have it yet.
-    vcpu.set_cpuid2(&cpuid).context("KVM does not take CPUID")?;
+pub fn set_up(vcpu: &VcpuFd, entry: u64, number: u8) -> Result<()> {
     let msrs = [
         (MISC_ENABLE, FAST_STRINGS),
         (MTRR_DEFAULT, MTRR_ENABLED_WRITE_BACK),

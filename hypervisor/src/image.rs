@@ -1,6 +1,7 @@
 //! The image: an ELF file for `hermit-entry`, ours or Hermit's.
 
 use std::fs;
+use std::ops::Deref;
 use std::path::Path;
 
 use anyhow::{Context, Result, anyhow, bail};
@@ -8,6 +9,8 @@ use hermit_entry::boot_info::{LoadInfo, TlsInfo};
 use skete_loader::elf::{self, Notes, ProgramHeader, part, u16_at, u64_at};
 use skete_loader::image::{Image, LOWEST};
 use skete_loader::problem::Problem;
+
+use rustix::mm::{MapFlags, ProtFlags, mmap, munmap};
 
 use crate::memory::Memory;
 
@@ -20,21 +23,66 @@ pub struct Loaded {
     pub info: LoadInfo,
 }
 
-/// Reads an image's file.
-///
-/// # Errors
-///
-/// When it cannot be read, or is no file.
-pub fn read(path: &Path) -> Result<Vec<u8>> {
-    let file = fs::File::open(path)
-        .with_context(|| format!("cannot open the image {}", path.display()))?;
-    if !file.metadata().is_ok_and(|metadata| metadata.is_file()) {
-        bail!(
-            "{} is not a file; give the image's ELF file",
-            path.display()
-        );
+/// An image's file, mapped: of a large one with much debug information, only what is loaded is read.
+#[derive(Debug)]
+pub struct File {
+    start: *const u8,
+    length: usize,
+}
+
+impl File {
+    /// Maps a file. One that somebody shortens meanwhile ends the process (SIGBUS).
+    ///
+    /// # Errors
+    ///
+    /// When it cannot be read, or is no file.
+    pub fn open(path: &Path) -> Result<File> {
+        let file = fs::File::open(path)
+            .with_context(|| format!("cannot open the image {}", path.display()))?;
+        let metadata = file.metadata().ok().filter(fs::Metadata::is_file);
+        let Some(metadata) = metadata else {
+            bail!(
+                "{} is not a file; give the image's ELF file",
+                path.display()
+            );
+        };
+        let length = metadata.len() as usize;
+        if length == 0 {
+            bail!("{} is empty; give the image's ELF file", path.display());
+        }
+        // SAFETY: a new mapping, of a file that is open, at an address that the system chooses.
+        let start = unsafe {
+            mmap(
+                std::ptr::null_mut(),
+                length,
+                ProtFlags::READ,
+                MapFlags::PRIVATE,
+                &file,
+                0,
+            )
+        };
+        let start = start.with_context(|| format!("cannot read the image {}", path.display()))?;
+        Ok(File {
+            start: start.cast(),
+            length,
+        })
     }
-    fs::read(path).with_context(|| format!("cannot read the image {}", path.display()))
+}
+
+impl Deref for File {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        // SAFETY: the mapping, which lives as long as this value.
+        unsafe { std::slice::from_raw_parts(self.start, self.length) }
+    }
+}
+
+impl Drop for File {
+    fn drop(&mut self) {
+        // SAFETY: the mapping is ours, and nothing refers to it any more.
+        let _ = unsafe { munmap(self.start.cast_mut().cast(), self.length) };
+    }
 }
 
 /// Checks an image's bytes; the error says what is wrong with them.

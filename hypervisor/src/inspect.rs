@@ -14,7 +14,7 @@ use crate::image;
 ///
 /// When it cannot be read, or is none.
 pub fn print(path: &Path) -> Result<()> {
-    let bytes = image::read(path)?;
+    let bytes = image::File::open(path)?;
     let text = describe(&bytes).with_context(|| format!("{} is no image", path.display()))?;
     print!("{}: {} bytes\n{text}", path.display(), bytes.len());
     Ok(())

@@ -46,7 +46,7 @@ pub fn run(mut options: Options) -> Result<()> {
     let stats = Stats::default();
     let signals = Signals::block()?;
     let kvm = check::open()?;
-    let bytes = image::read(&options.image)?;
+    let bytes = image::File::open(&options.image)?;
     let image =
         image::parse(&bytes).with_context(|| format!("{} is no image", options.image.display()))?;
     let console = Console::new(options.console.as_deref())?;
@@ -67,12 +67,16 @@ pub fn run(mut options: Options) -> Result<()> {
         vm.create_vcpu(number.into())
             .context("KVM gives no processor")
     });
-    let vcpus = vcpus.collect::<Result<Vec<VcpuFd>>>()?;
+    let mut vcpus = vcpus.collect::<Result<Vec<VcpuFd>>>()?;
     let kilohertz = vcpus.first().and_then(|vcpu| vcpu.get_tsc_khz().ok());
     let supported = cpu::supported(&kvm)?;
-    for (number, vcpu) in (0..).zip(&vcpus) {
+    for (number, vcpu) in (0..).zip(&mut vcpus) {
         let cpuid = cpu::describe(&supported, &kvm, number, options.cpus, kilohertz);
-        cpu::set_up(vcpu, &cpuid, loaded.entry, number)?;
+        cpu::identify(vcpu, &cpuid)?;
+        if number == 0 {
+            check::works(vcpu, &memory)?;
+        }
+        cpu::set_up(vcpu, loaded.entry, number)?;
     }
     let mut bus = Bus::default();
     for name in &options.taps {

@@ -25,6 +25,8 @@ pub enum Error {
     OutOfMemory,
     /// The file system is full.
     NoSpace,
+    /// The file system cannot be written to.
+    ReadOnly,
     /// A file may not become that large.
     FileTooLarge,
     /// No seeking in a stream.

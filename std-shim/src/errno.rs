@@ -18,6 +18,7 @@ pub const fn number(error: Error) -> i32 {
         Error::InvalidArgument => EINVAL,
         Error::OutOfMemory => ENOMEM,
         Error::NoSpace => ENOSPC,
+        Error::ReadOnly => EROFS,
         Error::FileTooLarge => EFBIG,
         Error::NotSeekable => ESPIPE,
         Error::WouldBlock | Error::Changed => EAGAIN,

@@ -10,6 +10,7 @@ use clap::{Args, ValueEnum};
 
 use crate::image::{self, BuildOptions};
 use crate::linux::nested::{Check, Nested, Release};
+use crate::qemu::{Machine, Vm};
 use crate::{paths, process, sdk};
 
 /// The target that the monitor is built for.
@@ -43,6 +44,51 @@ fn build_package(name: &str, more: &[&str]) -> Result<PathBuf> {
         .current_dir(paths::root());
     process::run(&mut cargo).context("the monitor does not build")?;
     Ok(target.join(TARGET).join("monitor").join(name))
+}
+
+/// What imitates a machine.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum Monitor {
+    /// QEMU: every kind of machine, with or without KVM
+    #[default]
+    Qemu,
+    /// `skete`: small and fast, on KVM
+    Skete,
+}
+
+/// Runs a machine in the monitor, which takes this process's place.
+pub fn boot(vm: &Vm) -> Result<ExitCode> {
+    for (given, option) in [
+        (vm.machine != Machine::Microvm, "--machine"),
+        (vm.timeout.is_some(), "--timeout"),
+        (vm.root.is_some(), "--root"),
+        (!vm.qemu_args.is_empty(), "--qemu"),
+        (!vm.cards.is_empty(), "--net"),
+    ] {
+        if given {
+            bail!(
+                "{option} is for QEMU; `skete run --help` shows what the monitor takes ({})",
+                build()?.display()
+            );
+        }
+    }
+    let mut monitor = Command::new(build()?);
+    monitor
+        .arg("run")
+        .args(["--memory", &format!("{}K", vm.memory.0.div_ceil(1024))])
+        .args(["--cpus", &vm.smp.to_string()]);
+    for (key, value) in &vm.env {
+        monitor.args(["--env", &format!("{key}={value}")]);
+    }
+    if let Some(level) = &vm.log {
+        monitor.args(["--log", level]);
+    }
+    if let Some(port) = vm.gdb {
+        monitor.args(["--gdb", &port.to_string()]);
+    }
+    monitor.arg(&vm.image).arg("--").args(&vm.args);
+    let error = std::os::unix::process::CommandExt::exec(&mut monitor);
+    Err(error).context("cannot start the monitor")
 }
 
 /// Runs a shell command in a Linux that has KVM

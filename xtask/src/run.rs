@@ -8,6 +8,7 @@ use anyhow::{Result, anyhow, bail};
 use clap::Args;
 
 use crate::image::{self, BuildOptions, ProfileArgs};
+use crate::monitor::{self, Monitor};
 use crate::net::NetArgs;
 use crate::qemu::{Accel, Bytes, Machine, Vm};
 use crate::root::{self, Root};
@@ -28,6 +29,7 @@ Examples:
   cargo xtask run ../my-app --root ../my-files
   cargo xtask run httpd --publish 8080:8080   # then: curl http://127.0.0.1:8080/
   cargo xtask run hello --gdb
+  cargo xtask run hello --monitor skete
   SKETE_MEMORY=1G cargo run          # in a crate set up with `cargo xtask init`")]
 pub struct RunArgs {
     /// An example's name, the path to a crate, or a built image
@@ -64,6 +66,10 @@ pub struct VmArgs {
     /// What executes the instructions; `auto` takes KVM where a probe shows that it works
     #[arg(long, value_enum, default_value = "tcg", env = "SKETE_ACCEL")]
     accel: Accel,
+
+    /// What imitates the machine; `skete` is this repository's monitor, which needs a KVM that works
+    #[arg(long, value_enum, default_value = "qemu", env = "SKETE_MONITOR")]
+    monitor: Monitor,
 
     /// Wait for a debugger on a port of localhost before the first instruction
     #[arg(long, value_name = "PORT", num_args = 0..=1, default_missing_value = "1234", env = "SKETE_GDB")]
@@ -155,6 +161,9 @@ impl VmArgs {
             qemu_args: self.qemu.into_iter().map(Into::into).collect(),
             image,
         };
+        if self.monitor == Monitor::Skete {
+            return monitor::boot(&vm);
+        }
         if let Some(port) = vm.gdb {
             eprintln!("skete: waiting for a debugger; in another terminal:");
             eprintln!(

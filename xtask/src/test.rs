@@ -17,6 +17,7 @@ use anyhow::{Result, bail};
 use clap::Args;
 
 use self::case::{Bench, Case, Own};
+pub use self::cases::monitor::HUNDRED;
 use self::report::Report;
 use crate::qemu::Machine;
 use crate::{lint, sdk};

@@ -9,7 +9,7 @@ pub mod information;
 #[cfg(any(target_os = "none", skete_lint_arch))]
 mod start;
 #[cfg(any(target_os = "none", skete_lint_arch))]
-pub use start::{Program, program, start};
+pub use start::{Program, device_tree, program, start};
 
 #[cfg(not(any(target_os = "none", skete_lint_arch)))]
 mod hosted;

@@ -3,6 +3,7 @@
 use alloc::boxed::Box;
 use alloc::string::String;
 use alloc::vec::Vec;
+use core::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
 use hermit_entry::boot_info::RawBootInfo;
 
@@ -124,7 +125,7 @@ pub unsafe fn start(raw: &'static RawBootInfo, main: extern "C" fn(usize) -> !) 
     let program = options(line);
     // SAFETY: the line was the last thing that lay in the loader's memory; its tables, stack and information
     // are not used any more.
-    unsafe { frames::add_reserve(&map.loader) };
+    unsafe { frames::add_reserve(&map.loader.without(map.tree)) };
     Line::log(Level::Info, |line| {
         line.text("memory: ")
             .number(frames::total() as u64 * 4)
@@ -157,6 +158,8 @@ unsafe fn text(address: u64, length: usize) -> &'static str {
 struct Map {
     free: Regions,
     loader: Regions,
+    /// The part of the loader's memory that stays as it is.
+    tree: Region,
     /// From the lowest layer to the highest.
     archives: [Region; archives::MOST],
 }
@@ -167,19 +170,36 @@ struct Map {
 ///
 /// The information is the monitor's.
 unsafe fn uhyve_line(info: &Information) -> &'static str {
-    // SAFETY: the monitor has put the tree there, and writes texts that end with a zero.
-    unsafe {
-        let tree = Tree::new(arch::direct(info.device_tree as usize) as *const u8);
-        let line = tree.property(b"bootargs").unwrap_or(b"\0");
-        core::str::from_utf8_unchecked(&line[..line.len() - 1])
+    TREE.store(info.device_tree as usize, Relaxed);
+    let line = device_tree().and_then(|tree| tree.property(b"bootargs"));
+    let line = line.unwrap_or(b"\0");
+    // SAFETY: the monitor writes texts that end with a zero.
+    unsafe { core::str::from_utf8_unchecked(&line[..line.len() - 1]) }
+}
+
+/// The device tree's physical address, or 0.
+static TREE: AtomicUsize = AtomicUsize::new(0);
+
+/// The device tree, if the machine has told of one.
+#[must_use]
+pub fn device_tree() -> Option<Tree> {
+    match TREE.load(Relaxed) {
+        0 => None,
+        // SAFETY: the loader has put it there, in low memory, which stays mapped; nobody gets it.
+        tree => Some(unsafe { Tree::new(arch::direct(tree) as *const u8) }),
     }
 }
 
 /// The memory of such a machine.
 fn uhyve_map(info: &Information) -> Map {
+    let tree = info.device_tree as usize;
     let mut map = Map {
         free: Regions::new(),
         loader: Regions::new(),
+        tree: Region {
+            start: tree,
+            end: tree + device_tree().map_or(0, Tree::length),
+        },
         archives: Default::default(),
     };
     let (start, end) = (info.image_start as usize, info.memory_end as usize);
@@ -214,6 +234,7 @@ unsafe fn multiboot_map(address: usize) -> Map {
     let mut map = Map {
         free: Regions::new(),
         loader: Regions::new(),
+        tree: Region::default(),
         archives: Default::default(),
     };
     let mut archives = map.archives.iter_mut();

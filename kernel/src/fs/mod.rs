@@ -3,6 +3,7 @@
 mod archive;
 mod bytes;
 mod device;
+mod host;
 mod lock;
 mod names;
 mod node;
@@ -71,10 +72,28 @@ fn at<T>(path: &[u8], work: impl FnOnce(&mut Tree, &[u8]) -> Result<T>) -> Resul
             tree.add_devices()?;
             tree.add_reports()?;
             archive::mount(&tree);
+            make_mount_points(&mut tree);
             slot.insert(tree)
         }
     };
     work(tree, &path)
+}
+
+/// Directories for the host's files, so that they are seen in the directories above.
+fn make_mount_points(tree: &mut Tree) {
+    for mount in host::mounts() {
+        let ends = mount.iter().enumerate().skip(1);
+        let ends = ends.filter(|(_, byte)| **byte == b'/').map(|(at, _)| at);
+        for end in ends.chain([mount.len()]) {
+            // What is there already serves as well.
+            let _ = tree.make_directory(&mount[..end], 0o755);
+        }
+    }
+}
+
+/// The host's file that a path leads to, if it is one.
+fn on_host(path: &[u8]) -> Result<Option<host::Place>> {
+    Ok(host::find(&absolute(path)?))
 }
 
 fn absolute(path: &[u8]) -> Result<Cow<'_, [u8]>> {
@@ -132,6 +151,10 @@ pub fn set_current_directory(path: &[u8]) -> Result<()> {
 ///
 /// Those of realpath(3).
 pub fn canonical(path: &[u8]) -> Result<Vec<u8>> {
+    if let Some(place) = on_host(path)? {
+        place.metadata(true)?;
+        return Ok(place.path());
+    }
     at(path, |tree, path| tree.canonical(path))
 }
 
@@ -141,6 +164,9 @@ pub fn canonical(path: &[u8]) -> Result<Vec<u8>> {
 ///
 /// Those of open(2).
 pub fn open(path: &[u8], options: Options) -> Result<Arc<dyn Object>> {
+    if let Some(place) = on_host(path)? {
+        return place.open(options);
+    }
     at(path, |tree, path| tree.open(path, options))
 }
 
@@ -150,6 +176,9 @@ pub fn open(path: &[u8], options: Options) -> Result<Arc<dyn Object>> {
 ///
 /// Those of stat(2).
 pub fn metadata(path: &[u8]) -> Result<Metadata> {
+    if let Some(place) = on_host(path)? {
+        return place.metadata(true);
+    }
     at(path, |tree, path| Ok(tree.find(path)?.metadata()))
 }
 
@@ -159,6 +188,9 @@ pub fn metadata(path: &[u8]) -> Result<Metadata> {
 ///
 /// Those of lstat(2).
 pub fn link_metadata(path: &[u8]) -> Result<Metadata> {
+    if let Some(place) = on_host(path)? {
+        return place.metadata(false);
+    }
     at(path, |tree, path| Ok(tree.find_link(path)?.metadata()))
 }
 
@@ -232,6 +264,9 @@ pub fn link(from: &[u8], to: &[u8]) -> Result<()> {
 ///
 /// Those of mkdir(2).
 pub fn make_directory(path: &[u8], mode: u32) -> Result<()> {
+    if let Some(place) = on_host(path)? {
+        return place.make_directory();
+    }
     at(path, |tree, path| tree.make_directory(path, mode))
 }
 
@@ -241,6 +276,12 @@ pub fn make_directory(path: &[u8], mode: u32) -> Result<()> {
 ///
 /// Those of rmdir(2).
 pub fn remove_directory(path: &[u8]) -> Result<()> {
+    if let Some(place) = on_host(path)? {
+        return match place.metadata(false)?.kind {
+            Kind::Directory => place.remove(),
+            _ => Err(Error::NotADirectory),
+        };
+    }
     at(path, |tree, path| tree.remove_directory(path))
 }
 
@@ -250,6 +291,12 @@ pub fn remove_directory(path: &[u8]) -> Result<()> {
 ///
 /// Those of unlink(2).
 pub fn remove_file(path: &[u8]) -> Result<()> {
+    if let Some(place) = on_host(path)? {
+        return match place.metadata(false)?.kind {
+            Kind::Directory => Err(Error::IsADirectory),
+            _ => place.remove(),
+        };
+    }
     at(path, |tree, path| tree.remove_file(path))
 }
 

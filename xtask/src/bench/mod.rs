@@ -6,6 +6,7 @@
 mod against;
 mod instructions;
 mod memory;
+mod monitor;
 mod operations;
 mod profile;
 mod size;
@@ -35,6 +36,7 @@ Examples:
   cargo xtask bench
   cargo xtask bench --check           # fails when a promise is broken, changes nothing
   cargo xtask bench --profile         # where hello's instructions go
+  cargo xtask bench --monitor         # the monitor beside uhyve; writes docs/monitor.md
   cargo xtask bench --against linux   # beside a Linux guest; writes docs/benchmarks.md")]
 pub struct BenchArgs {
     /// Fail when a promise is broken; leave SPECIFICATION.md as it is
@@ -52,6 +54,10 @@ pub struct BenchArgs {
     /// Measure the same programs on another system in the same machine, and write docs/benchmarks.md
     #[arg(long, value_name = "SYSTEM", value_enum, conflicts_with_all = ["check", "profile"])]
     against: Option<Other>,
+
+    /// Measure the monitor beside uhyve, on a Linux that has KVM, and write docs/monitor.md
+    #[arg(long, conflicts_with_all = ["check", "json", "profile", "against"])]
+    monitor: bool,
 
     /// Take this Linux kernel (a bzImage) instead of the distribution's for virtual machines
     #[arg(long, value_name = "FILE", requires = "against")]
@@ -233,6 +239,9 @@ fn measure(step: &Step) -> Result<Vec<Measurement>> {
 
 /// Runs `cargo xtask bench`.
 pub fn run(args: BenchArgs) -> Result<()> {
+    if args.monitor {
+        return monitor::run();
+    }
     if args.profile {
         return profile::show(&Subject::build("hello")?);
     }

@@ -9,7 +9,7 @@ mod faults;
 mod images;
 mod init;
 mod measuring;
-mod monitor;
+pub mod monitor;
 mod network_options;
 mod programs;
 mod roots;

@@ -11,6 +11,7 @@ use x86_64::registers::model_specific::Msr;
 use super::cpu::{self, Feature};
 use super::local::Local;
 use super::{clock, paging, trap};
+use crate::time;
 
 const APIC_BASE: u32 = 0x1b;
 const APIC_BASE_ENABLE: u64 = 1 << 11;
@@ -40,6 +41,14 @@ const DIVIDE_BY_16: u32 = 0b0011;
 /// The timer counts once in so many bus cycles.
 pub const DIVISOR: u64 = 16;
 
+/// The bit of CPUID's first leaf, the mode of the timer's entry, and the register of a timer that goes by the
+/// time-stamp counter (SDM volume 3, 11.5.4.1).
+const TSC_DEADLINE: u32 = 1 << 24;
+const BY_COUNTER: u32 = 0b10 << 17;
+const DEADLINE_REGISTER: u32 = 0x6e0;
+
+/// The timer goes by the time-stamp counter: one write arms it, without a division of the bus's speed.
+static DEADLINE: AtomicBool = AtomicBool::new(false);
 static READY: AtomicBool = AtomicBool::new(false);
 /// Address of the memory-mapped registers; 0 with an x2APIC.
 static REGISTERS: AtomicUsize = AtomicUsize::new(0);
@@ -95,7 +104,21 @@ pub fn enable() {
     }
     write(SPURIOUS_VECTOR, SOFTWARE_ENABLE | u32::from(trap::SPURIOUS));
     write(TIMER_DIVIDE, DIVIDE_BY_16);
-    write(TIMER_ENTRY, u32::from(trap::TIMER));
+    let deadline = core::arch::x86_64::__cpuid(1).ecx & TSC_DEADLINE != 0;
+    DEADLINE.store(deadline && clock::counter_is_steady(), Relaxed);
+    set_timer_entry();
+}
+
+/// Lets the timer interrupt, by its count or by the time-stamp counter.
+fn set_timer_entry() {
+    let mode = match DEADLINE.load(Relaxed) {
+        true => BY_COUNTER,
+        false => 0,
+    };
+    write(TIMER_ENTRY, mode | u32::from(trap::TIMER));
+    // The entry's write must be there before the deadline's (SDM volume 3, 11.5.4.1).
+    // SAFETY: every 64-bit processor has the instruction.
+    unsafe { core::arch::x86_64::_mm_mfence() };
 }
 
 /// The number that the running processor is known by to the interrupt controllers.
@@ -151,9 +174,21 @@ pub fn end_of_interrupt() {
 /// is more than the counter holds: over a minute).
 pub fn arm_timer(nanoseconds: u64) {
     init();
+    if DEADLINE.load(Relaxed) {
+        let cycles = u128::from(nanoseconds) * u128::from(time::frequency()) / 1_000_000_000;
+        let cycles = u64::try_from(cycles).unwrap_or(u64::MAX / 2);
+        // One more than passes: the timer must not come early.
+        return set_deadline(cpu::timestamp().saturating_add(cycles + 1));
+    }
     let ticks = u128::from(nanoseconds) * u128::from(clock::apic_bus_frequency())
         / (1_000_000_000 * u128::from(DIVISOR));
     write(TIMER_INITIAL, u32::try_from(ticks + 1).unwrap_or(u32::MAX));
+}
+
+/// Lets the timer interrupt when the time-stamp counter has got so far. 0 would be never.
+fn set_deadline(cycles: u64) {
+    // SAFETY: CPUID announced the register.
+    unsafe { Msr::new(DEADLINE_REGISTER).write(cycles) };
 }
 
 /// The timer as a clock to measure others with: counts up, wraps after `u32::MAX`. The timer's
@@ -172,6 +207,9 @@ pub fn counted() -> u32 {
 /// Ends what [`start_counting`] began. The timer interrupts at once, so that the scheduler arms it
 /// anew for what it had been armed for.
 pub fn stop_counting() {
-    write(TIMER_ENTRY, u32::from(trap::TIMER));
-    write(TIMER_INITIAL, 1);
+    set_timer_entry();
+    match DEADLINE.load(Relaxed) {
+        true => set_deadline(1),
+        false => write(TIMER_INITIAL, 1),
+    }
 }

@@ -3,15 +3,22 @@
 //! A call is a write to an I/O port, its number, with the physical address of its parameters in `rdi`
 //! (crate `uhyve-interface`, version 2).
 
+use alloc::boxed::Box;
 use core::arch::asm;
 use core::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 use uhyve_interface::GuestPhysAddr;
 use uhyve_interface::v2::HypercallAddress;
-use uhyve_interface::v2::parameters::{SerialReadBufferParams, WriteParams};
+use uhyve_interface::v2::parameters::{
+    CloseParams, FstatParams, GetdentParams, GetdentResult, LseekParams, MkdirParams, MkdirResult,
+    OpenParams, ReadParams, SerialReadBufferParams, StatKind, StatParams, StatResult, UnlinkParams,
+    WriteParams,
+};
+pub use uhyve_interface::v2::parameters::{FileAttr as Attributes, Timespec};
 
 use super::paging;
 use crate::mm::blocks::FRAME;
+use crate::{Error, Result};
 
 static PRESENT: AtomicBool = AtomicBool::new(false);
 
@@ -36,11 +43,11 @@ fn call(number: HypercallAddress, argument: usize) {
 }
 
 /// Parameters on one page, so that they are in one piece in physical memory.
-#[repr(C, align(32))]
+#[repr(C, align(64))]
 struct Parameters<T>(T);
 
 fn call_with<T>(number: HypercallAddress, parameters: &mut Parameters<T>) {
-    const { assert!(size_of::<T>() <= 32) };
+    const { assert!(size_of::<T>() <= 64) };
     if let Some(address) = paging::translate(&raw mut *parameters as usize) {
         call(number, address);
     }
@@ -92,4 +99,291 @@ pub fn read(buffer: &mut [u8]) -> usize {
     });
     call_with(HypercallAddress::SerialReadBuffer, &mut parameters);
     (parameters.0.len as usize).min(buffer.len())
+}
+
+/// A page: what is in it is in one piece in physical memory.
+#[repr(C, align(4096))]
+pub struct Page([u8; FRAME]);
+
+impl Page {
+    /// A page with a text, which ends with a zero. `None` when it does not fit, or memory is short.
+    #[must_use]
+    pub fn text(text: &[u8]) -> Option<Box<Page>> {
+        if text.len() >= FRAME {
+            return None;
+        }
+        let layout = core::alloc::Layout::new::<Page>();
+        // SAFETY: the layout has a size; zeros are a page.
+        let mut page = unsafe {
+            let page = alloc::alloc::alloc_zeroed(layout).cast::<Page>();
+            (!page.is_null()).then(|| Box::from_raw(page))
+        }?;
+        page.0[..text.len()].copy_from_slice(text);
+        Some(page)
+    }
+
+    /// The text.
+    #[must_use]
+    pub fn as_text(&self) -> &[u8] {
+        let end = self.0.iter().position(|byte| *byte == 0);
+        &self.0[..end.unwrap_or(0)]
+    }
+
+    /// Calls for each entry of a directory in the first bytes: its name, number and kind.
+    pub fn each_entry(&self, length: usize, mut each: impl FnMut(&[u8], u64, u8)) {
+        let mut rest = &self.0[..length.min(FRAME)];
+        // Linux's `struct linux_dirent64`: number, offset, length, kind, name.
+        while let (Some(head), Some(number)) = (rest.get(..19), rest.first_chunk()) {
+            let size = usize::from(u16::from_le_bytes([head[16], head[17]]));
+            let name = rest[19..]
+                .split(|byte| *byte == 0)
+                .next()
+                .unwrap_or_default();
+            each(name, u64::from_le_bytes(*number), head[18]);
+            let Some(after) = rest.get(size.max(19)..) else {
+                return;
+            };
+            rest = after;
+        }
+    }
+
+    fn address(&self) -> GuestPhysAddr {
+        let address = paging::translate(&raw const *self as usize).unwrap_or(0);
+        GuestPhysAddr::new_truncate(address as u64)
+    }
+}
+
+/// An error by its number: Linux's.
+fn error(number: i32) -> Error {
+    match number {
+        1 => Error::NotPermitted,
+        2 => Error::NotFound,
+        9 => Error::BadDescriptor,
+        13 => Error::PermissionDenied,
+        16 => Error::Busy,
+        17 => Error::AlreadyExists,
+        20 => Error::NotADirectory,
+        21 => Error::IsADirectory,
+        23 | 24 => Error::TooManyOpen,
+        27 => Error::FileTooLarge,
+        28 => Error::NoSpace,
+        29 => Error::NotSeekable,
+        30 => Error::ReadOnly,
+        36 => Error::NameTooLong,
+        39 => Error::DirectoryNotEmpty,
+        40 => Error::Loop,
+        _ => Error::InvalidArgument,
+    }
+}
+
+/// A result as most calls have it: a number, or an error's negative number.
+fn result(value: i64) -> Result<u64> {
+    u64::try_from(value).map_err(|_| error(value.unsigned_abs() as i32))
+}
+
+/// Opens a file; gives its descriptor.
+///
+/// # Errors
+///
+/// Those of open(2), as for the others below.
+pub fn open(path: &Page, flags: i32, mode: i32) -> Result<i32> {
+    let mut parameters = Parameters(OpenParams {
+        name: path.address(),
+        flags,
+        mode,
+        ret: -1,
+    });
+    call_with(HypercallAddress::FileOpen, &mut parameters);
+    result(parameters.0.ret.into()).map(|descriptor| descriptor as i32)
+}
+
+/// Closes a file.
+pub fn close(descriptor: i32) {
+    let mut parameters = Parameters(CloseParams {
+        fd: descriptor,
+        ret: 0,
+    });
+    call_with(HypercallAddress::FileClose, &mut parameters);
+}
+
+/// Reads from a file, at most to the end of the page that the buffer begins in.
+///
+/// # Errors
+///
+/// Those of read(2).
+pub fn read_file(descriptor: i32, buffer: &mut [u8]) -> Result<usize> {
+    let mut done = 0;
+    while done < buffer.len() {
+        let rest = &mut buffer[done..];
+        rest[0] = 0;
+        let (buf, len) = first_part(rest.as_ptr(), rest.len()).ok_or(Error::InvalidArgument)?;
+        let mut parameters = Parameters(ReadParams {
+            len,
+            ret: 0,
+            buf,
+            fd: descriptor,
+        });
+        call_with(HypercallAddress::FileRead, &mut parameters);
+        match result(parameters.0.ret) {
+            Ok(got) => {
+                done += got as usize;
+                if got < len {
+                    break;
+                }
+            }
+            Err(error) if done == 0 => return Err(error),
+            Err(_) => break,
+        }
+    }
+    Ok(done)
+}
+
+/// Writes to a file.
+///
+/// # Errors
+///
+/// Those of write(2).
+pub fn write_file(descriptor: i32, bytes: &[u8]) -> Result<usize> {
+    let mut done = 0;
+    while done < bytes.len() {
+        let rest = &bytes[done..];
+        let (buf, len) = first_part(rest.as_ptr(), rest.len()).ok_or(Error::InvalidArgument)?;
+        let mut parameters = Parameters(WriteParams {
+            len,
+            ret: 0,
+            buf,
+            fd: descriptor,
+        });
+        call_with(HypercallAddress::FileWrite, &mut parameters);
+        match result(parameters.0.ret) {
+            Ok(got) => {
+                done += got as usize;
+                if got < len {
+                    break;
+                }
+            }
+            Err(error) if done == 0 => return Err(error),
+            Err(_) => break,
+        }
+    }
+    Ok(done)
+}
+
+/// Moves a file's position; gives the new one.
+///
+/// # Errors
+///
+/// Those of lseek(2).
+pub fn seek(descriptor: i32, offset: i64, whence: u32) -> Result<u64> {
+    let mut parameters = Parameters(LseekParams {
+        offset,
+        whence,
+        fd: descriptor,
+    });
+    call_with(HypercallAddress::FileLseek, &mut parameters);
+    result(parameters.0.offset)
+}
+
+/// Removes a file's name.
+///
+/// # Errors
+///
+/// Those of unlink(2).
+pub fn remove(path: &Page) -> Result<()> {
+    let mut parameters = Parameters(UnlinkParams {
+        name: path.address(),
+        ret: -1,
+    });
+    call_with(HypercallAddress::FileUnlink, &mut parameters);
+    result(parameters.0.ret.into()).map(drop)
+}
+
+/// Makes a directory.
+///
+/// # Errors
+///
+/// Those of mkdir(2).
+pub fn make_directory(path: &Page) -> Result<()> {
+    let mut parameters = Parameters(MkdirParams {
+        path: path.address(),
+        len: path.as_text().len() as u64 + 1,
+        ret: MkdirResult::None,
+    });
+    call_with(HypercallAddress::Mkdir, &mut parameters);
+    match parameters.0.ret {
+        MkdirResult::Error(number) => Err(error(number)),
+        _ => Ok(()),
+    }
+}
+
+/// What the monitor writes about a file.
+#[repr(C, align(128))]
+struct Found(Attributes);
+
+fn attributes(call: impl FnOnce(GuestPhysAddr) -> StatResult) -> Result<Attributes> {
+    let mut found = Box::new(Found(Attributes::default()));
+    let address = paging::translate(&raw mut *found as usize).ok_or(Error::InvalidArgument)?;
+    match call(GuestPhysAddr::new_truncate(address as u64)) {
+        StatResult::Error(number) => Err(error(number)),
+        _ => Ok(found.0),
+    }
+}
+
+/// What there is to know about what a path leads to; about a symbolic link itself unless `follow`.
+///
+/// # Errors
+///
+/// Those of stat(2).
+pub fn stat(path: &Page, follow: bool) -> Result<Attributes> {
+    attributes(|attr| {
+        let mut parameters = Parameters(StatParams {
+            name: path.address(),
+            kind: if follow {
+                StatKind::Stat
+            } else {
+                StatKind::LStat
+            },
+            attr,
+            ret: StatResult::None,
+        });
+        call_with(HypercallAddress::FileStat, &mut parameters);
+        parameters.0.ret
+    })
+}
+
+/// What there is to know about an open file.
+///
+/// # Errors
+///
+/// Those of fstat(2).
+pub fn fstat(descriptor: i32) -> Result<Attributes> {
+    attributes(|attr| {
+        let mut parameters = Parameters(FstatParams {
+            fd: descriptor,
+            attr,
+            ret: StatResult::None,
+        });
+        call_with(HypercallAddress::FileFstat, &mut parameters);
+        parameters.0.ret
+    })
+}
+
+/// Reads the next entries of a directory; gives how many bytes they take, 0 at the end.
+///
+/// # Errors
+///
+/// Those of getdents(2).
+pub fn entries(descriptor: i32, page: &mut Page) -> Result<usize> {
+    let mut parameters = Parameters(GetdentParams {
+        fd: descriptor,
+        buf: page.address(),
+        len: FRAME as u64,
+        ret: GetdentResult::None,
+    });
+    call_with(HypercallAddress::Getdents, &mut parameters);
+    match parameters.0.ret {
+        GetdentResult::Success(length) => Ok(length as usize),
+        GetdentResult::Error(number) => Err(error(number)),
+        _ => Ok(0),
+    }
 }

@@ -184,6 +184,14 @@ fn results() -> ExitCode {
     survived()
 }
 
+/// Leaves the processor without a way to handle a fault, and faults.
+fn triple_fault() -> ExitCode {
+    let nothing = [0u8; 10];
+    // SAFETY: never comes back.
+    unsafe { asm!("cli", "lidt [{}]", "int3", in(reg) &raw const nothing) };
+    ExitCode::FAILURE
+}
+
 fn survived() -> ExitCode {
     println!("survived");
     ExitCode::SUCCESS
@@ -199,9 +207,10 @@ fn main() -> ExitCode {
         Some("unknown") => unknown(),
         Some("race") => race(),
         Some("results") => results(),
+        Some("triple-fault") => triple_fault(),
         _ => {
             eprintln!(
-                "usage: hypercalls buffers|texts|parameters|parameters-in-the-gap|parameters-wrapped|unknown|race|results"
+                "usage: hypercalls buffers|texts|parameters|parameters-in-the-gap|parameters-wrapped|unknown|race|results|triple-fault"
             );
             ExitCode::from(2)
         }

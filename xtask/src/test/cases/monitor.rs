@@ -12,7 +12,7 @@ use crate::linux::nested::{Check, Nested, Release};
 use crate::monitor;
 
 /// Programs of the repository that the checks run.
-const PROGRAMS: [&str; 9] = [
+const PROGRAMS: [&str; 11] = [
     "hello",
     "hypercalls",
     "stdio",
@@ -20,9 +20,17 @@ const PROGRAMS: [&str; 9] = [
     "threads",
     "clock",
     "memory",
+    "mounts",
+    "httpd",
     "files",
     "backtrace",
 ];
+
+/// A hundred guests at once, each of which waits for its input; prints how many there are, and how they ended.
+pub const HUNDRED: &str = "mkfifo f; exec 3<>f
+for i in $(seq 100); do (skete run -m 16M /job/stdio -- lines < f; echo $? > s.$i) 3>&- & done
+n=0; while [ $(pidof skete | wc -w) -lt 100 ] && [ $n -lt 200 ]; do sleep 0.2; n=$((n+1)); done
+sleep 1; pidof skete | wc -w; exec 3>&-; wait; cat s.* | sort | uniq -c";
 
 /// A command and what must come of it.
 struct Item {
@@ -291,6 +299,51 @@ fn items() -> Vec<Item> {
         )
         .seconds(60),
     );
+    items.push(item(
+        "mounts",
+        "mkdir -p d c; printf 'from the host\\n' > d/file; ln -s file d/link; ln -s /etc/passwd d/out; ln -s /etc d/out-directory\n\
+         printf constant > c/file; skete run --mount d:/data --mount c:/data/constant:ro --mount d/file:/one:ro mounts; ls d",
+        Expect::status(0)
+            .out(" 0 failed")
+            .out("file\nlink\nnew\nout\n")
+            .stderr(""),
+    ));
+    items.push(
+        item(
+            "net",
+            "skete run --net tap=tap0 --kernel ip=10.9.0.2/24 -m 128M httpd > /dev/null & p=$!\n\
+             while ! ip addr add 10.9.0.1/24 dev tap0 2>/dev/null; do sleep 0.1; done; ip link set tap0 up\n\
+             while ! wget -q -O - http://10.9.0.2:8080/bytes/100 > /dev/null 2>&1; do sleep 0.2; done\n\
+             wget -q -O - http://10.9.0.2:8080/bytes/3000000 | wc -c\n\
+             head -c 300000 /dev/urandom | base64 > b; sha256sum < b | cut -d' ' -f1 > sum\n\
+             wget -q -O - --post-file b http://10.9.0.2:8080/sha256 | cmp - sum && echo same; kill $p; wait $p; echo $?",
+            Expect::status(0).stdout("3000000\nsame\n143\n"),
+        )
+        .seconds(60),
+    );
+    items.push(
+        item(
+            "hundred",
+            HUNDRED,
+            Expect::status(0).stdout("100\n    100 0\n").stderr(""),
+        )
+        .seconds(90),
+    );
+    items.push(item(
+        "triple-fault",
+        "skete run hypercalls -- triple-fault",
+        Expect::status(1)
+            .stdout("")
+            .err("a triple fault")
+            .err("registers of processor 0")
+            .err("rip"),
+    ));
+    items.push(item(
+        "second-signal",
+        "mkfifo p; skete run --stats stdio -- cat < /dev/zero 2> p > /dev/null & pid=$!; sleep 1\n\
+         exec 3< p; kill -INT $pid; sleep 1; kill -INT $pid; wait $pid; echo $?",
+        Expect::status(0).stdout("130\n"),
+    ));
     for attack in ["buffers", "texts", "unknown", "race", "results"] {
         let name = format!("attack-{attack}");
         let command = format!("skete run -c 2 --mount /tmp:/tmp hypercalls -- {attack}");
