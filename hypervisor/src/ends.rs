@@ -27,6 +27,16 @@ pub enum End {
 }
 
 impl End {
+    /// Whether something has gone wrong in the guest: it has ended as if by a signal, or cannot go on.
+    #[must_use]
+    pub fn is_fault(&self) -> bool {
+        match self {
+            End::Status(status) => (129..160).contains(status),
+            End::TripleFault | End::Broken(_) | End::Refused(_) => true,
+            End::Signal(_) | End::ReaderGone => false,
+        }
+    }
+
     /// The process's status, and a line for the user.
     #[must_use]
     pub fn tell(&self) -> (u8, Option<String>) {
@@ -58,6 +68,16 @@ pub fn finish(machine: &Machine, end: End) -> ! {
     if let Some(line) = line {
         text = format!("skete: {line}\n");
     }
+    if end.is_fault()
+        && let Some(file) = &machine.core
+    {
+        match write_core(machine, file) {
+            Ok(()) => text.push_str("skete: the core file is written; gdb IMAGE CORE opens it\n"),
+            Err(error) => text.push_str(&format!(
+                "skete: the core file cannot be written: {error:#}\n"
+            )),
+        }
+    }
     if machine.context.options.stats {
         let report = machine.stats.report(machine.context.memory.touched());
         for line in report.lines() {
@@ -66,6 +86,18 @@ pub fn finish(machine: &Machine, end: End) -> ! {
     }
     let _ = std::io::stderr().write_all(text.as_bytes());
     process::exit(status.into())
+}
+
+/// Writes a core file with the processors that stand still.
+fn write_core(machine: &Machine, file: &std::fs::File) -> Result<()> {
+    let vcpus = machine.vcpus.get().map_or(&[][..], Vec::as_slice);
+    let mut processors = Vec::new();
+    for (number, vcpu) in (0..).zip(vcpus) {
+        // Another one may be in the guest.
+        let Ok(vcpu) = vcpu.try_lock() else { continue };
+        processors.push((number, vcpu.get_regs()?, vcpu.get_sregs()?));
+    }
+    crate::core_file::write(file, &machine.context.memory, &processors)
 }
 
 /// Ends the process without anything else.

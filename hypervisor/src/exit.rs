@@ -182,7 +182,8 @@ impl Processor {
 
     /// Shows the registers.
     fn show(&self) {
-        let (Ok(general), Ok(special)) = (self.vcpu().get_regs(), self.vcpu().get_sregs()) else {
+        let vcpu = self.vcpu();
+        let (Ok(general), Ok(special)) = (vcpu.get_regs(), vcpu.get_sregs()) else {
             return;
         };
         eprintln!("skete: registers of processor {}:", self.number);

@@ -31,10 +31,12 @@ pub enum Role {
 }
 
 /// What every thread needs: memory of its own, locks, output, and an end.
-const ALWAYS: [libc::c_long; 28] = [
+const ALWAYS: [libc::c_long; 30] = [
     libc::SYS_read,
     libc::SYS_write,
     libc::SYS_writev,
+    libc::SYS_pwrite64,
+    libc::SYS_ftruncate,
     libc::SYS_close,
     libc::SYS_futex,
     libc::SYS_poll,
@@ -63,7 +65,7 @@ const ALWAYS: [libc::c_long; 28] = [
 ];
 
 /// What a processor's calls about files lead to.
-const FILES: [libc::c_long; 10] = [
+const FILES: [libc::c_long; 9] = [
     libc::SYS_openat2,
     libc::SYS_fstat,
     libc::SYS_newfstatat,
@@ -73,7 +75,6 @@ const FILES: [libc::c_long; 10] = [
     libc::SYS_unlinkat,
     libc::SYS_mkdirat,
     libc::SYS_fsync,
-    libc::SYS_ftruncate,
 ];
 
 /// The calls to KVM that a processor's thread makes (Linux, `include/uapi/linux/kvm.h`).

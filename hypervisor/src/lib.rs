@@ -8,6 +8,7 @@ pub mod boot;
 pub mod calls;
 pub mod check;
 pub mod console;
+pub mod core_file;
 pub mod cpu;
 pub mod debugger;
 pub mod devices;

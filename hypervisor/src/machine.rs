@@ -1,6 +1,7 @@
 //! The virtual machine: made, filled, run.
 
-use std::sync::{Arc, Mutex};
+use std::fs::File;
+use std::sync::{Arc, Mutex, OnceLock};
 use std::thread;
 
 use anyhow::{Context as _, Result, bail};
@@ -31,6 +32,10 @@ pub struct Machine {
     pub context: Context,
     /// Devices.
     pub bus: Bus,
+    /// The processors, once all are there.
+    pub vcpus: OnceLock<Vec<Arc<Mutex<VcpuFd>>>>,
+    /// The file for a core.
+    pub core: Option<File>,
     /// Counts.
     pub stats: Stats,
     /// KVM's part. It is here so that it lives as long as the processors do.
@@ -85,6 +90,12 @@ pub fn run(mut options: Options) -> Result<()> {
         options.kernel.push(word);
     }
     boot::write(&memory, &options, loaded.info, kilohertz)?;
+    let core = match &options.core {
+        Some(path) => {
+            Some(File::create(path).with_context(|| format!("cannot make {}", path.display()))?)
+        }
+        None => None,
+    };
     let machine = Arc::new(Machine {
         context: Context {
             memory,
@@ -93,6 +104,8 @@ pub fn run(mut options: Options) -> Result<()> {
             options,
         },
         bus,
+        vcpus: OnceLock::new(),
+        core,
         stats,
         vm,
     });
@@ -112,6 +125,7 @@ pub fn run(mut options: Options) -> Result<()> {
     }
     let vcpus = vcpus.into_iter().map(|vcpu| Arc::new(Mutex::new(vcpu)));
     let vcpus = vcpus.collect::<Vec<_>>();
+    let _ = machine.vcpus.set(vcpus.clone());
     for (number, vcpu) in (0..).zip(&vcpus) {
         let processor = Processor {
             machine: machine.clone(),

@@ -134,6 +134,27 @@ impl Memory {
             .with_context(|| format!("the guest has no memory at {address:#x}"))
     }
 
+    /// Whether the host has a page for a part, which is not longer than 64 pages.
+    #[must_use]
+    pub fn is_touched(&self, address: u64, length: u64) -> bool {
+        let mut present = [0u8; 64];
+        let Ok(slice) = self.map.get_slice(GuestAddress(address), length as usize) else {
+            return false;
+        };
+        if slice.len() > present.len() * 4096 {
+            return true;
+        }
+        // SAFETY: asks about a mapping that is ours; the answer, a byte a page, fits.
+        let asked = unsafe {
+            libc::mincore(
+                slice.ptr_guard().as_ptr().cast_mut().cast(),
+                slice.len(),
+                present.as_mut_ptr(),
+            )
+        };
+        asked != 0 || present.iter().any(|byte| byte & 1 != 0)
+    }
+
     /// Bytes of it that the host has pages for.
     #[must_use]
     pub fn touched(&self) -> u64 {

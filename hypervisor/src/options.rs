@@ -27,6 +27,7 @@ Options of run:
       --console FILE         standard output and error go to this file
       --huge-pages           use huge pages for the guest's memory
       --gdb [HOST:]PORT      wait for a debugger before the first instruction
+      --core FILE            write a core file, for gdb, when the guest ends with a fault
       --stats                show exits, times and memory at the end
       --trace                show each hypercall, one line each
       --no-jail              leave out Landlock and seccomp
@@ -92,6 +93,8 @@ pub struct Options {
     pub huge_pages: bool,
     /// Where to wait for a debugger.
     pub gdb: Option<String>,
+    /// Where to write a core file.
+    pub core: Option<PathBuf>,
     /// Show numbers at the end.
     pub stats: bool,
     /// Show hypercalls.
@@ -117,6 +120,7 @@ impl Options {
             console: None,
             huge_pages: false,
             gdb: None,
+            core: None,
             stats: false,
             trace: false,
             jail: true,
@@ -164,6 +168,7 @@ fn read_run(mut parser: lexopt::Parser) -> Result<Verb> {
             Long("console") => options.console = Some(parser.value()?.into()),
             Long("huge-pages") => options.huge_pages = true,
             Long("gdb") => options.gdb = Some(text(parser.value()?)?),
+            Long("core") => options.core = Some(parser.value()?.into()),
             Long("stats") => options.stats = true,
             Long("trace") => options.trace = true,
             Long("no-jail") => options.jail = false,

@@ -344,6 +344,19 @@ fn items() -> Vec<Item> {
          exec 3< p; kill -INT $pid; sleep 1; kill -INT $pid; wait $pid; echo $?",
         Expect::status(0).stdout("130\n"),
     ));
+    items.push(
+        item(
+            "core",
+            "skete run --core core fault -- null-read 2>/dev/null; echo status $?\n\
+             gdb -nx -batch -ex bt -ex 'info threads' -ex 'x/i $rip' /job/fault core 2>&1",
+            Expect::status(0)
+                .out("status 139")
+                .out("trap::page_fault")
+                .out("LWP 1")
+                .out("=> 0x"),
+        )
+        .seconds(60),
+    );
     for attack in ["buffers", "texts", "unknown", "race", "results"] {
         let name = format!("attack-{attack}");
         let command = format!("skete run -c 2 --mount /tmp:/tmp hypercalls -- {attack}");

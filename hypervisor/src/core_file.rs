@@ -1,0 +1,274 @@
+//! A core file of the guest, which a debugger opens beside the image: registers of each processor that stands
+//! still, and all memory that the page tables map.
+//!
+//! The guest's physical memory is written once; each mapped range is a segment that points into it. Pages that
+//! were never touched are holes.
+
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::FileExt;
+
+use anyhow::{Context, Result};
+use kvm_bindings::{kvm_regs, kvm_sregs};
+use vm_memory::{Bytes, GuestAddress, GuestMemoryBackend, GuestMemoryRegion};
+
+use crate::memory::Memory;
+
+const PAGE: u64 = 4096;
+const HEADER: u64 = 64;
+const PROGRAM_HEADER: u64 = 56;
+/// The most segments: their number has 16 bits.
+const MOST: usize = 60_000;
+
+/// A range of virtual addresses, and where it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Range {
+    start: u64,
+    physical: u64,
+    length: u64,
+}
+
+/// The ranges that page tables map (SDM volume 3, 4.5), in ascending order.
+fn ranges(memory: &Memory, root: u64) -> Vec<Range> {
+    fn walk(memory: &Memory, table: u64, level: u32, base: u64, found: &mut Vec<Range>) {
+        const PRESENT: u64 = 1;
+        const LARGE: u64 = 1 << 7;
+        const ADDRESS: u64 = 0x000f_ffff_ffff_f000;
+        let size = PAGE << (9 * level);
+        for number in 0..512 {
+            let Ok(entry) = memory
+                .map()
+                .read_obj::<u64>(GuestAddress((table & ADDRESS) + 8 * number))
+            else {
+                return;
+            };
+            let address = base + number * size;
+            // Higher half: the sign is copied upwards.
+            let address = ((address << 16) as i64 >> 16) as u64;
+            if entry & PRESENT == 0 || found.len() >= MOST {
+                continue;
+            }
+            if level > 0 && (level == 3 || entry & LARGE == 0) {
+                walk(memory, entry, level - 1, base + number * size, found);
+                continue;
+            }
+            let physical = entry & ADDRESS & !(size - 1);
+            if !memory.contains(physical, size) {
+                continue;
+            }
+            match found.last_mut() {
+                Some(last)
+                    if last.start + last.length == address
+                        && last.physical + last.length == physical =>
+                {
+                    last.length += size;
+                }
+                _ => found.push(Range {
+                    start: address,
+                    physical,
+                    length: size,
+                }),
+            }
+        }
+    }
+    let mut found = Vec::new();
+    walk(memory, root, 3, 0, &mut found);
+    found
+}
+
+/// A note with a processor's registers (Linux, `struct elf_prstatus`).
+fn note(number: u32, general: &kvm_regs, special: &kvm_sregs) -> Vec<u8> {
+    const STATUS: u32 = 1;
+    const SIZE: usize = 336;
+    const PROCESS: usize = 32;
+    const REGISTERS: usize = 112;
+    let g = general;
+    let registers = [
+        g.r15,
+        g.r14,
+        g.r13,
+        g.r12,
+        g.rbp,
+        g.rbx,
+        g.r11,
+        g.r10,
+        g.r9,
+        g.r8,
+        g.rax,
+        g.rcx,
+        g.rdx,
+        g.rsi,
+        g.rdi,
+        u64::MAX,
+        g.rip,
+        special.cs.selector.into(),
+        g.rflags,
+        g.rsp,
+        special.ss.selector.into(),
+        special.fs.base,
+        special.gs.base,
+        special.ds.selector.into(),
+        special.es.selector.into(),
+        special.fs.selector.into(),
+        special.gs.selector.into(),
+    ];
+    let mut status = [0; SIZE];
+    status[PROCESS..PROCESS + 4].copy_from_slice(&(number + 1).to_le_bytes());
+    for (place, register) in status[REGISTERS..].chunks_exact_mut(8).zip(registers) {
+        place.copy_from_slice(&register.to_le_bytes());
+    }
+    let mut note = Vec::new();
+    for word in [5u32, SIZE as u32, STATUS] {
+        note.extend(word.to_le_bytes());
+    }
+    note.extend(b"CORE\0\0\0\0");
+    note.extend(status);
+    note
+}
+
+fn program_header(kind: u32, offset: u64, address: u64, length: u64) -> Vec<u8> {
+    const ALL: u32 = 7;
+    let mut header = Vec::new();
+    header.extend(kind.to_le_bytes());
+    header.extend(ALL.to_le_bytes());
+    for word in [
+        offset,
+        address,
+        0,
+        length,
+        length,
+        if kind == 1 { PAGE } else { 4 },
+    ] {
+        header.extend(word.to_le_bytes());
+    }
+    header
+}
+
+/// Writes the file. Of the processors, the first one's page tables count.
+///
+/// # Errors
+///
+/// Those of the file.
+pub fn write(
+    file: &File,
+    memory: &Memory,
+    processors: &[(u32, kvm_regs, kvm_sregs)],
+) -> Result<()> {
+    let (_, _, first) = processors.first().context("no processor stands still")?;
+    let notes = processors
+        .iter()
+        .flat_map(|(number, general, special)| note(*number, general, special));
+    let notes = notes.collect::<Vec<_>>();
+    let ranges = ranges(memory, first.cr3);
+    let count = ranges.len() as u64 + 1;
+    let notes_at = HEADER + count * PROGRAM_HEADER;
+    let memory_at = (notes_at + notes.len() as u64).next_multiple_of(PAGE);
+
+    let mut head = b"\x7fELF\x02\x01\x01\0\0\0\0\0\0\0\0\0".to_vec();
+    // A core file for x86-64, version 1, without an entry.
+    head.extend([4, 0, 62, 0, 1, 0, 0, 0]);
+    for word in [0, HEADER, 0] {
+        head.extend(word.to_le_bytes());
+    }
+    head.extend([0; 4]);
+    for half in [HEADER, PROGRAM_HEADER, count, 0, 0, 0] {
+        head.extend((half as u16).to_le_bytes());
+    }
+    head.extend(program_header(4, notes_at, 0, notes.len() as u64));
+    for range in &ranges {
+        head.extend(program_header(
+            1,
+            memory_at + range.physical,
+            range.start,
+            range.length,
+        ));
+    }
+    head.extend(notes);
+    file.write_all_at(&head, 0)?;
+    file.set_len(memory_at + memory.end())?;
+    for region in memory.map().iter() {
+        write_touched(file, memory, memory_at, region.start_addr().0, region.len())?;
+    }
+    Ok(())
+}
+
+/// Writes the pages of a region that the guest has touched.
+fn write_touched(file: &File, memory: &Memory, at: u64, start: u64, length: u64) -> io::Result<()> {
+    const PART: u64 = 64 << 10;
+    let mut bytes = vec![0; PART as usize];
+    for address in (start..start + length).step_by(PART as usize) {
+        let part = PART.min(start + length - address);
+        if !memory.is_touched(address, part) {
+            continue;
+        }
+        let bytes = &mut bytes[..part as usize];
+        let read = memory.map().read_slice(bytes, GuestAddress(address));
+        read.map_err(io::Error::other)?;
+        file.write_all_at(bytes, at + address)?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn mapped_ranges_are_found() -> Result<()> {
+        let memory = Memory::new(4 << 20, false)?;
+        let entry = |table: u64, number: u64, value: u64| {
+            memory.write(&value.to_le_bytes(), table + 8 * number)
+        };
+        // 0x1000: level 4, 0x2000: level 3, 0x3000: level 2, 0x4000: level 1.
+        entry(0x1000, 128, 0x2003)?;
+        entry(0x2000, 0, 0x3003)?;
+        entry(0x3000, 0, 0x83)?;
+        entry(0x3000, 1, 0x4003)?;
+        entry(0x4000, 0, 0x20_0003)?;
+        entry(0x4000, 1, 0x20_1003)?;
+        entry(0x4000, 5, 0x20_0003)?;
+        // Not the guest's memory.
+        entry(0x4000, 6, 0x7000_0003)?;
+        let base = 0x4000_0000_0000;
+        let expected = [
+            Range {
+                start: base,
+                physical: 0,
+                length: 0x20_2000,
+            },
+            Range {
+                start: base + 0x20_5000,
+                physical: 0x20_0000,
+                length: 0x1000,
+            },
+        ];
+        assert_eq!(ranges(&memory, 0x1000), expected);
+        Ok(())
+    }
+
+    #[test]
+    fn a_core_file_is_one() -> Result<()> {
+        let memory = Memory::new(2 << 20, false)?;
+        memory.write(&0x2003u64.to_le_bytes(), 0x1000)?;
+        memory.write(&0x3003u64.to_le_bytes(), 0x2000)?;
+        memory.write(&0x83u64.to_le_bytes(), 0x3000)?;
+        let special = kvm_sregs {
+            cr3: 0x1000,
+            ..kvm_sregs::default()
+        };
+        let general = kvm_regs {
+            rip: 0x1234,
+            ..kvm_regs::default()
+        };
+        let file = tempfile::tempfile()?;
+        write(&file, &memory, &[(0, general, special)])?;
+        let mut head = [0; 64 + 2 * 56];
+        file.read_exact_at(&mut head, 0)?;
+        assert_eq!((&head[..4], head[16], head[56]), (&b"\x7fELF"[..], 4, 2));
+        let offset = u64::from_le_bytes(*head[64 + 56 + 8..].first_chunk().context("8")?);
+        let mut word = [0; 8];
+        file.read_exact_at(&mut word, offset + 0x2000)?;
+        assert_eq!(u64::from_le_bytes(word), 0x3003);
+        Ok(())
+    }
+}
