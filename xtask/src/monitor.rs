@@ -16,34 +16,28 @@ use crate::{paths, process, sdk};
 /// The target that the monitor is built for.
 const TARGET: &str = "x86_64-unknown-linux-gnu";
 
-/// Builds the monitor as one static file, stripped.
+/// Builds the monitor as one static file, stripped: it runs on any Linux.
 pub fn build() -> Result<PathBuf> {
-    build_package("skete", &[])
+    build_with("monitor", "-Ctarget-feature=+crt-static")
 }
 
-fn build_package(name: &str, more: &[&str]) -> Result<PathBuf> {
-    let target = paths::generated().join("build/monitor");
+/// Builds it for this host's C library.
+pub fn build_shared() -> Result<PathBuf> {
+    build_with("monitor-shared", "-Ctarget-feature=-crt-static")
+}
+
+fn build_with(directory: &str, flag: &str) -> Result<PathBuf> {
+    let target = paths::generated().join("build").join(directory);
     let mut cargo = process::cargo();
     cargo
-        .args([
-            "build",
-            "--quiet",
-            "--profile",
-            "monitor",
-            "--target",
-            TARGET,
-        ])
-        .args(["--package", name, "--bin", name])
-        .args(more)
+        .args(["build", "--quiet", "--profile", "monitor"])
+        .args(["--package", "skete", "--bin", "skete", "--target", TARGET])
         .arg("--target-dir")
         .arg(&target)
-        .env(
-            "CARGO_ENCODED_RUSTFLAGS",
-            "-Ctarget-feature=+crt-static\x1f-Crelocation-model=pie",
-        )
+        .env("CARGO_ENCODED_RUSTFLAGS", flag)
         .current_dir(paths::root());
     process::run(&mut cargo).context("the monitor does not build")?;
-    Ok(target.join(TARGET).join("monitor").join(name))
+    Ok(target.join(TARGET).join("monitor/skete"))
 }
 
 /// What imitates a machine.
