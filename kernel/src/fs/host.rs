@@ -8,9 +8,11 @@ pub use machine::{Place, find, mounts};
 #[cfg(not(any(target_os = "none", skete_lint_arch)))]
 pub use hosted::{Place, find, mounts};
 
+#[cfg(any(target_os = "none", skete_lint_arch, test))]
 use alloc::vec::Vec;
 
 /// Takes `.`, `..` and empty names out of an absolute path, as they are written: links are not looked at.
+#[cfg(any(target_os = "none", skete_lint_arch, test))]
 fn normal(path: &[u8]) -> Vec<u8> {
     let mut normal = Vec::new();
     for name in path.split(|byte| *byte == b'/') {
@@ -30,6 +32,7 @@ fn normal(path: &[u8]) -> Vec<u8> {
 }
 
 /// Whether a path is a mount's, or below it.
+#[cfg(any(target_os = "none", skete_lint_arch, test))]
 fn is_below(path: &[u8], mount: &[u8]) -> bool {
     let rest = path.strip_prefix(mount);
     rest.is_some_and(|rest| matches!(rest.first(), None | Some(b'/')))
