@@ -29,6 +29,7 @@ mod root;
 mod run;
 mod runner;
 mod sdk;
+mod service;
 mod size;
 mod stream;
 mod stress;

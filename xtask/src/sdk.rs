@@ -27,6 +27,10 @@ pub const TARGET: &str = "x86_64-unknown-skete";
     after_help = "Examples:\n  cargo xtask setup\n  cargo xtask setup --yes      # installs packages without asking"
 )]
 pub struct SetupArgs {
+    /// Also install the programs that tests and measurements of networks use: curl, wrk, dnsmasq, …
+    #[arg(long)]
+    network: bool,
+
     /// Install missing packages without asking
     #[arg(long, short)]
     yes: bool,
@@ -34,6 +38,9 @@ pub struct SetupArgs {
 
 /// Runs `cargo xtask setup`.
 pub fn run(args: SetupArgs) -> Result<()> {
+    if args.network {
+        packages::ensure_network(args.yes)?;
+    }
     let sdk = ensure_with(args.yes)?;
     println!("{}", sdk.root.display());
     Ok(())

@@ -8,7 +8,7 @@ use clap::Args;
 
 use crate::image::{self, BuildOptions};
 use crate::qemu::{Bytes, Machine, Vm};
-use crate::{paths, sdk};
+use crate::{paths, sdk, test};
 
 /// Puts threads, locks, time, registers and memory of a machine under load until something breaks or the time is over
 ///
@@ -22,7 +22,9 @@ Examples:
   cargo xtask stress --smp 4 --seconds 600
   cargo xtask stress --smp 2 --seed 17 park     # one case
   cargo xtask stress --memory 1G many           # 10,000 threads at once
-  cargo xtask stress list                       # the cases")]
+  cargo xtask stress list                       # the cases
+  cargo xtask stress --net                      # floods, loads and bad wires: half an hour (needs root)
+  cargo xtask stress --net made-up-frames")]
 pub struct StressArgs {
     /// A case, `all` of those that need no more than the usual machine, or `list`
     #[arg(default_value = "all")]
@@ -40,6 +42,10 @@ pub struct StressArgs {
     /// How long each case may take in one boot
     #[arg(long, value_name = "S", default_value_t = 2.0, value_parser = share)]
     share: f64,
+
+    /// Put networks under load instead: 100,000 connections, floods, made-up frames, bad wires
+    #[arg(long, conflicts_with_all = ["smp", "seconds", "share", "memory", "machine"])]
+    net: bool,
 
     /// The first seed; when absent, one of the clock's
     #[arg(long)]
@@ -76,6 +82,9 @@ fn share(text: &str) -> Result<f64, String> {
 
 /// Runs `cargo xtask stress`.
 pub fn run(args: StressArgs) -> Result<()> {
+    if args.net {
+        return test::stress_network(&args.case, args.seed.unwrap_or_else(any_seed));
+    }
     let sdk = sdk::ensure()?;
     let program = paths::root().join("tests/programs/stress");
     let program = program

@@ -12,15 +12,17 @@ mod pool;
 mod report;
 
 use std::thread;
+use std::time::Instant;
 
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, bail};
 use clap::Args;
 
 use self::case::{Bench, Case, Own};
 pub use self::cases::monitor::HUNDRED;
 use self::report::Report;
+use crate::net::namespace::Namespace;
 use crate::qemu::Machine;
-use crate::{lint, sdk};
+use crate::{lint, packages, sdk};
 
 /// Options of `cargo xtask test`.
 #[derive(Args, Debug)]
@@ -114,8 +116,70 @@ pub fn run(args: TestArgs) -> Result<()> {
     report.finish()
 }
 
+/// Leaves out what cannot be run here, and says why.
+fn possible(cases: Vec<Case>, report: &mut Report) -> Vec<Case> {
+    let Some(obstacle) = Namespace::obstacle() else {
+        return cases;
+    };
+    let (skipped, possible) = cases
+        .into_iter()
+        .partition::<Vec<_>, _>(Case::needs_namespace);
+    for case in skipped {
+        report.skip(&case.name, obstacle);
+        report.step();
+    }
+    possible
+}
+
+/// Runs the long tests of networks, or the one of this name.
+pub fn stress_network(name: &str, seed: u64) -> Result<()> {
+    let long = cases::net::stress::ALL;
+    let known = long.each_ref().map(|one| one.name);
+    if name == "list" {
+        known.iter().for_each(|name| println!("{name}"));
+        return Ok(());
+    }
+    let chosen: Vec<_> = long
+        .into_iter()
+        .filter(|one| name == "all" || one.name == name)
+        .collect();
+    if chosen.is_empty() {
+        bail!(
+            "there is no case `{name}` for networks; there are: {}",
+            known.join(", ")
+        );
+    }
+    if let Some(obstacle) = Namespace::obstacle() {
+        bail!("`cargo xtask stress --net` {obstacle}");
+    }
+    packages::ensure_network(false)?;
+    let bench = Bench::new(sdk::ensure()?, Own::new()?)?;
+    let mark = format!("skete-stress-{}", std::process::id());
+    for one in &chosen {
+        println!("stress: {}, seed {seed}", one.name);
+        let start = Instant::now();
+        (one.run)(&bench, &mark, seed).with_context(|| {
+            format!(
+                "once more: cargo xtask stress --net --seed {seed} {}",
+                one.name
+            )
+        })?;
+        println!(
+            "stress: {} took {:.0} s",
+            one.name,
+            start.elapsed().as_secs_f64()
+        );
+    }
+    println!("stress: {} cases, 0 failed", chosen.len());
+    Ok(())
+}
+
 /// Builds what the cases boot, then runs them.
 fn guest_stage(guests: Vec<Case>, args: &TestArgs, own: Own, report: &mut Report) -> Result<()> {
+    let guests = possible(guests, report);
+    if guests.iter().any(Case::needs_clients) {
+        packages::ensure_network(false)?;
+    }
     report.begin("building the programs");
     let bench = Bench::new(sdk::ensure()?, own)?;
     let jobs = match args.jobs {

@@ -169,6 +169,18 @@ impl Connection {
                 self.reply.extend_from_slice(&text);
                 self.stream.write_all(&self.reply)?;
             }
+            Action::Count => {
+                let mut count = 0;
+                self.body(body, |_, bytes| {
+                    count += bytes.len() as u64;
+                    Ok(())
+                })?;
+                let (digits, at) = decimal(count);
+                self.begin(b"200 OK", connection, (digits.len() - at) as u64 + 1);
+                self.reply.extend_from_slice(&digits[at..]);
+                self.reply.push(b'\n');
+                self.stream.write_all(&self.reply)?;
+            }
             Action::Echo => match body {
                 Body::Length(length) => {
                     self.begin(b"200 OK", connection, length);
@@ -203,17 +215,7 @@ impl Connection {
         ] {
             self.reply.extend_from_slice(part);
         }
-        let mut digits = [0; 20];
-        let mut at = digits.len();
-        let mut rest = length;
-        loop {
-            at -= 1;
-            digits[at] = b'0' + (rest % 10) as u8;
-            rest /= 10;
-            if rest == 0 {
-                break;
-            }
-        }
+        let (digits, at) = decimal(length);
         self.reply.extend_from_slice(&digits[at..]);
         self.reply.extend_from_slice(b"\r\n\r\n");
     }
@@ -316,11 +318,27 @@ impl Connection {
     }
 }
 
+/// A number's digits, from the returned place on.
+fn decimal(number: u64) -> ([u8; 20], usize) {
+    let mut digits = [0; 20];
+    let mut at = digits.len();
+    let mut rest = number;
+    loop {
+        at -= 1;
+        digits[at] = b'0' + (rest % 10) as u8;
+        rest /= 10;
+        if rest == 0 {
+            return (digits, at);
+        }
+    }
+}
+
 /// What a request is answered with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Action {
     Hello { head: bool },
     Bytes { length: u64, head: bool },
+    Count,
     Echo,
     Digest,
     Refuse(&'static [u8]),
@@ -339,9 +357,10 @@ impl Action {
         let not_allowed = Action::Refuse(b"405 Method Not Allowed");
         match path {
             b"/" if get => Action::Hello { head },
+            b"/count" if post => Action::Count,
             b"/echo" if post => Action::Echo,
             b"/sha256" if post => Action::Digest,
-            b"/" | b"/echo" | b"/sha256" => not_allowed,
+            b"/" | b"/count" | b"/echo" | b"/sha256" => not_allowed,
             _ => match length() {
                 Some(length) if get => Action::Bytes { length, head },
                 Some(_) => not_allowed,
@@ -354,6 +373,14 @@ impl Action {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn numbers_are_written() {
+        for number in [0, 9, 10, u64::MAX] {
+            let (digits, at) = decimal(number);
+            assert_eq!(digits[at..], *number.to_string().as_bytes());
+        }
+    }
 
     #[test]
     fn paths_have_their_actions() {

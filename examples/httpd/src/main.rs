@@ -1,8 +1,8 @@
 //! An HTTP/1.1 server with nothing but std: a thread a connection, keep-alive, bodies of any length.
 //!
 //! `GET /` says hello; `GET /bytes/N` sends N bytes that tell their place (see [`pattern`]); `POST /echo`
-//! sends back what it gets; `POST /sha256` tells the digest of what it gets. Connections that stay silent
-//! for [`SILENCE`] are closed, and no more than [`MOST`] are open at once.
+//! sends back what it gets, `POST /sha256` tells its digest, `POST /count` its length. Connections that stay
+//! silent for [`SILENCE`] are closed, and no more than [`MOST`] are open at once.
 
 mod connection;
 mod pattern;
@@ -10,7 +10,7 @@ mod request;
 mod sha256;
 
 use std::io::Write;
-use std::net::{TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -51,7 +51,13 @@ fn main() -> ExitCode {
             address = format!("0.0.0.0:{word}");
         }
     }
-    let listener = match TcpListener::bind(&address) {
+    // Not a name: so the image holds nothing that looks names up.
+    let Ok(address) = address.parse::<SocketAddr>() else {
+        return refuse(&format!(
+            "{address} is neither an address with a port nor a port"
+        ));
+    };
+    let listener = match TcpListener::bind(address) {
         Ok(listener) => listener,
         Err(error) => {
             eprintln!("httpd: cannot listen on {address}: {error}");

@@ -36,6 +36,13 @@ pub enum Backend {
     },
     /// A TAP device, by its open queues.
     Tap(Arc<Tap>),
+    /// Unix datagram sockets, one frame a datagram: QEMU's and the one it sends to.
+    Datagram {
+        /// Where QEMU receives.
+        own: PathBuf,
+        /// Where QEMU sends to.
+        peer: PathBuf,
+    },
 }
 
 impl Card {
@@ -81,6 +88,11 @@ impl Card {
                 let key = if queues == 1 { "fd" } else { "fds" };
                 format!("tap,id={id},{key}={}", fds.join(":"))
             }
+            Backend::Datagram { own, peer } => format!(
+                "dgram,id={id},local.type=unix,local.path={},remote.type=unix,remote.path={}",
+                comma(own),
+                comma(peer)
+            ),
         };
         let mac: Vec<_> = self.mac.iter().map(|byte| format!("{byte:02x}")).collect();
         let mac = mac.join(":");

@@ -1,9 +1,15 @@
 //! The network of a virtual machine: what a user asks for on the command line.
 
 pub mod card;
+pub mod frames;
 mod host;
+pub mod http;
+pub mod lan;
+pub mod namespace;
 pub mod publish;
+pub mod random;
 pub mod tap;
+pub mod wire;
 
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};

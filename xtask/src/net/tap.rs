@@ -42,7 +42,7 @@ pub struct Tap {
 impl Tap {
     /// Makes a device in the calling thread's network namespace; `%d` in `name` becomes a free number.
     pub fn make(name: &str, queues: u32) -> Result<Tap> {
-        attach(name, queues).map_err(|error| match error.downcast_ref() {
+        attach(name, queues, VNET_HEADER).map_err(|error| match error.downcast_ref() {
             Some(&Errno::PERM) => anyhow::anyhow!(
                 "to make a TAP device needs CAP_NET_ADMIN: run as root, or take --net tap=NAME with a device \
                  made before (ip tuntap add NAME mode tap user {})",
@@ -50,6 +50,11 @@ impl Tap {
             ),
             _ => error.context("cannot make a TAP device"),
         })
+    }
+
+    /// Makes a device whose frames are read and written by this program, as they are.
+    pub fn make_plain(name: &str) -> Result<Tap> {
+        attach(name, 1, 0).context("cannot make a TAP device")
     }
 
     /// Fails when there is no interface of this name.
@@ -68,9 +73,9 @@ impl Tap {
     /// Opens a device that is there; it has as many queues as it allows, at most `queues`.
     pub fn open(name: &str, queues: u32) -> Result<Tap> {
         Tap::check(name)?;
-        let mut opened = attach(name, queues);
+        let mut opened = attach(name, queues, VNET_HEADER);
         if queues > 1 && opened.is_err() {
-            opened = attach(name, 1);
+            opened = attach(name, 1, VNET_HEADER);
         }
         opened.map_err(|error| match error.downcast_ref() {
             Some(&Errno::PERM) => anyhow::anyhow!(
@@ -99,16 +104,22 @@ impl Tap {
     pub fn queues(&self) -> &[OwnedFd] {
         &self.queues
     }
+
+    /// The only queue, for reading and writing frames.
+    pub fn into_queue(mut self) -> Result<File> {
+        let queue = self.queues.pop().context("a TAP device without a queue")?;
+        Ok(File::from(queue))
+    }
 }
 
-fn attach(name: &str, queues: u32) -> Result<Tap> {
+fn attach(name: &str, queues: u32, flags: u16) -> Result<Tap> {
     ensure!(
         name.len() < NAME_SIZE && !name.contains(['/', '\0']),
         "`{name}` is not a name for a network interface"
     );
     let mut request = Request {
         name: [0; NAME_SIZE],
-        flags: TAP | VNET_HEADER | if queues > 1 { MULTI_QUEUE } else { 0 },
+        flags: TAP | flags | if queues > 1 { MULTI_QUEUE } else { 0 },
         rest: [0; 22],
     };
     request.name[..name.len()].copy_from_slice(name.as_bytes());
@@ -148,6 +159,6 @@ mod tests {
     fn names_that_cannot_be_are_refused() {
         assert!(Tap::check("no-such-tap").is_err());
         assert!(Tap::open("lo", 1).is_err());
-        assert!(attach("a-name-that-is-too-long", 1).is_err());
+        assert!(attach("a-name-that-is-too-long", 1, 0).is_err());
     }
 }

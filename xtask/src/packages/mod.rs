@@ -63,6 +63,46 @@ impl Downloads {
     }
 }
 
+/// Programs that tests and measurements of networks use, and their packages.
+pub const NETWORK: [(&str, &str); 8] = [
+    ("ip", "iproute2"),
+    ("curl", "curl"),
+    ("wrk", "wrk"),
+    ("ab", "apache2-utils"),
+    ("ping", "iputils-ping"),
+    ("dnsmasq", "dnsmasq-base"),
+    ("dig", "bind9-dnsutils"),
+    ("openssl", "openssl"),
+];
+
+/// Installs those programs of [`NETWORK`] that are missing, or says how to.
+pub fn ensure_network(yes: bool) -> Result<()> {
+    let missing = || {
+        NETWORK
+            .into_iter()
+            .filter(|(program, _)| which(program).is_none())
+    };
+    let needs: Vec<_> = missing()
+        .map(|(program, package)| Need::Program { program, package })
+        .collect();
+    if needs.is_empty() {
+        return Ok(());
+    }
+    let names: Vec<_> = missing().map(|(program, _)| program).collect();
+    let names = names.join(", ");
+    if which("apt-get").is_none() {
+        bail!("missing: {names}; install them (this system has no apt-get, so Skete cannot)");
+    }
+    eprintln!("skete: missing: {names}");
+    install(&needs, yes)?;
+    match missing().next() {
+        Some((program, package)) => {
+            bail!("the package {package} is installed, but the program {program} is still missing")
+        }
+        None => Ok(()),
+    }
+}
+
 /// The programs that everything else uses.
 pub struct Tools {
     /// Compiler and library source.

@@ -15,6 +15,13 @@ pub enum Need {
     Objcopy,
     /// QEMU for x86-64.
     Qemu,
+    /// Another program.
+    Program {
+        /// Its name.
+        program: &'static str,
+        /// The package that has it.
+        package: &'static str,
+    },
 }
 
 impl Need {
@@ -25,6 +32,7 @@ impl Need {
             Need::Linker => "LLVM's linker (lld)",
             Need::Objcopy => "objcopy (binutils)",
             Need::Qemu => "QEMU for x86-64 (qemu-system-x86_64)",
+            Need::Program { program, .. } => program,
         }
     }
 }
@@ -110,6 +118,7 @@ pub fn plan(facts: &Facts) -> Result<Plan, String> {
             Need::Linker => packages.push(linker(facts)?),
             Need::Objcopy => packages.push("binutils".to_owned()),
             Need::Qemu => {}
+            Need::Program { package, .. } => packages.push((*package).to_owned()),
         }
     }
     let mut groups = Vec::new();

@@ -132,6 +132,16 @@ impl Case {
         self.name.starts_with("alone/")
     }
 
+    /// Whether it needs programs that speak with machines: curl, wrk, dnsmasq and so on.
+    pub fn needs_clients(&self) -> bool {
+        self.needs_namespace() || self.name.starts_with("net/user/")
+    }
+
+    /// Whether it needs a network namespace of its own.
+    pub fn needs_namespace(&self) -> bool {
+        self.name.starts_with("net/tap/")
+    }
+
     /// The kind of machine that it boots, if it is bound to one.
     pub fn machine(&self) -> Option<Machine> {
         match &self.doing {

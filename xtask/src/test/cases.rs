@@ -10,6 +10,7 @@ mod images;
 mod init;
 mod measuring;
 pub mod monitor;
+pub mod net;
 mod network_options;
 mod programs;
 mod roots;
@@ -44,6 +45,7 @@ pub fn all() -> Vec<Case> {
         exits::all(),
         images::all(),
         measuring::all(),
+        net::all(),
         network_options::all(),
         tools::all(),
         alone::all(),
