@@ -5,7 +5,12 @@
 //! a program that is not process 1. The program's source is not changed: the linker takes the one
 //! object of this library by its symbol `skete_linux_exit` and glibc calls it before `main`.
 
+//!
+//! Where the kernel's command line has an address, the network is brought up first (see [`network`]).
+
 #![no_std]
+
+mod network;
 
 use core::arch::asm;
 use core::ffi::{c_int, c_ulong, c_void};
@@ -38,6 +43,7 @@ pub static skete_linux_exit: extern "C" fn() = at_start;
 extern "C" fn at_start() {
     if getpid() == 1 {
         on_exit(at_exit, core::ptr::null_mut());
+        network::bring_up();
     }
 }
 

@@ -59,7 +59,7 @@ impl Search {
     }
 
     /// Searches by halves for the least memory with which `runs` says yes.
-    fn find(&self, runs: impl Fn(u64) -> Result<bool>) -> Result<u64> {
+    pub fn find(&self, runs: impl Fn(u64) -> Result<bool>) -> Result<u64> {
         if !runs(self.most)? {
             bail!(
                 "the program does not run with {} MiB of memory",

@@ -37,7 +37,8 @@ Examples:
   cargo xtask bench --check           # fails when a promise is broken, changes nothing
   cargo xtask bench --profile         # where hello's instructions go
   cargo xtask bench --monitor         # the monitor beside uhyve; writes docs/monitor.md
-  cargo xtask bench --against linux   # beside a Linux guest; writes docs/benchmarks.md")]
+  cargo xtask bench --against linux   # beside a Linux guest; writes docs/benchmarks.md
+  cargo xtask bench --net             # a server beside one on Linux; writes docs/benchmarks-network.md")]
 pub struct BenchArgs {
     /// Fail when a promise is broken; leave SPECIFICATION.md as it is
     #[arg(long)]
@@ -59,8 +60,13 @@ pub struct BenchArgs {
     #[arg(long, conflicts_with_all = ["check", "json", "profile", "against"])]
     monitor: bool,
 
+    /// Measure the example httpd beside a Linux guest, asked by clients on this host, and write
+    /// docs/benchmarks-network.md (needs root)
+    #[arg(long, conflicts_with_all = ["check", "profile", "against", "monitor"])]
+    net: bool,
+
     /// Take this Linux kernel (a bzImage) instead of the distribution's for virtual machines
-    #[arg(long, value_name = "FILE", requires = "against")]
+    #[arg(long, value_name = "FILE")]
     linux_kernel: Option<PathBuf>,
 }
 
@@ -154,6 +160,8 @@ pub struct Measurement {
 pub enum Unit {
     /// Bytes of a file.
     Bytes,
+    /// Things that went wrong.
+    Failures,
     /// Guest instructions.
     Instructions,
     /// Memory, in mebibytes.
@@ -172,6 +180,7 @@ impl fmt::Display for Unit {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         out.write_str(match self {
             Self::Bytes => "bytes",
+            Self::Failures => "failures",
             Self::Instructions => "instructions",
             Self::Mebibytes => "MiB",
             Self::Microseconds => "µs",
@@ -186,7 +195,11 @@ impl fmt::Display for Measurement {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.unit {
             // Counts are whole numbers far below 2^53.
-            Unit::Bytes | Unit::Instructions | Unit::Processors | Unit::Microseconds => {
+            Unit::Bytes
+            | Unit::Failures
+            | Unit::Instructions
+            | Unit::Processors
+            | Unit::Microseconds => {
                 out.write_str(&thousands(self.value as u64))?;
             }
             Unit::Mebibytes | Unit::Times | Unit::Percent => write!(out, "{:.2}", self.value)?,
@@ -244,6 +257,9 @@ pub fn run(args: BenchArgs) -> Result<()> {
     }
     if args.profile {
         return profile::show(&Subject::build("hello")?);
+    }
+    if args.net {
+        return against::network::run(args.linux_kernel.as_deref(), args.json);
     }
     if args.against == Some(Other::Linux) {
         return against::run(args.linux_kernel.as_deref(), args.json);

@@ -1,4 +1,4 @@
-//! The archive that Linux boots from: one program, and the console it writes to.
+//! The archive that Linux boots from: one program, the console it writes to, and modules.
 
 use std::borrow::Cow;
 use std::io::{self, Cursor};
@@ -9,10 +9,17 @@ use cpio::write_cpio;
 /// The program that the kernel starts (Linux, `Documentation/admin-guide/initrd.rst`).
 const INIT: &str = "init";
 
-/// Makes an archive in the format `newc` with `program` as the first process.
-pub fn write(program: &[u8]) -> io::Result<Vec<u8>> {
+/// Makes an archive in the format `newc` with `program` as the first process. Modules get the names
+/// `/modules/0`, `/modules/1`, … in their order.
+pub fn write(program: &[u8], modules: &[Vec<u8>]) -> io::Result<Vec<u8>> {
     let mut archive = Archive::with_console();
     archive.file(INIT, 0o755, program);
+    if !modules.is_empty() {
+        archive.directory("modules");
+    }
+    for (number, module) in modules.iter().enumerate() {
+        archive.file(&format!("modules/{number}"), 0o644, &module[..]);
+    }
     archive.finish()
 }
 
@@ -69,7 +76,7 @@ mod tests {
 
     #[test]
     fn the_archive_holds_console_and_program() -> io::Result<()> {
-        let archive = write(b"program")?;
+        let archive = write(b"program", &[b"module".to_vec()])?;
         let mut rest = &archive[..];
         let mut found = Vec::new();
         loop {
@@ -93,6 +100,8 @@ mod tests {
                 entry("dev", 0o40755, (0, 0), ""),
                 entry("dev/console", 0o20600, (5, 1), ""),
                 entry("init", 0o100755, (0, 0), "program"),
+                entry("modules", 0o40755, (0, 0), ""),
+                entry("modules/0", 0o100644, (0, 0), "module"),
             ]
         );
         Ok(())

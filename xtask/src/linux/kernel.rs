@@ -1,4 +1,4 @@
-//! The distribution's kernel for virtual machines, taken out of its package.
+//! The distribution's kernel for virtual machines, and its modules for a network, taken out of their package.
 
 use std::fs;
 use std::io::Read;
@@ -16,6 +16,18 @@ const PACKAGES: [&str; 2] = ["linux-image-cloud-amd64", "linux-image-virtual"];
 const PREFIX: &str = "linux-image-";
 /// How a kernel's file in the package is called.
 const FILE: &str = "vmlinuz-";
+
+/// What a network card of virtio on PCI needs, in the order in which it is loaded.
+const MODULES: [&str; 8] = [
+    "virtio_ring",
+    "virtio",
+    "virtio_pci_legacy_dev",
+    "virtio_pci_modern_dev",
+    "virtio_pci",
+    "failover",
+    "net_failover",
+    "virtio_net",
+];
 
 /// The distribution's kernel, downloaded unless it was before.
 pub fn ensure() -> Result<PathBuf> {
@@ -37,13 +49,33 @@ fn newest(directory: &Path) -> Option<PathBuf> {
     let files = fs::read_dir(directory).ok()?.flatten();
     let kernels = files
         .map(|entry| entry.path())
-        .filter(|path| is_kernel(path));
+        .filter(|path| is_kernel(path) && modules(path).len() == MODULES.len());
     kernels.max()
 }
 
 fn is_kernel(path: &Path) -> bool {
     let name = path.file_name().and_then(|name| name.to_str());
     name.is_some_and(|name| name.starts_with(FILE))
+}
+
+/// The files of a kernel's modules, in the order in which they are loaded. None are there for a kernel
+/// that was not taken out of its package here: it has them built in.
+pub fn modules(kernel: &Path) -> Vec<PathBuf> {
+    let directory = module_directory(kernel);
+    let files = MODULES.map(|name| directory.join(name));
+    files.into_iter().filter(|file| file.is_file()).collect()
+}
+
+/// Where a kernel's modules are put.
+fn module_directory(kernel: &Path) -> PathBuf {
+    let name = kernel.file_name().unwrap_or_default().to_string_lossy();
+    kernel.with_file_name(name.replace(FILE, "modules-"))
+}
+
+fn is_module(path: &Path) -> bool {
+    let name = path.file_name().and_then(|name| name.to_str());
+    let name = name.and_then(|name| name.strip_suffix(".ko"));
+    name.is_some_and(|name| MODULES.contains(&name))
 }
 
 fn fetch(directory: &Path) -> Result<PathBuf> {
@@ -59,27 +91,42 @@ fn fetch(directory: &Path) -> Result<PathBuf> {
         .context("cannot start dpkg-deb")?;
     let archive = unpack.stdout.take().context("dpkg-deb writes nowhere")?;
     let extracted = extract(archive, directory);
-    // The modules behind the kernel are not wanted: the rest of the archive is not read.
+    // Of the rest of the archive nothing is wanted.
     let _ = unpack.kill();
     unpack.wait().context("cannot wait for dpkg-deb")?;
     extracted.with_context(|| format!("cannot unpack {}", package.display()))
 }
 
-/// Takes the kernel out of a package's archive.
+/// Takes the kernel and its modules, which lie behind it, out of a package's archive.
 fn extract(archive: impl Read, directory: &Path) -> Result<PathBuf> {
+    let mut kernel: Option<PathBuf> = None;
+    let mut found = 0;
     for entry in tar::Archive::new(archive).entries()? {
         let mut entry = entry?;
         let path = entry.path()?.into_owned();
-        if !is_kernel(&path) {
-            continue;
-        }
+        let target = match &kernel {
+            None if is_kernel(&path) => directory.join(path.file_name().unwrap_or_default()),
+            Some(kernel) if is_module(&path) => {
+                found += 1;
+                module_directory(kernel).join(path.file_stem().unwrap_or_default())
+            }
+            _ => continue,
+        };
         let mut content = Vec::new();
         entry.read_to_end(&mut content)?;
-        let kernel = directory.join(path.file_name().unwrap_or_default());
-        sdk::replace(&kernel, &content)?;
-        return Ok(kernel);
+        sdk::replace(&target, &content)?;
+        let kernel = kernel.get_or_insert(target);
+        if found == MODULES.len() {
+            return Ok(kernel.clone());
+        }
     }
-    bail!("there is no file {FILE}* in the package")
+    match kernel {
+        Some(_) => bail!(
+            "the package has {found} of the modules {}",
+            MODULES.join(", ")
+        ),
+        None => bail!("there is no file {FILE}* in the package"),
+    }
 }
 
 /// The version of the kernel in a file.
@@ -141,7 +188,11 @@ mod tests {
     #[test]
     fn the_kernel_is_taken_out_of_the_archive() -> Result<()> {
         let mut archive = tar::Builder::new(Vec::new());
-        for (name, content) in [("./boot/config-6.1", "a"), ("./boot/vmlinuz-6.1", "kernel")] {
+        let files = [("./boot/config-6.1", "a"), ("./boot/vmlinuz-6.1", "kernel")];
+        let files = files.map(|(name, content)| (name.to_owned(), content));
+        let others = MODULES.iter().rev();
+        let others = others.map(|name| (format!("./lib/modules/6.1/{name}.ko"), *name));
+        for (name, content) in files.into_iter().chain(others) {
             let mut header = tar::Header::new_gnu();
             header.set_size(content.len() as u64);
             header.set_cksum();
@@ -152,7 +203,9 @@ mod tests {
         assert_eq!(newest(directory.path()), None);
         let kernel = extract(&archive[..], directory.path())?;
         assert_eq!(fs::read(&kernel)?, b"kernel");
-        assert_eq!(newest(directory.path()), Some(kernel));
+        assert_eq!(newest(directory.path()).as_ref(), Some(&kernel));
+        let loaded = modules(&kernel).into_iter().map(fs::read_to_string);
+        assert_eq!(loaded.collect::<std::io::Result<Vec<_>>>()?, MODULES);
         assert!(extract(&archive[..512], directory.path()).is_err());
         Ok(())
     }

@@ -9,6 +9,7 @@ pub mod nested;
 mod program;
 
 use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
@@ -32,6 +33,9 @@ const OPTIONS: [&str; 7] = [
     "no_timer_check",
     "edd=off",
 ];
+
+/// The variable that tells the program's machine its address (`xtask/linux-exit`).
+const ADDRESS: &str = "SKETE_LINUX_ADDRESS";
 
 /// The memory of its machines. With less than about 70 MiB the kernel does not start.
 pub const MEMORY: Bytes = Bytes(256 << 20);
@@ -60,6 +64,11 @@ impl Linux {
         &self.version
     }
 
+    /// The kernel's file.
+    pub fn kernel(&self) -> &Path {
+        &self.kernel
+    }
+
     /// The words that the kernel finds on its command line.
     pub fn options() -> String {
         OPTIONS.join(" ")
@@ -67,9 +76,32 @@ impl Linux {
 
     /// A machine that boots a program: a PC, which every Linux boots on.
     pub fn vm(&self, sdk: &Sdk, program: &Program) -> Result<Vm> {
-        let archive = initramfs::write(&fs::read(&program.stripped)?)
+        self.boot(sdk, program, &[], "cpio")
+    }
+
+    /// A machine like that of [`vm`](Self::vm) whose kernel also knows network cards: the first gets
+    /// `address`, like 10.0.0.2/24, before the program begins.
+    pub fn networked(&self, sdk: &Sdk, program: &Program, address: &str) -> Result<Vm> {
+        let modules = kernel::modules(&self.kernel).into_iter().map(fs::read);
+        let modules = modules.collect::<io::Result<Vec<_>>>()?;
+        let mut vm = self.boot(sdk, program, &modules, "network.cpio")?;
+        // What the kernel does not know becomes a variable of its first process's.
+        if let Some(options) = &mut vm.options {
+            options.push(format!("{ADDRESS}={address}"));
+        }
+        Ok(vm)
+    }
+
+    fn boot(
+        &self,
+        sdk: &Sdk,
+        program: &Program,
+        modules: &[Vec<u8>],
+        extension: &str,
+    ) -> Result<Vm> {
+        let archive = initramfs::write(&fs::read(&program.stripped)?, modules)
             .with_context(|| format!("cannot pack {}", program.stripped.display()))?;
-        let initramfs = program.stripped.with_extension("cpio");
+        let initramfs = program.stripped.with_extension(extension);
         sdk::replace(&initramfs, &archive)?;
         Ok(Vm {
             loader: self.kernel.clone(),

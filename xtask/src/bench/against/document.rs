@@ -1,4 +1,4 @@
-//! `docs/benchmarks.md`: the table of both systems, and how it came about.
+//! `docs/benchmarks.md` and `docs/benchmarks-network.md`: the tables of both systems, and how they came about.
 
 use std::fmt::Write as _;
 use std::process::Command;
@@ -12,8 +12,24 @@ use crate::qemu::QEMU;
 use crate::sdk::{self, Manifest};
 use crate::{paths, process};
 
-/// Where it lies in the repository.
-const FILE: &str = "docs/benchmarks.md";
+/// One of the documents.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// Programs by themselves.
+    Programs,
+    /// A server, asked from outside.
+    Network,
+}
+
+impl Kind {
+    /// Where it lies in the repository.
+    fn file(self) -> &'static str {
+        match self {
+            Kind::Programs => "docs/benchmarks.md",
+            Kind::Network => "docs/benchmarks-network.md",
+        }
+    }
+}
 
 /// What the numbers were measured with.
 struct With {
@@ -25,7 +41,7 @@ struct With {
 }
 
 /// Writes the document from a complete run.
-pub fn write(systems: &Systems, sections: &[Section]) -> Result<()> {
+pub fn write(systems: &Systems, sections: &[Section], kind: Kind) -> Result<()> {
     let version = |program: &mut Command| -> Result<String> {
         let text = process::output(program.arg("--version"))?;
         Ok(text.lines().next().unwrap_or_default().trim().to_owned())
@@ -37,7 +53,11 @@ pub fn write(systems: &Systems, sections: &[Section]) -> Result<()> {
         rustc: version(&mut Command::new(rustc))?,
         processors: thread::available_parallelism()?.get(),
     };
-    sdk::replace(&paths::root().join(FILE), text(&with, sections).as_bytes())
+    let text = match kind {
+        Kind::Programs => text(&with, sections),
+        Kind::Network => network(&with, sections),
+    };
+    sdk::replace(&paths::root().join(kind.file()), text.as_bytes())
 }
 
 /// The document. The same results give the same text.
@@ -50,25 +70,7 @@ fn text(with: &With, sections: &[Section]) -> String {
          run otherwise. Less is better in every row but that which counts processors. The goals are those of\n\
          `SPECIFICATION.md`; they are for Skete.\n",
     );
-    for section in sections {
-        let _ = write!(
-            text,
-            "\n## {}\n\n| what | Skete | Linux | Linux by Skete | goal, at most | verdict |\n\
-             | --- | ---: | ---: | ---: | ---: | --- |\n",
-            section.title
-        );
-        for judged in &section.rows {
-            let [skete, linux] = judged.row.texts();
-            let _ = writeln!(
-                text,
-                "| {} | {skete} | {linux} | {} | {} | {} |",
-                judged.row.name,
-                ratio(judged.row.values),
-                judged.goal(),
-                judged.verdict()
-            );
-        }
-    }
+    tables(&mut text, sections);
     let _ = write!(
         text,
         "\n## How it is measured\n\n\
@@ -100,6 +102,69 @@ fn text(with: &With, sections: &[Section]) -> String {
         linux = with.linux,
         rustc = with.rustc,
         options = Linux::options(),
+    );
+    text
+}
+
+/// Writes a table for each section.
+fn tables(text: &mut String, sections: &[Section]) {
+    for section in sections {
+        let _ = write!(
+            text,
+            "\n## {}\n\n| what | Skete | Linux | Linux by Skete | goal, at most | verdict |\n\
+             | --- | ---: | ---: | ---: | ---: | --- |\n",
+            section.title
+        );
+        for judged in &section.rows {
+            let [skete, linux] = judged.row.texts();
+            let _ = writeln!(
+                text,
+                "| {} | {skete} | {linux} | {} | {} | {} |",
+                judged.row.name,
+                ratio(judged.row.values),
+                judged.goal(),
+                judged.verdict()
+            );
+        }
+    }
+}
+
+/// The document about a server. The same results give the same text.
+fn network(with: &With, sections: &[Section]) -> String {
+    let mut text = String::from(
+        "# A server on Skete beside one on Linux\n\n\
+         The example `httpd` on Skete and on Linux, in the same virtual machine with the same network card, asked by\n\
+         clients on the host. This file is written by\n\n    \
+         cargo xtask bench --net\n\n\
+         which measures everything again. Less is better in every row. The goals are those of `SPECIFICATION.md`; they\n\
+         are for Skete.\n",
+    );
+    tables(&mut text, sections);
+    let _ = write!(
+        text,
+        "\n## How it is measured\n\n\
+         - **Machine**: as in [benchmarks.md](benchmarks.md), with a virtio network card on PCI. Both have a static address.\n  \
+         {qemu}; the host lets it use {processors}, which the clients use too.\n\
+         - **Skete** and **Linux**: as there, the same source and the same compiler. Linux ({linux}) has its modules\n  \
+         for virtio in the initramfs, loads them and sets the address before `main`.\n\
+         - **TAP**: the host's side is in a network namespace of its own. The card may leave checksums and segments to\n  \
+         the host, and has a pair of queues for each processor.\n\
+         - **Instructions** are the guest's, counted by a QEMU plugin: of 600 requests less those of 300, one after the\n  \
+         other, each with a connection of its own or all on one. So each one finds the machine asleep, and pays\n  \
+         for its interrupts and wake-ups alone. The first reply is counted until the program has handed it over, on Linux\n  \
+         from the machine's start.\n\
+         - **Requests**: `wrk` with 16 connections that are kept, one thread; the best of three rounds of four seconds.\n  \
+         The worst latency and the failures are those of one run of 30 s through QEMU's own network.\n\
+         - **Streams**: 128 MiB through one connection, the shortest of three; the machine makes the bytes that\n  \
+         it sends, and counts those that it receives.\n\
+         - **Least memory**: the smallest `-m` with which 20 requests are answered, in steps of 64 KiB for Skete on a\n  \
+         microvm and of 1 MiB for Linux on a PC. **Idle**: the processor time that QEMU uses in ten seconds in which\n  \
+         nobody asks.\n\n\
+         Programs were compiled by {rustc}.\n",
+        qemu = with.qemu,
+        processors = with.processors,
+        linux = with.linux,
+        rustc = with.rustc,
     );
     text
 }

@@ -6,6 +6,7 @@
 mod boot;
 mod document;
 mod idle;
+pub mod network;
 mod readings;
 mod scaling;
 
@@ -130,12 +131,22 @@ impl Judged {
 
 /// Runs `cargo xtask bench --against linux` with this kernel, or the distribution's.
 pub fn run(kernel: Option<&Path>, json: bool) -> Result<()> {
-    let mut goals = Specification::read(Table::Goals)?;
     let systems = Systems {
         sdk: sdk::ensure()?,
         linux: Linux::ensure(kernel)?,
     };
     let measured = measure(&systems)?;
+    show_and_write(&systems, measured, json, document::Kind::Programs)
+}
+
+/// Holds rows against their goals, prints them, and writes them down.
+fn show_and_write(
+    systems: &Systems,
+    measured: Vec<(&'static str, Vec<Row>)>,
+    json: bool,
+    kind: document::Kind,
+) -> Result<()> {
+    let mut goals = Specification::read(Table::Goals)?;
     let judged = |row: Row| {
         let goal = goals.find(row.name)?;
         Ok(Judged { row, goal })
@@ -162,7 +173,7 @@ pub fn run(kernel: Option<&Path>, json: bool) -> Result<()> {
         }
     });
     goals.write(&cells.collect::<Vec<_>>())?;
-    document::write(&systems, &sections)
+    document::write(systems, &sections, kind)
 }
 
 /// All rows, by what they are about.
