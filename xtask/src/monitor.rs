@@ -3,6 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
@@ -176,6 +177,9 @@ fn read(path: &Path) -> Result<Vec<u8>> {
 /// uhyve, which the monitor is compared with: built once from the registry's package.
 pub fn uhyve() -> Result<PathBuf> {
     const VERSION: &str = "0.10.0";
+    /// Cargo does not install a program twice at once into the same place.
+    static BUILDING: Mutex<()> = Mutex::new(());
+    let _guard = BUILDING.lock().unwrap_or_else(PoisonError::into_inner);
     let root = paths::generated().join("uhyve");
     let program = root.join("bin/uhyve");
     if !program.is_file() {
