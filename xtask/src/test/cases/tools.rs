@@ -262,7 +262,7 @@ pub fn all() -> Vec<Case> {
             &["run", "no-such-example"],
             Expect::status(1)
                 .stdout("")
-                .err_line("error: there is no example `no-such-example`; there are: hello"),
+                .err_line("error: there is no example `no-such-example`; there are: axum-service"),
         ),
         xtask(
             "missing-image",
