@@ -17,6 +17,14 @@ pub struct Endpoint {
 }
 
 impl Endpoint {
+    /// The same port of this machine, for who says every address and means that.
+    pub const fn or_this_machine(mut self) -> Endpoint {
+        if self.address.is_unspecified() {
+            self.address = loopback(self.address);
+        }
+        self
+    }
+
     /// As smoltcp has it.
     pub fn wire(self) -> IpEndpoint {
         IpEndpoint {
@@ -60,6 +68,15 @@ pub const fn unspecified(family: Family) -> IpAddr {
     match family {
         Family::V4 => IpAddr::V4(Ipv4Addr::UNSPECIFIED),
         Family::V6 => IpAddr::V6(Ipv6Addr::UNSPECIFIED),
+    }
+}
+
+/// This machine's address of the same family.
+#[must_use]
+pub const fn loopback(like: IpAddr) -> IpAddr {
+    match like {
+        IpAddr::V4(_) => IpAddr::V4(Ipv4Addr::LOCALHOST),
+        IpAddr::V6(_) => IpAddr::V6(Ipv6Addr::LOCALHOST),
     }
 }
 

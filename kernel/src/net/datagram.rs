@@ -11,7 +11,7 @@ use smoltcp::socket::udp::{self, PacketBuffer, PacketMetadata, UdpMetadata};
 use smoltcp::time::{Duration, Instant};
 use smoltcp::wire::IpListenEndpoint;
 
-use super::address::{Endpoint, Flow, unspecified};
+use super::address::{Endpoint, Flow, loopback, unspecified};
 use super::claims::Claim;
 use super::frame::Protocol;
 use super::link::LOOPBACK;
@@ -219,16 +219,11 @@ impl Stack {
     ///
     /// [`Error::NetworkUnreachable`]; as for [`Stack::bind_datagram`].
     pub fn connect_datagram(&mut self, id: usize, peer: Option<(Endpoint, u32)>) -> Result<()> {
-        let Some((mut remote, scope)) = peer else {
+        let Some((remote, scope)) = peer else {
             self.datagram(id)?.peer = None;
             return Ok(());
         };
-        if remote.address.is_unspecified() {
-            remote.address = match remote.address {
-                IpAddr::V4(_) => core::net::Ipv4Addr::LOCALHOST.into(),
-                IpAddr::V6(_) => core::net::Ipv6Addr::LOCALHOST.into(),
-            };
-        }
+        let remote = remote.or_this_machine();
         let link = self.route(remote.address, scope)?;
         if is_broadcast(remote.address) && !self.datagram(id)?.broadcast {
             return Err(Error::PermissionDenied);
@@ -268,7 +263,7 @@ impl Stack {
         if datagram.write_shut {
             return Err(Error::BrokenPipe);
         }
-        let (mut remote, mut scope) = to.or(datagram.peer).ok_or(Error::DestinationRequired)?;
+        let (remote, mut scope) = to.or(datagram.peer).ok_or(Error::DestinationRequired)?;
         if bytes.len() > LONGEST {
             return Err(Error::MessageTooLong);
         }
@@ -278,12 +273,7 @@ impl Stack {
         if is_broadcast(remote.address) && !datagram.broadcast {
             return Err(Error::PermissionDenied);
         }
-        if remote.address.is_unspecified() {
-            remote.address = match remote.address {
-                IpAddr::V4(_) => core::net::Ipv4Addr::LOCALHOST.into(),
-                IpAddr::V6(_) => core::net::Ipv6Addr::LOCALHOST.into(),
-            };
-        }
+        let remote = remote.or_this_machine();
         let multicast = remote.address.is_multicast();
         if multicast && scope == 0 {
             scope = datagram.multicast_interface;
@@ -297,10 +287,7 @@ impl Stack {
         let local = self.bound(id)?;
         let source = match local.address {
             address if !address.is_unspecified() && !address.is_multicast() => address,
-            _ if link == LOOPBACK && multicast => match remote.address {
-                IpAddr::V4(_) => core::net::Ipv4Addr::LOCALHOST.into(),
-                IpAddr::V6(_) => core::net::Ipv6Addr::LOCALHOST.into(),
-            },
+            _ if link == LOOPBACK && multicast => loopback(remote.address),
             _ if link == LOOPBACK => remote.address,
             _ => self.links[link]
                 .source_for(remote.address)

@@ -96,8 +96,6 @@ pub struct Port<'a> {
     pub frame: Option<&'a [u8]>,
     /// Where others go.
     pub exit: &'a mut Exit,
-    /// How many have gone.
-    pub sent: u32,
 }
 
 impl<'a> Port<'a> {
@@ -106,17 +104,12 @@ impl<'a> Port<'a> {
         Port {
             frame: Some(frame),
             exit,
-            sent: 0,
         }
     }
 
     /// For what is to go.
     pub const fn new(exit: &'a mut Exit) -> Port<'a> {
-        Port {
-            frame: None,
-            exit,
-            sent: 0,
-        }
+        Port { frame: None, exit }
     }
 }
 
@@ -141,7 +134,6 @@ impl Device for Port<'_> {
             Frame(frame),
             Slot {
                 exit: self.exit,
-                sent: &mut self.sent,
                 segment: None,
             },
         ))
@@ -155,7 +147,6 @@ impl Device for Port<'_> {
         }
         Some(Slot {
             exit: self.exit,
-            sent: &mut self.sent,
             segment: None,
         })
     }
@@ -179,13 +170,11 @@ impl RxToken for Frame<'_> {
 #[derive(Debug)]
 pub struct Slot<'a> {
     exit: &'a mut Exit,
-    sent: &'a mut u32,
     segment: Option<NonZeroU16>,
 }
 
 impl TxToken for Slot<'_> {
     fn consume<R, F: FnOnce(&mut [u8]) -> R>(self, length: usize, fill: F) -> R {
-        *self.sent += 1;
         match self.exit {
             Exit::Loopback(queue) => {
                 let mut packet = vec![0; length];

@@ -388,15 +388,15 @@ impl Stack {
         more
     }
 
+    fn receivers_mut(&mut self) -> impl Iterator<Item = &mut Receiver> {
+        let receivers = self.receivers.iter_mut().flatten();
+        receivers.map(|taken| &mut taken.1)
+    }
+
     /// Lets the cards interrupt; false when there is something to do already.
     pub fn enable_interrupts(&mut self) -> bool {
         let mut quiet = true;
-        for (_, receiver) in self
-            .receivers
-            .iter_mut()
-            .flatten()
-            .map(|taken| &mut **taken)
-        {
+        for receiver in self.receivers_mut() {
             quiet &= receiver.enable_interrupt();
         }
         for link in &mut self.links {
@@ -411,12 +411,7 @@ impl Stack {
 
     /// Asks the cards not to interrupt.
     pub fn disable_interrupts(&mut self) {
-        for (_, receiver) in self
-            .receivers
-            .iter_mut()
-            .flatten()
-            .map(|taken| &mut **taken)
-        {
+        for receiver in self.receivers_mut() {
             receiver.disable_interrupt();
         }
     }

@@ -3,7 +3,6 @@
 use alloc::boxed::Box;
 use alloc::sync::Arc;
 use alloc::vec;
-use core::net::IpAddr;
 
 use smoltcp::iface::{SocketHandle, SocketSet};
 use smoltcp::socket::tcp::{self, CongestionControl, SocketBuffer, State};
@@ -309,18 +308,7 @@ impl Stack {
             return Err(Error::AlreadyConnected);
         };
         let (bound, options, signal) = (fresh.bound, fresh.options, fresh.signal.clone());
-        // Who connects to every address means this machine.
-        let remote = match remote.address {
-            IpAddr::V4(address) if address.is_unspecified() => Endpoint {
-                address: core::net::Ipv4Addr::LOCALHOST.into(),
-                ..remote
-            },
-            IpAddr::V6(address) if address.is_unspecified() => Endpoint {
-                address: core::net::Ipv6Addr::LOCALHOST.into(),
-                ..remote
-            },
-            _ => remote,
-        };
+        let remote = remote.or_this_machine();
         if remote.address.is_multicast() || super::stack::is_broadcast(remote.address) {
             return Err(Error::NetworkUnreachable);
         }
