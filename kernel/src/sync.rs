@@ -8,7 +8,7 @@ use core::sync::atomic::{
     AtomicBool, AtomicPtr, AtomicU32, Ordering::Acquire, Ordering::Relaxed, Ordering::Release,
 };
 
-use crate::{arch, sched};
+use crate::{arch, sched, time};
 
 /// A lock for a few hundred instructions: interrupts stay off while it is held.
 #[derive(Debug)]
@@ -188,14 +188,15 @@ impl<T> Mutex<T> {
 
     #[cold]
     fn lock_after_looking(&self) {
-        /// Looks: about as long as sleeping and being woken takes.
-        const LOOKS: u32 = 2000;
+        /// Nanoseconds: a few times as long as sleeping and being woken takes.
+        const LOOK: u64 = 100_000;
         if arch::processors_online() > 1 {
-            for _ in 0..LOOKS {
+            let end = time::monotonic() + LOOK;
+            while time::monotonic() < end {
                 if self.state.load(Relaxed) == FREE && futex_lock::try_lock(&self.state) {
                     return;
                 }
-                core::hint::spin_loop();
+                arch::relax();
             }
         }
         futex_lock::lock(&self.state);

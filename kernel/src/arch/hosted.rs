@@ -5,6 +5,11 @@ use core::sync::atomic::AtomicBool;
 /// The name of this machine.
 pub const NAME: &str = "hosted";
 
+/// A turn in a wait.
+pub fn relax() {
+    std::thread::yield_now();
+}
+
 /// A turn in the wait for a spin lock.
 pub fn spin(_held: &AtomicBool) {
     std::thread::yield_now();

@@ -351,7 +351,9 @@ impl Pair {
     /// Tells the device of everything that was queued, if it asks for that.
     #[inline]
     pub fn flush(&mut self) {
-        self.transmitter.flush();
+        if let Some(bell) = self.transmitter.bell() {
+            bell.ring();
+        }
         self.receiver.flush();
     }
 

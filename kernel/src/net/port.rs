@@ -48,15 +48,6 @@ pub enum Exit {
     Card(Outlet),
 }
 
-impl Exit {
-    /// Tells the card of what was queued.
-    pub fn flush(&mut self) {
-        if let Exit::Card(outlet) = self {
-            outlet.transmitters.iter_mut().for_each(Transmitter::flush);
-        }
-    }
-}
-
 /// How a link works, as smoltcp wants to know it.
 #[must_use]
 pub fn capabilities(exit: &Exit) -> DeviceCapabilities {

@@ -31,9 +31,10 @@ use super::ring::Rings;
 use super::signal::Signal;
 use super::stream::{Fresh, Stream};
 use crate::debug::{Level, Line};
-use crate::drivers::net::{Card, Receiver, cards};
+use crate::device::virtio::transport::Doorbell;
+use crate::drivers::net::{Card, Receiver, Transmitter, cards};
 use crate::sync::{Mutex, MutexGuard};
-use crate::{Error, Result, random, time};
+use crate::{Error, Result, random, sched, time};
 
 /// A socket, of one kind or another.
 #[derive(Debug)]
@@ -119,6 +120,7 @@ pub struct Guard {
 
 /// Takes the lock; the first brings the network up.
 pub fn lock() -> Guard {
+    sched::hold();
     let mut guard = STACK.lock_soon();
     match &mut *guard {
         Some(stack) => stack.now = now(),
@@ -158,18 +160,22 @@ impl DerefMut for Guard {
 impl Drop for Guard {
     fn drop(&mut self) {
         self.settle();
+        let bell = self.bell();
         let woken = core::mem::take(&mut self.woken);
-        // The lock first: who is woken will want it.
+        // The lock first: who is woken will want it, and a device may take its time to answer its bell.
         self.guard = None;
-        let Some((last, others)) = woken.split_last() else {
-            return;
-        };
-        for signal in others {
-            signal.raise(false);
+        if let Some(bell) = bell {
+            bell.ring();
         }
-        // The network's own thread looks for more and then waits: one of those who have something to do now is
-        // served best right here.
-        last.raise(self.of_network);
+        if let Some((last, others)) = woken.split_last() {
+            for signal in others {
+                signal.raise(false);
+            }
+            // The network's own thread looks for more and then waits: one of those who have something to do now
+            // is served best right here.
+            last.raise(self.of_network);
+        }
+        sched::release();
     }
 }
 
@@ -266,9 +272,21 @@ impl Stack {
                 None => break,
             }
         }
+    }
+
+    /// What tells a card of what was queued, if it has to be told. With several, all but one have been told.
+    fn bell(&mut self) -> Option<Doorbell> {
+        let mut bell: Option<Doorbell> = None;
         for link in &mut self.links {
-            link.exit.flush();
+            if let Exit::Card(outlet) = &mut link.exit {
+                for next in outlet.transmitters.iter_mut().filter_map(Transmitter::bell) {
+                    if let Some(other) = bell.replace(next) {
+                        other.ring();
+                    }
+                }
+            }
         }
+        bell
     }
 
     fn next_of_loopback(&mut self) -> Option<Vec<u8>> {

@@ -55,6 +55,12 @@ pub fn wait_for_device(word: &AtomicU32, expected: u32, deadline: Option<u64>) -
     futex::wait(word, expected, deadline)
 }
 
+/// The host decides who runs.
+pub const fn hold() {}
+
+/// The host decides who runs.
+pub const fn release() {}
+
 /// Nobody sleeps here.
 pub const fn wake_from_interrupt(_word: &AtomicU32) {}
 

@@ -47,7 +47,9 @@ pub use threads::{
     set_name, set_priority, spawn, start, unpark,
 };
 #[cfg(any(target_os = "none", skete_lint_arch))]
-pub use wait::{sleep_until, timer_interrupt, wait_for_device, wake_from_interrupt, yield_now};
+pub use wait::{
+    hold, release, sleep_until, timer_interrupt, wait_for_device, wake_from_interrupt, yield_now,
+};
 
 #[cfg(not(any(target_os = "none", skete_lint_arch)))]
 mod hosted;

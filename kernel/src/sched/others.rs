@@ -8,7 +8,7 @@ use super::processor::{self, IDLE, OTHERS, Others, Processor};
 use super::task::{Place, Task};
 use super::{NORMAL_PRIORITY, idle, wait};
 use crate::arch::local::{self, Local};
-use crate::arch::{apic, context, cpu, irq, smp, tlb};
+use crate::arch::{self, apic, context, cpu, irq, smp, tlb};
 use crate::debug::Line;
 use crate::mm::frames;
 use crate::time;
@@ -72,7 +72,7 @@ pub fn wait_for(number: u32) -> bool {
         if number >= smp::count() || time::monotonic() - start > PATIENCE {
             return false;
         }
-        core::hint::spin_loop();
+        arch::relax();
     }
     true
 }
@@ -195,7 +195,7 @@ fn look_for_work(this: &'static Processor, local: &'static Local) -> ! {
         }
         if cpu::timestamp() - start < LOOK {
             tlb::answer();
-            core::hint::spin_loop();
+            arch::relax();
             continue;
         }
         // Somebody may have sent something that another one has taken.

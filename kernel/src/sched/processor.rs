@@ -6,7 +6,7 @@ use core::sync::atomic::{
     AtomicPtr, AtomicU8, AtomicU32, AtomicU64, Ordering::Relaxed, Ordering::SeqCst,
 };
 
-use super::run_queue::{PRIORITIES, RunQueue};
+use super::run_queue::RunQueue;
 use super::task::{Place, Task};
 use super::timers::Timers;
 use crate::arch::local::{self, Local, MOST};
@@ -15,7 +15,7 @@ use crate::sync::{Hook, Lock, LockGuard};
 use crate::{arch, time};
 
 /// How long a thread may run while another of its priority waits, in nanoseconds.
-const SLICE: u64 = 10_000_000;
+const SLICE: u64 = 3_000_000;
 
 /// A processor, for the scheduler.
 #[derive(Debug)]
@@ -142,8 +142,7 @@ impl Processor {
     /// Puts a task into the queue.
     #[inline]
     pub fn push(&self, queue: &mut Queue, task: &'static Task) {
-        let level = task.priority.load(Relaxed) + task.boost.replace(0);
-        let level = level.min(PRIORITIES as u8 - 1);
+        let level = task.priority.load(Relaxed);
         task.level.set(level);
         task.set_queued(Place::of(self.number));
         queue.ready.push(task, level);

@@ -59,8 +59,8 @@ pub struct Task {
     queued: AtomicU32,
     /// Its priority there.
     pub level: Cell<u8>,
-    /// How much more than its own priority that will be, the next time.
-    pub boost: Cell<u8>,
+    /// See [`super::hold`].
+    pub hold: Cell<u8>,
     /// The only processor that it may run on, if there is such a one.
     pub bound: Place,
     /// The processor that it ran on last.
@@ -111,7 +111,7 @@ impl Task {
             key: AtomicUsize::new(0),
             queued: AtomicU32::new(Place::NONE.0),
             level: Cell::new(0),
-            boost: Cell::new(0),
+            hold: Cell::new(0),
             bound,
             last: Cell::new(0),
             links: Links::new(),

@@ -318,7 +318,11 @@ pub fn preempt(frame: &Frame) {
         (others.pull)(this);
     }
     let mut queue = this.lock();
-    if !this.outranked(&queue, current) {
+    let outranked = this.outranked(&queue, current);
+    if outranked && current.hold.get() != 0 {
+        current.hold.set(wait::OUTRANKED);
+    }
+    if !outranked || current.hold.get() != 0 {
         // Something may have been put there from outside.
         queue.arm();
         return;

@@ -81,6 +81,26 @@ pub fn settle() {
     irq::restore(interrupts);
 }
 
+/// [`Task::hold`]: the thread keeps its processor while it is ready to run.
+const HOLDS: u8 = 1;
+/// [`Task::hold`]: as [`HOLDS`], and another one should run.
+pub const OUTRANKED: u8 = 2;
+
+/// Keeps the running thread on its processor until [`release`], unless it waits: for as long as others would only
+/// wait for what it has.
+#[inline]
+pub fn hold() {
+    Task::current().hold.set(HOLDS);
+}
+
+/// Ends [`hold`], and gives way to who has become more urgent meanwhile.
+#[inline]
+pub fn release() {
+    if Task::current().hold.replace(0) == OUTRANKED {
+        settle();
+    }
+}
+
 /// Lets the running task wait under `key`, in whose bucket it then stands, at most until `deadline`.
 /// Without a bucket, it waits for the deadline alone.
 ///
@@ -145,15 +165,14 @@ fn cancel_timer(task: &'static Task) {
     }
 }
 
-/// Makes up to `count` tasks ready that wait under `key`, this once with a priority that is higher by `boost`; tells
-/// how many, and whether the processor has to look at its own queue.
-fn wake_all(key: usize, count: usize, boost: u8) -> (usize, bool) {
+/// Makes up to `count` tasks ready that wait under `key`; tells how many, and whether the processor has to look at its
+/// own queue.
+fn wake_all(key: usize, count: usize) -> (usize, bool) {
     let mut bucket = bucket(key);
     let (mut woken, mut here) = (0, false);
     while woken < count
         && let Some(task) = take(&mut bucket, key)
     {
-        task.boost.set(boost);
         here |= processor::make_ready(task);
         woken += 1;
     }
@@ -162,7 +181,7 @@ fn wake_all(key: usize, count: usize, boost: u8) -> (usize, bool) {
 
 /// Wakes up to `count` tasks that wait under `key`; tells how many.
 pub fn wake_key(key: usize, count: usize) -> usize {
-    let (woken, here) = wake_all(key, count, 0);
+    let (woken, here) = wake_all(key, count);
     if here {
         settle();
     }
@@ -188,18 +207,18 @@ pub fn wake_here(word: &AtomicU32) {
 
 /// Makes those ready that wait for a thread to end. Interrupts are off.
 pub fn wake_joiners(id: ThreadId) {
-    wake_all(JOIN | id as usize, usize::MAX, 0);
+    wake_all(JOIN | id as usize, usize::MAX);
 }
 
 /// Makes those ready that wait for `word`; true when the caller has to [`settle`].
 pub fn wake_without_switch(word: &AtomicU32) -> bool {
-    wake_all(&raw const *word as usize, usize::MAX, 0).1
+    wake_all(&raw const *word as usize, usize::MAX).1
 }
 
-/// Wakes, from an interrupt handler, what waits for `word`: it runs before others of its priority, for devices are
-/// slower the longer they wait. Switching is left to [`super::preempt`].
+/// Wakes, from an interrupt handler, what waits for `word`; the running thread's slice is over. Switching is left to
+/// [`super::preempt`].
 pub fn wake_from_interrupt(word: &AtomicU32) {
-    if wake_all(&raw const *word as usize, usize::MAX, 1).1 {
+    if wake_all(&raw const *word as usize, usize::MAX).1 {
         Processor::this().lock().timer.expired = true;
     }
 }

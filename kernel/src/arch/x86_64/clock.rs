@@ -48,6 +48,11 @@ fn hypervisor() -> Option<Hypervisor> {
     })
 }
 
+/// True when the machine is QEMU's without help from hardware.
+pub fn is_translated() -> bool {
+    hypervisor() == Some(Hypervisor::Tcg)
+}
+
 /// The leaf that tells of the counter and the crystal that it is derived from (SDM volume 2, CPUID, leaf
 /// 15H).
 fn counter_leaf() -> Option<CpuidResult> {

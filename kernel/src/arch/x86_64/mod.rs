@@ -24,6 +24,8 @@ pub mod trap;
 pub mod uhyve;
 pub mod vectors;
 
+use core::sync::atomic::{AtomicBool, Ordering::Relaxed};
+
 /// The name of this machine, as `/proc` and log lines give it.
 pub const NAME: &str = "x86_64";
 
@@ -75,16 +77,28 @@ pub fn touch_stack<const BYTES: usize>() {
     }
 }
 
+/// A translator makes this machine, to which each `pause` is a way out of its code, through a lock that all its
+/// processors and devices share.
+static TRANSLATED: AtomicBool = AtomicBool::new(false);
+
+/// A turn in a wait for another processor.
+#[inline]
+pub fn relax() {
+    if !TRANSLATED.load(Relaxed) {
+        core::hint::spin_loop();
+    }
+}
+
 /// A turn in the wait for a spin lock. With one processor the holder cannot go on while we spin.
 #[cold]
-pub fn spin(held: &core::sync::atomic::AtomicBool) {
+pub fn spin(held: &AtomicBool) {
     if local::online() == 1 {
         panic!("a lock is taken that this processor holds already");
     }
-    while held.load(core::sync::atomic::Ordering::Relaxed) {
+    while held.load(Relaxed) {
         // The holder may be waiting for our answer.
         tlb::answer();
-        core::hint::spin_loop();
+        relax();
     }
 }
 

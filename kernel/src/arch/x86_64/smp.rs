@@ -129,6 +129,7 @@ pub fn start(
 ) -> Result<(), (u32, &'static str)> {
     const MEMORY: &str = "memory is short; give the machine more (-m, --memory)";
     let others = count() - 1;
+    super::TRANSLATED.store(super::clock::is_translated(), Relaxed);
     super::tlb::prepare();
     let prepared = (1..=others)
         .take_while(|number| scheduler(*number).is_some_and(|data| prepare(*number, data)))

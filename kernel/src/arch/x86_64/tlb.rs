@@ -75,7 +75,7 @@ fn ask_others() {
         while missing(&other) {
             // The other one may be waiting for us.
             answer();
-            core::hint::spin_loop();
+            super::relax();
         }
     }
 }

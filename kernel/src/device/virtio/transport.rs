@@ -68,7 +68,7 @@ pub trait Transport: fmt::Debug + Send + Sync {
 }
 
 /// What tells a device of new buffers in a queue.
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 pub struct Doorbell {
     register: NonNull<u8>,
     queue: u16,

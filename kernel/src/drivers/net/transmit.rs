@@ -201,12 +201,10 @@ impl Transmitter {
         result
     }
 
-    /// Tells the device of what was queued, if it wants to know.
+    /// What tells the device of what was queued, if it wants to know.
     #[inline]
-    pub fn flush(&mut self) {
-        if self.queue.needs_notification() {
-            self.doorbell.ring();
-        }
+    pub fn bell(&mut self) -> Option<Doorbell> {
+        self.queue.needs_notification().then_some(self.doorbell)
     }
 
     /// Lets the device interrupt when somebody waits until a frame can be sent; false when one can.
