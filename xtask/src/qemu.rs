@@ -384,6 +384,7 @@ impl Vm {
             }
             Ok((qemu, open))
         })
+        .map(|start| start.publishing(self.cards.iter().flat_map(Card::listens).collect()))
     }
 }
 

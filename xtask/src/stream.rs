@@ -3,6 +3,7 @@
 
 use std::fs::File;
 use std::io::{self, Cursor, IsTerminal, Read, Write};
+use std::net::SocketAddrV4;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
@@ -14,6 +15,8 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::{Errno, FdFlags};
 use rustix::pipe::{PipeFlags, pipe_with};
 use rustix::process::{PidfdFlags, Signal};
+
+use crate::net::backlog;
 
 /// The next byte is literal.
 const DLE: u8 = 0x10;
@@ -29,6 +32,8 @@ pub struct Start {
     status: OwnedFd,
     /// Descriptors that the child inherits; closed here once it runs.
     inherited: Vec<OwnedFd>,
+    /// Where the child will listen for the guest.
+    published: Vec<SocketAddrV4>,
 }
 
 impl Start {
@@ -47,7 +52,14 @@ impl Start {
             stderr,
             status,
             inherited,
+            published: Vec::new(),
         })
+    }
+
+    /// The child will listen at these TCP ports for the guest.
+    #[must_use]
+    pub fn publishing(self, published: Vec<SocketAddrV4>) -> Start {
+        Start { published, ..self }
     }
 }
 
@@ -249,6 +261,7 @@ pub fn run(
         stderr,
         status,
         inherited,
+        published,
     } = start;
     command.stdin(if input.is_some() {
         Stdio::piped()
@@ -269,6 +282,12 @@ pub fn run(
     let pid = rustix::process::Pid::from_child(&child.0);
     let pidfd =
         rustix::process::pidfd_open(pid, PidfdFlags::empty()).context("cannot watch QEMU")?;
+    if !published.is_empty() {
+        let watched = pidfd.try_clone()?;
+        thread::Builder::new()
+            .name("backlog".into())
+            .spawn(move || backlog::lengthen(pid, &watched, published))?;
+    }
 
     let stdout = child.0.stdout.take().map(OwnedFd::from);
     let own = child.0.stderr.take().map(OwnedFd::from);

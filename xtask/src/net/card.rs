@@ -2,7 +2,7 @@
 
 use std::ffi::OsString;
 use std::fs::File;
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, SocketAddrV4};
 use std::os::fd::AsRawFd;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -59,6 +59,17 @@ impl Card {
             mac,
             backend,
             pcap: None,
+        }
+    }
+
+    /// The TCP ports of this host that QEMU listens at for the machine.
+    pub fn listens(&self) -> Vec<SocketAddrV4> {
+        match &self.backend {
+            Backend::User { publish, .. } => {
+                let tcp = publish.iter().filter(|one| !one.udp);
+                tcp.map(|one| one.host).collect()
+            }
+            _ => Vec::new(),
         }
     }
 

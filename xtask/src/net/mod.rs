@@ -1,5 +1,6 @@
 //! The network of a virtual machine: what a user asks for on the command line.
 
+pub mod backlog;
 pub mod card;
 pub mod frames;
 mod host;
