@@ -16,7 +16,7 @@ pub type Refusal = &'static str;
 pub const NO_ENTRY: u16 = 0xffff;
 
 /// A way to a device.
-pub trait Transport: fmt::Debug + Send + Sync {
+pub trait Transport: Send + Sync {
     /// Adds what the device is called in messages.
     fn describe(&self, line: &mut Line);
 
@@ -65,6 +65,13 @@ pub trait Transport: fmt::Debug + Send + Sync {
     ///
     /// Why it cannot.
     fn connect(&self, wakes: &'static Wakes) -> Result<u16, Refusal>;
+}
+
+// As a supertrait it would bring into every image what prints each kind of way, and nothing prints one there.
+impl fmt::Debug for dyn Transport {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("Transport")
+    }
 }
 
 /// What tells a device of new buffers in a queue.

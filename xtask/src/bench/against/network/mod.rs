@@ -70,11 +70,9 @@ fn measure(systems: &Systems) -> Result<Vec<(&'static str, Vec<Row>)>> {
     let streams = stream::measure(&subjects.lan)?;
     step.done();
     let step = Step::new("looking for the least memory, and idling");
-    let rest = vec![
-        memory::size(systems, &subjects.user)?,
-        memory::measure(&subjects.user)?,
-        idle::measure(&subjects.lan)?,
-    ];
+    let mut rest = Vec::from(memory::sizes(systems, &subjects.user)?);
+    rest.push(memory::measure(&subjects.user)?);
+    rest.push(idle::measure(&subjects.lan)?);
     step.done();
     Ok(vec![
         ("Instructions", requests),
