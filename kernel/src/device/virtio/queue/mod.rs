@@ -5,6 +5,7 @@
 //! first thing that cannot be true puts the queue out of use, for good.
 
 mod packed;
+mod shared;
 mod split;
 #[cfg(test)]
 pub mod tests;

@@ -1,8 +1,7 @@
 //! Packed virtqueues (Virtual I/O Device version 1.2, section 2.8).
 
-use core::ptr::NonNull;
 use core::sync::atomic::{
-    AtomicU16, Ordering::Acquire, Ordering::Relaxed, Ordering::Release, Ordering::SeqCst, fence,
+    Ordering::Acquire, Ordering::Relaxed, Ordering::Release, Ordering::SeqCst, fence,
 };
 
 use alloc::boxed::Box;
@@ -11,8 +10,8 @@ use virtio::pvirtq::{Desc, EventSuppressDesc};
 use virtio::virtq::DescF;
 use virtio::{le16, le32, le64};
 
+use super::shared::Shared;
 use super::{Areas, Free, Span, passes, table};
-use crate::device::dma::Chunk;
 
 /// Offset of a descriptor's flags.
 const FLAGS: usize = core::mem::offset_of!(Desc, flags);
@@ -38,7 +37,7 @@ impl Place {
 
 #[derive(Debug)]
 pub struct Packed {
-    memory: Chunk,
+    shared: Shared,
     size: u16,
     event_index: bool,
     /// Buffer IDs.
@@ -60,7 +59,7 @@ impl Packed {
             wrap: true,
         };
         let mut packed = Packed {
-            memory: Chunk::zeroed(device_offset(size) + 4)?,
+            shared: Shared::new(device_offset(size) + 4)?,
             size,
             event_index,
             free: Free::new(size)?,
@@ -74,27 +73,12 @@ impl Packed {
     }
 
     pub fn areas(&self) -> Areas {
-        let start = self.memory.physical();
+        let start = self.shared.physical();
         Areas {
             descriptors: start,
             driver: start + driver_offset(self.size) as u64,
             device: start + device_offset(self.size) as u64,
         }
-    }
-
-    /// A pointer into the memory.
-    #[inline]
-    fn at<T>(&self, offset: usize) -> NonNull<T> {
-        debug_assert!(offset + size_of::<T>() <= self.memory.len());
-        // SAFETY: offsets are those of the layout, for which the memory was made large enough.
-        unsafe { self.memory.pointer().add(offset).cast() }
-    }
-
-    /// A number that both sides read and write.
-    #[inline]
-    fn word(&self, offset: usize) -> &AtomicU16 {
-        // SAFETY: the memory lives as long as the queue; the offset is even; all accesses are atomic.
-        unsafe { AtomicU16::from_ptr(self.at(offset).as_ptr()) }
     }
 
     /// The number that the device will know the next buffer by.
@@ -128,7 +112,7 @@ impl Packed {
             // SAFETY: the position is below the size, and the descriptor is the driver's: as many as are
             // written were free. Its flags make it the device's, the first one's all of them.
             unsafe {
-                let descriptor = self.at::<Desc>(offset).as_ptr();
+                let descriptor = self.shared.at::<Desc>(offset).as_ptr();
                 (&raw mut (*descriptor).addr).write_volatile(le64::from_ne(span.physical));
                 (&raw mut (*descriptor).len).write_volatile(le32::from_ne(span.length));
                 (&raw mut (*descriptor).id).write_volatile(le16::from_ne(id));
@@ -136,13 +120,15 @@ impl Packed {
             if number == 0 {
                 first_flags = flags;
             } else {
-                self.word(offset + FLAGS)
+                self.shared
+                    .word(offset + FLAGS)
                     .store(flags.bits().to_ne().to_le(), Relaxed);
             }
             self.available.advance(1, self.size);
         }
         // 2.8.21.1: all else before the flags of the first.
-        self.word(first + FLAGS)
+        self.shared
+            .word(first + FLAGS)
             .store(first_flags.bits().to_ne().to_le(), Release);
     }
 
@@ -150,7 +136,7 @@ impl Packed {
     pub fn has_used(&self) -> bool {
         let offset = usize::from(self.used.position) * size_of::<Desc>();
         // Before the rest of the descriptor (2.8.22).
-        let flags = u16::from_le(self.word(offset + FLAGS).load(Acquire));
+        let flags = u16::from_le(self.shared.word(offset + FLAGS).load(Acquire));
         let both = DescF::AVAIL.bits().to_ne() | DescF::USED.bits().to_ne();
         flags & both == if self.used.wrap { both } else { 0 }
     }
@@ -161,7 +147,7 @@ impl Packed {
         let offset = usize::from(self.used.position) * size_of::<Desc>();
         // SAFETY: inside the ring; any bytes are a number.
         unsafe {
-            let descriptor = self.at::<Desc>(offset).as_ptr();
+            let descriptor = self.shared.at::<Desc>(offset).as_ptr();
             let length = (&raw const (*descriptor).len).read_volatile();
             let id = (&raw const (*descriptor).id).read_volatile();
             Ok((id.to_ne().into(), length.to_ne()))
@@ -184,9 +170,9 @@ impl Packed {
         // 2.8.21.3.1: descriptors before a look at what the device wants to know.
         fence(SeqCst);
         let offset = device_offset(self.size);
-        let flags = u16::from_le(self.word(offset + 2).load(Acquire)) & 3;
+        let flags = u16::from_le(self.shared.word(offset + 2).load(Acquire)) & 3;
         if flags == RingEventFlags::Desc as u16 {
-            let event = u16::from_le(self.word(offset).load(Relaxed));
+            let event = u16::from_le(self.shared.word(offset).load(Relaxed));
             let mut position = event & 0x7fff;
             // Counted as if the ring began anew where the driver has passed its end.
             if (event >> 15 != 0) != self.available.wrap {
@@ -207,18 +193,22 @@ impl Packed {
             let place = EventSuppressDesc::new()
                 .with_desc_event_off(self.used.position)
                 .with_desc_event_wrap(u8::from(self.used.wrap));
-            self.word(offset)
+            self.shared
+                .word(offset)
                 .store(le16::from(place).to_ne().to_le(), Relaxed);
             flags = RingEventFlags::Desc;
         }
-        self.word(offset + 2).store((flags as u16).to_le(), Release);
+        self.shared
+            .word(offset + 2)
+            .store((flags as u16).to_le(), Release);
         // Before the look at whether it has come too late (2.8.10).
         fence(SeqCst);
     }
 
     #[inline]
     pub fn disable_interrupt(&mut self) {
-        self.word(driver_offset(self.size) + 2)
+        self.shared
+            .word(driver_offset(self.size) + 2)
             .store((RingEventFlags::Disable as u16).to_le(), Relaxed);
     }
 }

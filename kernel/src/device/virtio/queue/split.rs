@@ -1,6 +1,5 @@
 //! Split virtqueues (Virtual I/O Device version 1.2, section 2.7).
 
-use core::ptr::NonNull;
 use core::sync::atomic::{
     AtomicU16, Ordering::Acquire, Ordering::Relaxed, Ordering::Release, Ordering::SeqCst, fence,
 };
@@ -9,8 +8,8 @@ use alloc::boxed::Box;
 use virtio::virtq::{Desc, DescF};
 use virtio::{le16, le32, le64};
 
+use super::shared::Shared;
 use super::{Areas, Free, Span, passes, table};
-use crate::device::dma::Chunk;
 
 /// `VIRTQ_AVAIL_F_NO_INTERRUPT` and `VIRTQ_USED_F_NO_NOTIFY`.
 const QUIET: u16 = 1;
@@ -25,7 +24,7 @@ struct Used {
 
 #[derive(Debug)]
 pub struct Split {
-    memory: Chunk,
+    shared: Shared,
     size: u16,
     event_index: bool,
     /// Descriptors.
@@ -43,7 +42,7 @@ pub struct Split {
 impl Split {
     pub fn new(size: u16, event_index: bool) -> Option<Split> {
         let mut split = Split {
-            memory: Chunk::zeroed(used_offset(size) + used_size(size))?,
+            shared: Shared::new(used_offset(size) + used_size(size))?,
             size,
             event_index,
             free: Free::new(size)?,
@@ -57,7 +56,7 @@ impl Split {
     }
 
     pub fn areas(&self) -> Areas {
-        let start = self.memory.physical();
+        let start = self.shared.physical();
         Areas {
             descriptors: start,
             driver: start + available_offset(self.size) as u64,
@@ -65,31 +64,16 @@ impl Split {
         }
     }
 
-    /// A pointer into the memory.
-    #[inline]
-    fn at<T>(&self, offset: usize) -> NonNull<T> {
-        debug_assert!(offset + size_of::<T>() <= self.memory.len());
-        // SAFETY: offsets are those of the layout, for which the memory was made large enough.
-        unsafe { self.memory.pointer().add(offset).cast() }
-    }
-
-    /// A number that both sides read and write.
-    #[inline]
-    fn word(&self, offset: usize) -> &AtomicU16 {
-        // SAFETY: the memory lives as long as the queue; the offset is even; all accesses are atomic.
-        unsafe { AtomicU16::from_ptr(self.at(offset).as_ptr()) }
-    }
-
     /// Fields of the available ring: flags, index, ring, `used_event`.
     #[inline]
     fn available_word(&self, number: usize) -> &AtomicU16 {
-        self.word(available_offset(self.size) + 2 * number)
+        self.shared.word(available_offset(self.size) + 2 * number)
     }
 
     /// Flags of the used ring, or its index.
     #[inline]
     fn used_word(&self, number: usize) -> &AtomicU16 {
-        self.word(used_offset(self.size) + 2 * number)
+        self.shared.word(used_offset(self.size) + 2 * number)
     }
 
     /// The position in a ring of what has this number.
@@ -127,7 +111,8 @@ impl Split {
             };
             // SAFETY: the number is below the size; the device does not look at a free descriptor.
             unsafe {
-                self.at::<Desc>(usize::from(number) * 16)
+                self.shared
+                    .at::<Desc>(usize::from(number) * 16)
                     .write_volatile(descriptor)
             };
         }
@@ -159,7 +144,7 @@ impl Split {
         }
         let offset = used_offset(self.size) + 4 + 8 * self.position(self.seen);
         // SAFETY: inside the used ring; any bytes are an element.
-        let used = unsafe { self.at::<Used>(offset).read_volatile() };
+        let used = unsafe { self.shared.at::<Used>(offset).read_volatile() };
         self.seen = self.seen.wrapping_add(1);
         Ok((used.id.to_ne(), used.length.to_ne()))
     }
