@@ -1,6 +1,6 @@
 //! What a thread waits on for a socket.
 
-use core::sync::atomic::{AtomicU32, Ordering::SeqCst};
+use core::sync::atomic::{AtomicBool, AtomicU32, Ordering::SeqCst};
 
 use crate::fd::poll;
 use crate::{Error, Result, sched};
@@ -10,9 +10,21 @@ use crate::{Error, Result, sched};
 pub struct Signal {
     events: AtomicU32,
     waiters: AtomicU32,
+    /// Who has read last has left nothing, and nothing has happened since: a look without the stack's lock.
+    empty: AtomicBool,
 }
 
 impl Signal {
+    /// True when there is nothing to read; false says nothing.
+    pub fn is_empty(&self) -> bool {
+        self.empty.load(SeqCst)
+    }
+
+    /// Notes whether there is something to read. The lock of the stack is held.
+    pub fn set_empty(&self, empty: bool) {
+        self.empty.store(empty, SeqCst);
+    }
+
     /// Wakes who waits. The lock of the stack is not held. `here`: on this processor, whose thread is about to wait.
     pub fn raise(&self, here: bool) {
         self.events.fetch_add(1, SeqCst);

@@ -377,14 +377,20 @@ impl Socket for Handle {
 
     fn receive(&self, buffer: &mut [u8], flags: Flags) -> Result<(usize, Option<SocketAddr>)> {
         let deadline = self.deadline(&self.read_timeout, flags);
-        self.wait(deadline, |stack| match self.kind {
-            Kind::Stream => Ok(stack
-                .read_stream(self.id, buffer, flags.peek)?
-                .map(|length| (length, None))),
-            Kind::Datagram => match stack.receive_datagram(self.id, buffer, flags.peek)? {
-                Some((length, from)) => Ok(Some((length, Some(self.show(stack, from))))),
-                None => Ok(None),
-            },
+        self.signal.wait(deadline, || {
+            if self.signal.is_empty() && !buffer.is_empty() {
+                return Ok(None);
+            }
+            let mut stack = lock();
+            match self.kind {
+                Kind::Stream => Ok(stack
+                    .read_stream(self.id, buffer, flags.peek)?
+                    .map(|length| (length, None))),
+                Kind::Datagram => match stack.receive_datagram(self.id, buffer, flags.peek)? {
+                    Some((length, from)) => Ok(Some((length, Some(self.show(&stack, from))))),
+                    None => Ok(None),
+                },
+            }
         })
     }
 

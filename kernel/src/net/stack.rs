@@ -206,6 +206,7 @@ impl Stack {
 
     /// Has those woken who wait for a socket, once the lock is free.
     pub fn wake(&mut self, signal: &Arc<Signal>) {
+        signal.set_empty(false);
         self.woken.push(signal.clone());
     }
 

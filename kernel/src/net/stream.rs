@@ -180,6 +180,11 @@ impl Stream {
         self.read_shut || !self.tcp_ref().may_recv()
     }
 
+    /// A reader has to wait.
+    fn has_nothing_to_read(&self) -> bool {
+        !self.tcp_ref().can_recv() && !self.is_finished() && self.error.is_none()
+    }
+
     /// What can be done without waiting.
     pub fn ready(&self) -> Events {
         let mut events = Events::NONE;
@@ -631,6 +636,7 @@ impl Stack {
             let length = tcp.recv_slice(buffer).unwrap_or(0);
             stream.seen.received = was - length;
             stream.unannounced += length;
+            stream.signal.set_empty(stream.has_nothing_to_read());
             // The other side learns of new room when it is worth a packet.
             if stream.unannounced * 4 >= capacity {
                 self.touch(id);
@@ -640,6 +646,7 @@ impl Stack {
         if let Some(error) = stream.error.take() {
             return Err(error);
         }
+        stream.signal.set_empty(stream.has_nothing_to_read());
         Ok((stream.is_finished() || buffer.is_empty()).then_some(0))
     }
 
