@@ -1,19 +1,28 @@
 //! The monotonic clock and the wall clock. Neither is looked at before a program asks.
+//!
+//! The monotonic clock is the time-stamp counter where that runs at one speed, else the clock that KVM keeps
+//! for its guests, else the HPET.
 
-use core::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering::Relaxed};
+pub mod forward;
+pub mod page;
+mod wall;
 
-use crate::arch::{self, clock, cpu, rtc};
+use core::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+
+use crate::arch::{self, clock, cpu, pvclock};
 use crate::boot::status;
-use crate::debug::Line;
+use crate::debug::{Level, Line};
 use crate::sync::Lock;
+
+pub use wall::{set_epoch, set_wall, wall};
 
 /// Nanoseconds for a cycle of the time-stamp counter, times 2^32; 0 before the first question.
 static SCALE: AtomicU64 = AtomicU64::new(0);
-/// The time-stamp counter is the clock; otherwise it is [`REFERENCE`].
+/// The time-stamp counter is the clock; otherwise it is the hypervisor's, or [`REFERENCE`].
 static STEADY: AtomicBool = AtomicBool::new(true);
 static REFERENCE: Lock<Option<clock::Hpet>> = Lock::new(None);
-/// Nanoseconds from the epoch to the monotonic clock's zero; `i64::MIN` before the first question.
-static EPOCH: AtomicI64 = AtomicI64::new(i64::MIN);
+/// What processors were told by the hypervisor's clock.
+static FORWARD: forward::Forward = forward::Forward::new();
 
 /// Nanoseconds since the machine started.
 #[inline]
@@ -34,10 +43,30 @@ fn scaled(cycles: u64, scale: u64) -> u64 {
 /// The clock of a machine whose time-stamp counter cannot be relied on.
 #[cold]
 fn slow() -> u64 {
+    if let Some(reading) = pvclock::read() {
+        return by_page(&reading);
+    }
     match *REFERENCE.lock() {
         Some(hpet) => hpet.nanoseconds(),
         None => scaled(cpu::timestamp(), scale()),
     }
+}
+
+/// The monotonic clock by the hypervisor's. Where processors may disagree, whoever is behind waits.
+fn by_page(reading: &page::Reading) -> u64 {
+    if reading.flags & page::STABLE != 0 {
+        return reading.nanoseconds;
+    }
+    FORWARD.pass(reading.nanoseconds)
+}
+
+/// The monotonic clock at a moment that the hypervisor's clock was read.
+fn moment(reading: &page::Reading) -> u64 {
+    let scale = scale();
+    if STEADY.load(Relaxed) {
+        return scaled(reading.counter, scale);
+    }
+    by_page(reading)
 }
 
 #[cold]
@@ -58,22 +87,29 @@ fn calibrate() -> u64 {
     };
     let scale = ((1_000_000_000u128 << 32) / u128::from(hertz)) as u64;
     if !clock::counter_is_steady() {
-        let reference = clock::Hpet::start();
-        STEADY.store(reference.is_none(), Relaxed);
+        let page = pvclock::read().is_some();
+        let reference = if page { None } else { clock::Hpet::start() };
+        STEADY.store(!page && reference.is_none(), Relaxed);
         *REFERENCE.lock() = reference;
-        Line::log(crate::debug::Level::Warn, |line| {
+        let (level, instead) = match (page, reference) {
+            (true, _) => (Level::Info, "the clock is KVM's"),
+            (_, Some(_)) => (
+                Level::Warn,
+                "the clock is the HPET, which takes longer to read",
+            ),
+            (_, None) => (
+                Level::Warn,
+                "there is no HPET, so that the clock may be wrong; use a machine with one",
+            ),
+        };
+        Line::log(level, |line| {
             line.text("the time-stamp counter may change its speed: ")
-                .text(match reference {
-                    Some(_) => "the clock is the HPET, which takes longer to read",
-                    None => {
-                        "there is no HPET, so that the clock may be wrong; use a machine with one"
-                    }
-                });
+                .text(instead);
         });
     }
     SCALE.store(scale, Relaxed);
     drop(guard);
-    Line::log(crate::debug::Level::Info, |line| {
+    Line::log(Level::Info, |line| {
         line.text("time-stamp counter: ").number(hertz).text(" Hz");
     });
     scale
@@ -97,45 +133,4 @@ fn scale() -> u64 {
         0 => calibrate(),
         scale => scale,
     }
-}
-
-/// Nanoseconds since 1970-01-01 00:00 UTC, not counting leap seconds. A machine without a real-time
-/// clock starts at that date, and says so in the log.
-#[must_use]
-pub fn wall() -> i64 {
-    let epoch = match EPOCH.load(Relaxed) {
-        i64::MIN => read_epoch(),
-        epoch => epoch,
-    };
-    epoch + monotonic() as i64
-}
-
-/// Sets the wall clock, as [`wall`] gives it.
-pub fn set_wall(nanoseconds: i64) {
-    EPOCH.store(nanoseconds - monotonic() as i64, Relaxed);
-}
-
-/// Tells what time it was when the machine started, where the loader knows.
-pub fn set_epoch(nanoseconds: i64) {
-    EPOCH.store(nanoseconds, Relaxed);
-}
-
-#[cold]
-fn read_epoch() -> i64 {
-    /// The real-time clock is for one at a time.
-    static READING: Lock<()> = Lock::new(());
-    let _guard = READING.lock();
-    let known = EPOCH.load(Relaxed);
-    if known != i64::MIN {
-        return known;
-    }
-    let seconds = rtc::unix_time().unwrap_or_else(|| {
-        Line::log(crate::debug::Level::Warn, |line| {
-            line.text("no real-time clock: the wall clock starts at 1970-01-01");
-        });
-        0
-    });
-    let epoch = seconds * 1_000_000_000 - monotonic() as i64;
-    EPOCH.store(epoch, Relaxed);
-    epoch
 }

@@ -79,6 +79,29 @@ pub mod clock {
     }
 }
 
+/// There is no hypervisor that keeps a clock.
+pub mod pvclock {
+    use crate::time::page::{HostTime, Reading};
+
+    /// None.
+    #[must_use]
+    pub const fn read() -> Option<Reading> {
+        None
+    }
+
+    /// Never.
+    #[must_use]
+    pub const fn has_news() -> bool {
+        false
+    }
+
+    /// None.
+    #[must_use]
+    pub const fn host() -> Option<HostTime> {
+        None
+    }
+}
+
 /// The host's clock.
 pub mod rtc {
     use std::time::SystemTime;

@@ -3,13 +3,11 @@
 //! Nothing here happens before a program first asks for the time.
 
 use core::arch::x86_64::{__cpuid, CpuidResult};
-use core::cell::UnsafeCell;
 use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use x86_64::instructions::port::Port;
-use x86_64::registers::model_specific::Msr;
 
-use super::{apic, cpu, paging};
+use super::{apic, cpu, paging, pvclock};
 
 /// Bus cycles a second that QEMU and KVM give every local APIC timer.
 const VIRTUAL_BUS: u64 = 1_000_000_000;
@@ -80,8 +78,8 @@ fn from_hypervisor() -> Option<u64> {
 pub fn timestamp_frequency() -> Option<u64> {
     from_processor()
         .or_else(from_hypervisor)
-        .or_else(paravirtual)
-        .or_else(against_hpet)
+        .or_else(pvclock::frequency)
+        .or_else(|| measure(Reference::Hpet(Hpet::start()?)))
         .or_else(against_pit)
         .or_else(against_apic)
 }
@@ -120,24 +118,57 @@ fn measure_bus() -> u64 {
     }
 }
 
-/// The counter's frequency by a clock of known frequency that counts up from any value.
-fn measure(hertz: u64, read: &dyn Fn() -> u64) -> Option<u64> {
-    // Of several readings, the one that the two time stamps enclose most tightly.
-    let sample = || {
-        (0..5)
-            .map(|_| {
-                let before = cpu::timestamp();
-                let value = read();
-                let after = cpu::timestamp();
-                (after - before, before + (after - before) / 2, value)
-            })
-            .min_by_key(|sample| sample.0)
-            .expect("five samples")
-    };
-    let (_, start, first) = sample();
+/// A clock of known frequency, which counts up from any value.
+#[derive(Clone, Copy, Debug)]
+enum Reference {
+    Hpet(Hpet),
+    /// Channel 2 of the programmable interval timer.
+    Pit,
+    /// The local APIC's timer, where its frequency is known.
+    Apic,
+}
+
+impl Reference {
+    /// Ticks in a second.
+    const fn hertz(self) -> u64 {
+        match self {
+            Reference::Hpet(hpet) => 1_000_000_000_000_000 / hpet.femtoseconds,
+            Reference::Pit => 1_193_182,
+            Reference::Apic => VIRTUAL_BUS / apic::DIVISOR,
+        }
+    }
+
+    fn ticks(self) -> u64 {
+        match self {
+            Reference::Hpet(hpet) => hpet.ticks(),
+            Reference::Pit => u64::from(u16::MAX - pit_count()),
+            Reference::Apic => u64::from(apic::counted()),
+        }
+    }
+
+    /// The counter and the ticks at a moment: of several readings, the one that two time stamps enclose most tightly.
+    #[inline(never)]
+    fn sample(self) -> (u64, u64) {
+        let (mut tightest, mut best) = (u64::MAX, (0, 0));
+        for _ in 0..5 {
+            let before = cpu::timestamp();
+            let ticks = self.ticks();
+            let spread = cpu::timestamp() - before;
+            if spread < tightest {
+                (tightest, best) = (spread, (before + spread / 2, ticks));
+            }
+        }
+        best
+    }
+}
+
+/// The counter's frequency by a reference clock.
+fn measure(reference: Reference) -> Option<u64> {
+    let hertz = reference.hertz();
+    let (start, first) = reference.sample();
     let wanted = hertz * WATCH.as_millis() as u64 / 1000;
     loop {
-        let elapsed = read().wrapping_sub(first);
+        let elapsed = reference.ticks().wrapping_sub(first);
         if elapsed >= wanted && elapsed < 1 << 40 {
             break;
         }
@@ -146,61 +177,26 @@ fn measure(hertz: u64, read: &dyn Fn() -> u64) -> Option<u64> {
             return None;
         }
     }
-    let (_, end, last) = sample();
+    let (end, last) = reference.sample();
     Some((u128::from(end - start) * u128::from(hertz) / u128::from(last - first)) as u64)
 }
 
-/// KVM's clock page (Linux, Documentation/virt/kvm/x86/msr.rst): it tells the scale of the counter.
-#[repr(C, align(64))]
-struct ClockPage(UnsafeCell<[u32; 8]>);
-
-// SAFETY: written by the hypervisor, read with volatile accesses.
-unsafe impl Sync for ClockPage {}
-
-fn paravirtual() -> Option<u64> {
-    static PAGE: ClockPage = ClockPage(UnsafeCell::new([0; 8]));
-    const SYSTEM_TIME_NEW: u32 = 0x4b56_4d01;
-    const CLOCK_SOURCE_2: u32 = 1 << 3;
-
-    if hypervisor()? != Hypervisor::Kvm || leaf(HYPERVISOR + 1).eax & CLOCK_SOURCE_2 == 0 {
-        return None;
-    }
-    let physical = paging::translate(PAGE.0.get() as usize)?;
-    // SAFETY: KVM writes 32 bytes of time information to the static page, until the register is
-    // cleared again.
-    let fields = unsafe {
-        let mut register = Msr::new(SYSTEM_TIME_NEW);
-        register.write(physical as u64 | 1);
-        let fields = PAGE.0.get().read_volatile();
-        register.write(0);
-        fields
-    };
-    let (multiplier, shift) = (u64::from(fields[6]), fields[7] as i8);
-    if multiplier == 0 {
-        return None;
-    }
-    // nanoseconds = (cycles << shift) * multiplier >> 32, so a second takes:
-    let cycles = (1_000_000_000u128 << 32) / u128::from(multiplier);
-    Some(if shift >= 0 {
-        cycles >> shift
-    } else {
-        cycles << -shift
-    } as u64)
-}
-
-/// Whether the time-stamp counter runs at one speed whatever the processor does: the processor says so, or
-/// the hypervisor that makes the counter.
+/// Whether the time-stamp counter runs at one speed whatever the processor does, and wherever it goes on running:
+/// the processor says so, or is QEMU's. KVM's own word for it ([`STABLE`](crate::time::page::STABLE)) is
+/// one for its clock.
 #[must_use]
 pub fn counter_is_steady() -> bool {
     const INVARIANT: u32 = 1 << 8;
-    const KVM_STABLE: u32 = 1 << 24;
     let says_so = leaf(0x8000_0000).eax >= 0x8000_0007 && leaf(0x8000_0007).edx & INVARIANT != 0;
-    says_so
-        || match hypervisor() {
-            Some(Hypervisor::Tcg) => true,
-            Some(Hypervisor::Kvm) => leaf(HYPERVISOR + 1).eax & KVM_STABLE != 0,
-            _ => false,
-        }
+    says_so || hypervisor() == Some(Hypervisor::Tcg)
+}
+
+/// What KVM offers its guests (Linux, Documentation/virt/kvm/x86/cpuid.rst); nothing on other machines.
+pub(super) fn kvm_features() -> u32 {
+    match hypervisor() {
+        Some(Hypervisor::Kvm) => leaf(HYPERVISOR + 1).eax,
+        _ => 0,
+    }
 }
 
 /// The high precision event timer (IA-PC HPET specification 1.0a), where every PC has it.
@@ -254,14 +250,8 @@ impl Hpet {
     }
 }
 
-fn against_hpet() -> Option<u64> {
-    let hpet = Hpet::start()?;
-    measure(1_000_000_000_000_000 / hpet.femtoseconds, &|| hpet.ticks())
-}
-
 /// Channel 2 of the programmable interval timer (Intel 8254), which interrupts nobody.
 fn against_pit() -> Option<u64> {
-    const HERTZ: u64 = 1_193_182;
     // SAFETY: the timer's ports, and the gate of channel 2 in port 0x61 with the speaker off.
     unsafe {
         let mut gate = Port::<u8>::new(0x61);
@@ -271,22 +261,24 @@ fn against_pit() -> Option<u64> {
         Port::<u8>::new(0x42).write(0xff);
         Port::<u8>::new(0x42).write(0xff);
     }
-    measure(HERTZ, &|| {
-        // SAFETY: latches and reads the count, low byte first.
-        let count = unsafe {
-            Port::<u8>::new(0x43).write(0b1000_0000);
-            let low = Port::<u8>::new(0x42).read();
-            u16::from_le_bytes([low, Port::<u8>::new(0x42).read()])
-        };
-        u64::from(u16::MAX - count)
-    })
+    measure(Reference::Pit)
+}
+
+/// What channel 2 has left to count down.
+fn pit_count() -> u16 {
+    // SAFETY: latches and reads the count, low byte first.
+    unsafe {
+        Port::<u8>::new(0x43).write(0b1000_0000);
+        let low = Port::<u8>::new(0x42).read();
+        u16::from_le_bytes([low, Port::<u8>::new(0x42).read()])
+    }
 }
 
 /// QEMU gives the timer of the local APIC a frequency that is known.
 fn against_apic() -> Option<u64> {
     hypervisor()?;
     apic::start_counting();
-    let frequency = measure(VIRTUAL_BUS / apic::DIVISOR, &|| u64::from(apic::counted()));
+    let frequency = measure(Reference::Apic);
     apic::stop_counting();
     frequency
 }

@@ -16,6 +16,7 @@ pub mod paging;
 pub mod pci;
 pub mod power;
 pub mod processor;
+pub mod pvclock;
 pub mod rtc;
 pub mod serial;
 pub mod smp;
