@@ -14,6 +14,10 @@ const FREQUENCIES: u32 = HYPERVISOR + 0x10;
 /// Bus cycles a second that KVM gives the local APIC's timer, in kHz.
 const BUS: u32 = 1_000_000;
 
+/// The leaf about power, and that the time-stamp counter runs at one speed.
+const POWER: u32 = 0x8000_0007;
+const INVARIANT_COUNTER: u32 = 1 << 8;
+
 const MISC_ENABLE: u32 = 0x1a0;
 const FAST_STRINGS: u64 = 1;
 const MTRR_DEFAULT: u32 = 0x2ff;
@@ -25,8 +29,23 @@ const MTRR_ENABLED_WRITE_BACK: u64 = 1 << 11 | 6;
 ///
 /// Those of KVM.
 pub fn supported(kvm: &Kvm) -> Result<CpuId> {
-    kvm.get_supported_cpuid(KVM_MAX_CPUID_ENTRIES)
-        .context("KVM does not tell what processor there is")
+    let mut supported = kvm
+        .get_supported_cpuid(KVM_MAX_CPUID_ENTRIES)
+        .context("KVM does not tell what processor there is")?;
+    if host_relies_on_counter() {
+        let power = |entry: &&mut kvm_cpuid_entry2| entry.function == POWER;
+        if let Some(entry) = supported.as_mut_slice().iter_mut().find(power) {
+            entry.edx |= INVARIANT_COUNTER;
+        }
+    }
+    Ok(supported)
+}
+
+/// The host's own clock is the time-stamp counter. What is good for the host is good for a guest that stays there,
+/// even where the processor promises nothing because the host is a guest itself.
+fn host_relies_on_counter() -> bool {
+    const CLOCK: &str = "/sys/devices/system/clocksource/clocksource0/current_clocksource";
+    std::fs::read_to_string(CLOCK).is_ok_and(|name| name.trim() == "tsc")
 }
 
 /// Changes that for processor `number` of `count`: its own number, the timer, the clocks' speed.

@@ -78,7 +78,8 @@ impl Processor {
 
     fn enter(&self) -> Reason {
         let number = self.number;
-        match self.vcpu().run() {
+        let mut vcpu = self.vcpu();
+        match vcpu.run() {
             Ok(VcpuExit::IoOut(port, data)) => {
                 let mut value = [0; 4];
                 value
@@ -123,6 +124,9 @@ impl Processor {
             Err(error) => match error.errno() {
                 // Just after its start a processor may be told to try again.
                 libc::EINTR | libc::EAGAIN => {
+                    // A stop of this process, or of the whole host, comes as a signal. A guest without KVM's clock
+                    // cannot be told, and need not.
+                    let _ = vcpu.kvmclock_ctrl();
                     if self.debugger.is_some() {
                         debugger::take_signal();
                     }

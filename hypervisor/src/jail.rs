@@ -78,11 +78,12 @@ const FILES: [libc::c_long; 9] = [
 ];
 
 /// The calls to KVM that a processor's thread makes (Linux, `include/uapi/linux/kvm.h`).
-const KVM_CALLS: [u64; 4] = [
+const KVM_CALLS: [u64; 5] = [
     0xae80,      // KVM_RUN
     0x8090_ae81, // KVM_GET_REGS
     0x8138_ae83, // KVM_GET_SREGS
     0x4048_ae9b, // KVM_SET_GUEST_DEBUG
+    0xaead,      // KVM_KVMCLOCK_CTRL
 ];
 
 /// Takes away this thread's files and network, and those of the threads that it starts. `mounts` are the
