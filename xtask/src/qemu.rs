@@ -257,11 +257,11 @@ impl Vm {
             "none",
         ]);
         match self.accel()? {
-            Accel::Kvm => qemu.args(["-accel", "kvm"]),
+            // A machine that may move to another host is not told that the counter runs at one speed.
+            Accel::Kvm => qemu.args(["-accel", "kvm", "-cpu", "max,migratable=off"]),
             // One thread a processor, or one for all where `-icount` is asked for.
-            _ => qemu.args(["-accel", "tcg"]),
+            _ => qemu.args(["-accel", "tcg", "-cpu", "max"]),
         };
-        qemu.args(["-cpu", "max"]);
         qemu.args(["-smp", &self.smp.to_string()]);
         // Memory is taken from the host as it is touched, so that a machine may have more than that.
         // QEMU rounds `-m` to a multiple of 8 KiB, and the backend has to be as large.
