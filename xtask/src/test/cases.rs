@@ -3,6 +3,7 @@
 mod alone;
 mod backtraces;
 mod cards;
+mod clocks;
 mod ecosystem;
 mod exits;
 mod faults;
@@ -33,6 +34,7 @@ pub fn all() -> Vec<Case> {
         ecosystem::all(),
         init::all(),
         monitor::all(),
+        clocks::all(),
         variants::all(),
         stress::all(),
         roots::all(),

@@ -1,5 +1,7 @@
 //! Checks the clocks. `clock SECONDS` also holds the wall clock against the host's, given as
-//! seconds since 1970.
+//! seconds since 1970; `clock follow` does so again and again.
+
+mod follow;
 
 use std::io;
 use std::process::ExitCode;
@@ -11,6 +13,9 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 const TOLERANCE: u64 = 15;
 
 fn main() -> ExitCode {
+    if std::env::args().nth(1).as_deref() == Some("follow") {
+        return follow::run();
+    }
     let host = match std::env::args().nth(1).map(|text| text.parse::<u64>()) {
         None => None,
         Some(Ok(seconds)) => Some(seconds),
@@ -40,14 +45,15 @@ fn main() -> ExitCode {
             ("the wall clock has more than whole seconds", fractions),
             ("sleep lasts as long as asked", sleep),
             ("a sleep of nothing ends at once", no_sleep),
+            ("the wall clock does not go back by itself", forward),
             ("the wall clock can be set", set),
         ],
         None,
     )
 }
 
-/// Sets the wall clock to what it is not, then back.
-fn set() -> io::Result<()> {
+/// Sets the wall clock; tells what the call gives.
+fn set_wall(seconds: i64, nanoseconds: i32) -> i32 {
     #[repr(C)]
     struct Time {
         seconds: i64,
@@ -57,22 +63,24 @@ fn set() -> io::Result<()> {
         fn sys_clock_settime(clock: i32, time: *const Time) -> i32;
     }
     const REALTIME: i32 = 1;
-    let set = |seconds, nanoseconds| {
-        let time = Time {
-            seconds,
-            nanoseconds,
-        };
-        // SAFETY: the call reads a time.
-        unsafe { sys_clock_settime(REALTIME, &raw const time) }
+    let time = Time {
+        seconds,
+        nanoseconds,
     };
+    // SAFETY: the call reads a time.
+    unsafe { sys_clock_settime(REALTIME, &raw const time) }
+}
+
+/// Sets the wall clock to what it is not, then back.
+fn set() -> io::Result<()> {
     let (now, before) = (SystemTime::now(), Instant::now());
     let since = |time: SystemTime| time.duration_since(UNIX_EPOCH).map_err(io::Error::other);
-    assert_eq!(set(4_000_000_000, 250_000_000), 0);
+    assert_eq!(set_wall(4_000_000_000, 250_000_000), 0);
     let far = since(SystemTime::now())?.as_secs_f64() - 4e9;
     assert!((0.25..1.0).contains(&far), "{far} s");
-    assert!(set(0, 1_000_000_000) != 0, "a second of nanoseconds");
+    assert!(set_wall(0, 1_000_000_000) != 0, "a second of nanoseconds");
     let now = since(now + before.elapsed())?;
-    assert_eq!(set(now.as_secs() as i64, now.subsec_nanos() as i32), 0);
+    assert_eq!(set_wall(now.as_secs() as i64, now.subsec_nanos() as i32), 0);
     assert!(
         before.elapsed() < Duration::from_secs(1),
         "the monotonic clock was moved"
@@ -125,6 +133,18 @@ fn speed() -> io::Result<()> {
         elapsed.abs_diff(wall) < Duration::from_millis(30),
         "{elapsed:?} and {wall:?}"
     );
+    Ok(())
+}
+
+fn forward() -> io::Result<()> {
+    let mut last = SystemTime::now();
+    let start = Instant::now();
+    // Longer than the host's answer is good for.
+    while start.elapsed() < Duration::from_millis(2_200) {
+        let now = SystemTime::now();
+        assert!(now >= last, "{:?} back", last.duration_since(now));
+        last = now;
+    }
     Ok(())
 }
 

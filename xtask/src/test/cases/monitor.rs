@@ -33,9 +33,9 @@ n=0; while [ $(pidof skete | wc -w) -lt 100 ] && [ $n -lt 200 ]; do sleep 0.2; n
 sleep 1; pidof skete | wc -w; exec 3>&-; wait; cat s.* | sort | uniq -c";
 
 /// A command and what must come of it.
-struct Item {
+pub(super) struct Item {
     check: Check,
-    expect: Expect,
+    pub(super) expect: Expect,
 }
 
 pub fn all() -> Vec<Case> {
@@ -49,7 +49,7 @@ pub fn all() -> Vec<Case> {
     ]
 }
 
-fn item(name: &str, command: &str, expect: Expect) -> Item {
+pub(super) fn item(name: &str, command: &str, expect: Expect) -> Item {
     Item {
         check: Check::new(name, monitor::with_path(command)),
         expect,
@@ -62,7 +62,7 @@ impl Item {
         self
     }
 
-    fn seconds(mut self, seconds: u64) -> Item {
+    pub(super) fn seconds(mut self, seconds: u64) -> Item {
         self.check.timeout = Duration::from_secs(seconds);
         self
     }
@@ -74,13 +74,25 @@ fn run(bench: &Bench, mark: &str, release: Release) -> Result<()> {
     for name in PROGRAMS {
         paths.push((name, bench.image(name)?.to_path_buf()));
     }
-    let read = |(name, path): &(&'static str, PathBuf)| Ok((*name, fs::read(path)?));
-    let files = paths.iter().map(read).collect::<Result<Vec<_>>>()?;
+    judge(&nested, release, &paths, &items(), mark)
+}
+
+/// Does everything in one boot, and says what went wrong.
+pub(super) fn judge(
+    nested: &Nested,
+    release: Release,
+    paths: &[(&str, PathBuf)],
+    items: &[Item],
+    mark: &str,
+) -> Result<()> {
+    let files = paths
+        .iter()
+        .map(|(name, path)| Ok((*name, fs::read(path)?)))
+        .collect::<Result<Vec<_>>>()?;
     let files = files
         .iter()
         .map(|(name, bytes)| (*name, bytes.as_slice()))
         .collect::<Vec<_>>();
-    let items = items();
     let checks = items
         .iter()
         .map(|item| item.check.clone())
