@@ -16,6 +16,7 @@ use std::time::SystemTime;
 use anyhow::{Context, Result, bail};
 use hermit_entry::boot_info::{BootInfo, HardwareInfo, LoadInfo, PlatformInfo, RawBootInfo};
 use skete_loader::image::LOWEST;
+use skete_loader::options::Quoted;
 use std::num::{NonZeroU32, NonZeroU64};
 use uhyve_interface::v2::HypercallAddress;
 use vm_fdt::FdtWriter;
@@ -40,6 +41,7 @@ const TREE: u64 = 0x1_0000;
 /// # Errors
 ///
 /// When the command line is too long, or the memory too small.
+#[inline(never)] // Instructions are counted from here on.
 pub fn write(
     memory: &Memory,
     options: &Options,
@@ -154,10 +156,15 @@ fn tree(
 fn command_line(options: &Options) -> String {
     let mut words = options.kernel.clone();
     for (key, value) in &options.environment {
-        words.push(format!("env={}", quote(&format!("{key}={value}"))));
+        words.push(format!("env={}", Quoted(&format!("{key}={value}"))));
     }
     words.push("--".to_owned());
-    words.extend(options.arguments.iter().map(|word| quote(word)));
+    words.extend(
+        options
+            .arguments
+            .iter()
+            .map(|word| Quoted(word).to_string()),
+    );
     words.join(" ")
 }
 
@@ -169,29 +176,12 @@ pub fn own_options(options: &Options, terminals: &str) -> Vec<String> {
         words.push(format!("terminals={terminals}"));
     }
     if let Some(name) = options.image.file_stem() {
-        words.push(format!("name={}", quote(&name.to_string_lossy())));
+        words.push(format!("name={}", Quoted(&name.to_string_lossy())));
     }
     if let Some(level) = &options.log {
-        words.push(format!("log={}", quote(level)));
+        words.push(format!("log={}", Quoted(level)));
     }
     words
-}
-
-/// Puts a word in double quotes where the kernel's command line needs it.
-fn quote(word: &str) -> String {
-    let plain = |c: char| c.is_ascii_alphanumeric() || "_-./:=+,@%^~".contains(c);
-    if !word.is_empty() && word.chars().all(plain) && word != "--" {
-        return word.to_owned();
-    }
-    let mut quoted = String::from("\"");
-    for c in word.chars() {
-        if c == '"' || c == '\\' {
-            quoted.push('\\');
-        }
-        quoted.push(c);
-    }
-    quoted.push('"');
-    quoted
 }
 
 #[cfg(test)]

@@ -3,6 +3,8 @@
 //! The grammar is that of `docs/boot-protocol.md`: words separated by spaces, double quotes
 //! around a word or a part of one, `\"` and `\\` inside them, an end at the word `--`.
 
+use core::fmt::{self, Write as _};
+
 /// Where messages and the exit status go.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Options {
@@ -71,6 +73,28 @@ fn number(mut digits: Word<'_>) -> Option<u16> {
         .filter(|port| *port != 0 && count > 0)
 }
 
+/// A word as it has to be written on the command line: in quotes where it needs them.
+#[derive(Clone, Copy, Debug)]
+pub struct Quoted<'a>(pub &'a str);
+
+impl fmt::Display for Quoted<'_> {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let word = self.0;
+        let plain = |c: char| c.is_ascii_alphanumeric() || "_-./:=+,@%^~".contains(c);
+        if !word.is_empty() && word.chars().all(plain) && word != "--" {
+            return out.write_str(word);
+        }
+        out.write_char('"')?;
+        for c in word.chars() {
+            if matches!(c, '"' | '\\') {
+                out.write_char('\\')?;
+            }
+            out.write_char(c)?;
+        }
+        out.write_char('"')
+    }
+}
+
 /// Gives the bytes of one word, without its quotes.
 #[derive(Clone)]
 pub(crate) struct Word<'a> {
@@ -117,11 +141,28 @@ impl Iterator for Word<'_> {
 
 #[cfg(test)]
 mod tests {
+    extern crate std;
+
+    use std::string::ToString;
+
     use super::*;
     use proptest::prelude::*;
 
     fn read(line: &str) -> Options {
         Options::parse(line.as_bytes())
+    }
+
+    #[test]
+    fn words_are_quoted_where_needed() {
+        for (word, written) in [
+            ("--jobs=4", "--jobs=4"),
+            ("", r#""""#),
+            ("--", r#""--""#),
+            ("a b", r#""a b""#),
+            (r#"say "hi\""#, r#""say \"hi\\\"""#),
+        ] {
+            assert_eq!(Quoted(word).to_string(), written);
+        }
     }
 
     #[test]

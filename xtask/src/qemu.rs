@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use clap::ValueEnum;
+use skete_loader::options::Quoted;
 
 use crate::net::card::Card;
 use crate::process;
@@ -317,7 +318,7 @@ impl Vm {
         };
         if !self.args.is_empty() {
             words.push("--".to_owned());
-            words.extend(self.args.iter().map(|word| quote(word)));
+            words.extend(self.args.iter().map(|word| Quoted(word).to_string()));
         }
         if words.iter().any(|word| word.contains('\0')) {
             bail!(
@@ -338,14 +339,14 @@ impl Vm {
             words.push(format!("terminals={}", self.terminals));
         }
         if let Some(name) = self.image.file_stem() {
-            words.push(format!("name={}", quote(&name.to_string_lossy())));
+            words.push(format!("name={}", Quoted(&name.to_string_lossy())));
         }
         if let Some(level) = &self.log {
-            words.push(format!("log={}", quote(level)));
+            words.push(format!("log={}", Quoted(level)));
         }
         words.extend_from_slice(&self.network);
         for (key, value) in &self.env {
-            words.push(format!("env={}", quote(&format!("{key}={value}"))));
+            words.push(format!("env={}", Quoted(&format!("{key}={value}"))));
         }
         words
     }
@@ -410,23 +411,6 @@ fn inherited(file: File, open: &mut Vec<File>) -> Result<PathBuf> {
     Ok(PathBuf::from(name))
 }
 
-/// Puts a word in double quotes where the kernel's command line needs it.
-fn quote(word: &str) -> String {
-    let plain = |c: char| c.is_ascii_alphanumeric() || "_-./:=+,@%^~".contains(c);
-    if !word.is_empty() && word.chars().all(plain) && word != "--" {
-        return word.to_owned();
-    }
-    let mut quoted = String::from("\"");
-    for c in word.chars() {
-        if c == '"' || c == '\\' {
-            quoted.push('\\');
-        }
-        quoted.push(c);
-    }
-    quoted.push('"');
-    quoted
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -441,15 +425,6 @@ mod tests {
         for wrong in ["", "M", "0", "-1M", "1.5G", "10T", "99999999999G"] {
             assert_eq!(read(wrong), None, "{wrong}");
         }
-    }
-
-    #[test]
-    fn words_are_quoted_where_needed() {
-        assert_eq!(quote("--jobs=4"), "--jobs=4");
-        assert_eq!(quote(""), "\"\"");
-        assert_eq!(quote("--"), "\"--\"");
-        assert_eq!(quote("a b"), "\"a b\"");
-        assert_eq!(quote(r#"say "hi\""#), r#""say \"hi\\\"""#);
     }
 
     fn vm() -> Vm {
