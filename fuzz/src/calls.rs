@@ -36,6 +36,8 @@ enum Word {
     Place(u8),
     Descriptors(u8, u8),
     NearEnd(u8),
+    /// An entry of a page table: a page's number and the low bits.
+    Entry(u16, u8),
     Any(u64),
 }
 
@@ -55,10 +57,10 @@ enum Argument {
 }
 
 /// Known calls, of both versions.
-const PORTS: [u16; 27] = [
+const PORTS: [u16; 28] = [
     0x400, 0x440, 0x480, 0x500, 0x580, 0x740, 0x780, 0x800, 0x840, 0x880, 0x1020, 0x1030, 0x1040,
     0x1050, 0x1100, 0x1110, 0x1120, 0x1130, 0x1140, 0x1150, 0x1160, 0x1170, 0x1180, 0x1190, 0x1200,
-    0x1210, 0x1010,
+    0x1210, 0x1010, 0x1f00,
 ];
 
 const PATHS: [&[u8]; 8] = [
@@ -136,6 +138,7 @@ fn do_step(context: &Context, step: Step) -> bool {
                 Word::Place(number) => place(number),
                 Word::Descriptors(low, high) => u64::from(low % 8) | u64::from(high) << 32,
                 Word::NearEnd(back) => MEMORY - u64::from(back),
+                Word::Entry(page, bits) => u64::from(page) << 12 | u64::from(bits),
                 Word::Any(word) => word,
             };
             context
@@ -174,7 +177,11 @@ fn do_step(context: &Context, step: Step) -> bool {
             value: argument as u32,
         },
     };
-    !matches!(context.handle(call), None | Some(Flow::Continue))
+    // The page tables are what else has been put there.
+    !matches!(
+        context.handle(call, &|| PLACES),
+        None | Some(Flow::Continue)
+    )
 }
 
 #[cfg(test)]

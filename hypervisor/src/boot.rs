@@ -37,10 +37,6 @@ pub const STACK: u64 = 0x1_0000;
 const TREE: u64 = 0x1_0000;
 
 /// Writes everything. `kilohertz` is how fast the time-stamp counter runs.
-///
-/// # Errors
-///
-/// When the command line is too long, or the memory too small.
 #[inline(never)] // Instructions are counted from here on.
 pub fn write(
     memory: &Memory,

@@ -13,68 +13,13 @@ use kvm_bindings::{kvm_regs, kvm_sregs};
 use vm_memory::{Bytes, GuestAddress, GuestMemoryBackend, GuestMemoryRegion};
 
 use crate::memory::Memory;
+use crate::paging;
 
 const PAGE: u64 = 4096;
 const HEADER: u64 = 64;
 const PROGRAM_HEADER: u64 = 56;
 /// The most segments: their number has 16 bits.
 const MOST: usize = 60_000;
-
-/// A range of virtual addresses, and where it is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Range {
-    start: u64,
-    physical: u64,
-    length: u64,
-}
-
-/// The ranges that page tables map (SDM volume 3, 4.5), in ascending order.
-fn ranges(memory: &Memory, root: u64) -> Vec<Range> {
-    fn walk(memory: &Memory, table: u64, level: u32, base: u64, found: &mut Vec<Range>) {
-        const PRESENT: u64 = 1;
-        const LARGE: u64 = 1 << 7;
-        const ADDRESS: u64 = 0x000f_ffff_ffff_f000;
-        let size = PAGE << (9 * level);
-        for number in 0..512 {
-            let Ok(entry) = memory
-                .map()
-                .read_obj::<u64>(GuestAddress((table & ADDRESS) + 8 * number))
-            else {
-                return;
-            };
-            let address = base + number * size;
-            // Higher half: the sign is copied upwards.
-            let address = ((address << 16) as i64 >> 16) as u64;
-            if entry & PRESENT == 0 || found.len() >= MOST {
-                continue;
-            }
-            if level > 0 && (level == 3 || entry & LARGE == 0) {
-                walk(memory, entry, level - 1, base + number * size, found);
-                continue;
-            }
-            let physical = entry & ADDRESS & !(size - 1);
-            if !memory.contains(physical, size) {
-                continue;
-            }
-            match found.last_mut() {
-                Some(last)
-                    if last.start + last.length == address
-                        && last.physical + last.length == physical =>
-                {
-                    last.length += size;
-                }
-                _ => found.push(Range {
-                    start: address,
-                    physical,
-                    length: size,
-                }),
-            }
-        }
-    }
-    let mut found = Vec::new();
-    walk(memory, root, 3, 0, &mut found);
-    found
-}
 
 /// A note with a processor's registers (Linux, `struct elf_prstatus`).
 fn note(number: u32, general: &kvm_regs, special: &kvm_sregs) -> Vec<u8> {
@@ -145,10 +90,6 @@ fn program_header(kind: u32, offset: u64, address: u64, length: u64) -> Vec<u8> 
 }
 
 /// Writes the file. Of the processors, the first one's page tables count.
-///
-/// # Errors
-///
-/// Those of the file.
 pub fn write(
     file: &File,
     memory: &Memory,
@@ -159,7 +100,7 @@ pub fn write(
         .iter()
         .flat_map(|(number, general, special)| note(*number, general, special));
     let notes = notes.collect::<Vec<_>>();
-    let ranges = ranges(memory, first.cr3);
+    let ranges = paging::ranges(memory, first.cr3, MOST);
     let count = ranges.len() as u64 + 1;
     let notes_at = HEADER + count * PROGRAM_HEADER;
     let memory_at = (notes_at + notes.len() as u64).next_multiple_of(PAGE);
@@ -212,39 +153,6 @@ fn write_touched(file: &File, memory: &Memory, at: u64, start: u64, length: u64)
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn mapped_ranges_are_found() -> Result<()> {
-        let memory = Memory::new(4 << 20, false)?;
-        let entry = |table: u64, number: u64, value: u64| {
-            memory.write(&value.to_le_bytes(), table + 8 * number)
-        };
-        // 0x1000: level 4, 0x2000: level 3, 0x3000: level 2, 0x4000: level 1.
-        entry(0x1000, 128, 0x2003)?;
-        entry(0x2000, 0, 0x3003)?;
-        entry(0x3000, 0, 0x83)?;
-        entry(0x3000, 1, 0x4003)?;
-        entry(0x4000, 0, 0x20_0003)?;
-        entry(0x4000, 1, 0x20_1003)?;
-        entry(0x4000, 5, 0x20_0003)?;
-        // Not the guest's memory.
-        entry(0x4000, 6, 0x7000_0003)?;
-        let base = 0x4000_0000_0000;
-        let expected = [
-            Range {
-                start: base,
-                physical: 0,
-                length: 0x20_2000,
-            },
-            Range {
-                start: base + 0x20_5000,
-                physical: 0x20_0000,
-                length: 0x1000,
-            },
-        ];
-        assert_eq!(ranges(&memory, 0x1000), expected);
-        Ok(())
-    }
 
     #[test]
     fn a_core_file_is_one() -> Result<()> {

@@ -24,10 +24,6 @@ const MTRR_DEFAULT: u32 = 0x2ff;
 const MTRR_ENABLED_WRITE_BACK: u64 = 1 << 11 | 6;
 
 /// What KVM can show a guest of this host's processor.
-///
-/// # Errors
-///
-/// Those of KVM.
 pub fn supported(kvm: &Kvm) -> Result<CpuId> {
     let mut supported = kvm
         .get_supported_cpuid(KVM_MAX_CPUID_ENTRIES)
@@ -103,10 +99,6 @@ pub fn describe(
 
 /// Tells a processor what it says about itself: first of all, for later kernels refuse long mode on a processor
 /// that does not have it yet.
-///
-/// # Errors
-///
-/// Those of KVM.
 pub fn identify(vcpu: &VcpuFd, cpuid: &[kvm_cpuid_entry2]) -> Result<()> {
     let cpuid = CpuId::from_entries(cpuid)
         .ok()
@@ -116,10 +108,6 @@ pub fn identify(vcpu: &VcpuFd, cpuid: &[kvm_cpuid_entry2]) -> Result<()> {
 
 /// Sets a processor up: it begins at `entry` in long mode, as `hermit_entry::Entry` promises, and gets its
 /// number.
-///
-/// # Errors
-///
-/// Those of KVM.
 pub fn set_up(vcpu: &VcpuFd, entry: u64, number: u8) -> Result<()> {
     let msrs = [
         (MISC_ENABLE, FAST_STRINGS),

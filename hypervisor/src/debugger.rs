@@ -102,10 +102,6 @@ fn signal() -> i32 {
 
 impl Debugger {
     /// A closed gate for so many processors.
-    ///
-    /// # Errors
-    ///
-    /// When the host has no eventfd.
     pub fn new(processors: u8) -> Result<Debugger> {
         Ok(Debugger {
             state: Mutex::new(State {
@@ -134,10 +130,6 @@ impl Debugger {
     }
 
     /// Lets a processor through when it may run, and sets its debug registers. `known` is what it has set.
-    ///
-    /// # Errors
-    ///
-    /// Those of KVM.
     pub fn pass(&self, number: u8, vcpu: &Mutex<VcpuFd>, known: &mut u64) -> Result<()> {
         let mut state = self.state();
         while !state.open || state.alone.is_some_and(|alone| alone != number) {
@@ -243,10 +235,6 @@ impl Debugger {
 }
 
 /// Holds the signal back in this thread, but in KVM_RUN.
-///
-/// # Errors
-///
-/// Those of KVM.
 pub fn let_signal_into_guest_only(vcpu: &VcpuFd) -> Result<()> {
     extern "C" fn nothing(_: i32) {}
     /// `KVM_SET_SIGNAL_MASK`, with a mask of eight bytes.

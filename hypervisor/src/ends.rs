@@ -112,10 +112,6 @@ pub struct Signals(OwnedFd);
 
 impl Signals {
     /// Holds them back in this thread, and in those that it starts.
-    ///
-    /// # Errors
-    ///
-    /// Those of `signalfd(2)`.
     pub fn block() -> Result<Signals> {
         // SAFETY: the set is made before it is used; the descriptor is a new one, and nobody else's.
         unsafe {

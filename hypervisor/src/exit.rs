@@ -4,6 +4,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use kvm_ioctls::{SyncReg, VcpuExit, VcpuFd};
 
+use crate::boot;
 use crate::calls::{Call, Context, Flow};
 use crate::debugger::{self, Debugger};
 use crate::ends::{self, End};
@@ -143,11 +144,16 @@ impl Processor {
     fn out(&self, port: u16, value: u32) -> (Kind, Option<End>) {
         let argument = self.vcpu().sync_regs().regs.rdi;
         let context = &self.machine.context;
-        let flow = context.handle(Call {
+        let tables = || match self.vcpu().get_sregs() {
+            Ok(special) => special.cr3,
+            Err(_) => boot::PAGE_TABLES,
+        };
+        let call = Call {
             port,
             argument,
             value,
-        });
+        };
+        let flow = context.handle(call, &tables);
         if context.options.trace
             && let Some(name) = Context::name(port)
         {
@@ -191,32 +197,14 @@ impl Processor {
             return;
         };
         eprintln!("skete: registers of processor {}:", self.number);
-        let registers = [
-            ("rax", general.rax),
-            ("rbx", general.rbx),
-            ("rcx", general.rcx),
-            ("rdx", general.rdx),
-            ("rsi", general.rsi),
-            ("rdi", general.rdi),
-            ("rbp", general.rbp),
-            ("rsp", general.rsp),
-            ("r8", general.r8),
-            ("r9", general.r9),
-            ("r10", general.r10),
-            ("r11", general.r11),
-            ("r12", general.r12),
-            ("r13", general.r13),
-            ("r14", general.r14),
-            ("r15", general.r15),
-            ("rip", general.rip),
-            ("flags", general.rflags),
-            ("cr0", special.cr0),
-            ("cr2", special.cr2),
-            ("cr3", special.cr3),
-            ("cr4", special.cr4),
-            ("efer", special.efer),
-            ("cs", special.cs.selector.into()),
+        const NAMES: &str = "rax rbx rcx rdx rsi rdi rbp rsp r8 r9 r10 r11 r12 r13 r14 r15 rip flags \
+            cr0 cr2 cr3 cr4 efer cs";
+        let (g, s, cs) = (general, special, special.cs.selector.into());
+        let values = [
+            g.rax, g.rbx, g.rcx, g.rdx, g.rsi, g.rdi, g.rbp, g.rsp, g.r8, g.r9, g.r10, g.r11,
+            g.r12, g.r13, g.r14, g.r15, g.rip, g.rflags, s.cr0, s.cr2, s.cr3, s.cr4, s.efer, cs,
         ];
+        let registers = NAMES.split(' ').zip(values).collect::<Vec<_>>();
         for row in registers.chunks(4) {
             let row = row
                 .iter()

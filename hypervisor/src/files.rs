@@ -42,7 +42,21 @@ struct Mount {
 #[derive(Debug, Default)]
 pub struct Files {
     mounts: Vec<Mount>,
-    open: Mutex<Vec<Option<Arc<OwnedFd>>>>,
+    open: Mutex<Vec<Option<Arc<Open>>>>,
+}
+
+/// A file that is open.
+#[derive(Debug)]
+pub struct Open {
+    file: OwnedFd,
+    /// Nothing about it may be changed.
+    pub read_only: bool,
+}
+
+impl AsFd for Open {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.file.as_fd()
+    }
 }
 
 /// A path below a mount.
@@ -110,7 +124,7 @@ impl Files {
         Ok(Place { mount, path })
     }
 
-    fn table(&self) -> MutexGuard<'_, Vec<Option<Arc<OwnedFd>>>> {
+    fn table(&self) -> MutexGuard<'_, Vec<Option<Arc<Open>>>> {
         self.open.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -119,7 +133,7 @@ impl Files {
     /// # Errors
     ///
     /// `EBADF`.
-    pub fn get(&self, descriptor: i32) -> Result<Arc<OwnedFd>, Errno> {
+    pub fn get(&self, descriptor: i32) -> Result<Arc<Open>, Errno> {
         let number = descriptor
             .checked_sub(FIRST)
             .and_then(|number| usize::try_from(number).ok())
@@ -165,7 +179,8 @@ impl Files {
         if number == table.len() {
             table.push(None);
         }
-        table[number] = Some(Arc::new(file));
+        let read_only = place.mount.read_only;
+        table[number] = Some(Arc::new(Open { file, read_only }));
         Ok(number as i32 + FIRST)
     }
 
@@ -194,6 +209,61 @@ impl Files {
                 Err(Errno::ISDIR) => fs::unlinkat(directory, name, fs::AtFlags::REMOVEDIR),
                 done => done,
             }
+        })
+    }
+
+    /// Gives a file or directory another name, below the same mount.
+    pub(crate) fn rename(&self, from: &str, to: &str) -> Result<(), Errno> {
+        self.change_both(from, to, |(from, old), (to, new)| {
+            fs::renameat_with(from, old, to, new, fs::RenameFlags::empty())
+        })
+    }
+
+    /// Gives a file another name beside the one it has, below the same mount.
+    pub(crate) fn link(&self, from: &str, to: &str) -> Result<(), Errno> {
+        self.change_both(from, to, |(from, old), (to, new)| {
+            fs::linkat(from, old, to, new, fs::AtFlags::empty())
+        })
+    }
+
+    /// Makes a symbolic link, whatever it stands for: one that leads out of the mount is never followed.
+    pub(crate) fn make_link(&self, target: &str, path: &str) -> Result<(), Errno> {
+        self.change(path, |directory, name| {
+            fs::symlinkat(target, directory, name)
+        })
+    }
+
+    /// What a symbolic link stands for.
+    pub(crate) fn read_link(&self, path: &str) -> Result<Vec<u8>, Errno> {
+        let link = self
+            .place(path)?
+            .open(OFlags::PATH | OFlags::NOFOLLOW, Mode::empty())?;
+        match fs::readlinkat(link, "", Vec::new()) {
+            Err(Errno::NOENT) => Err(Errno::INVAL),
+            target => target.map(std::ffi::CString::into_bytes),
+        }
+    }
+
+    /// A file or directory, for as long as it is looked at.
+    pub(crate) fn find(&self, path: &str) -> Result<Open, Errno> {
+        let place = self.place(path)?;
+        Ok(Open {
+            file: place.open(OFlags::RDONLY, Mode::empty())?,
+            read_only: place.mount.read_only,
+        })
+    }
+
+    fn change_both(
+        &self,
+        from: &str,
+        to: &str,
+        work: impl FnOnce((BorrowedFd<'_>, &str), (BorrowedFd<'_>, &str)) -> Result<(), Errno>,
+    ) -> Result<(), Errno> {
+        if !std::ptr::eq(self.place(from)?.mount, self.place(to)?.mount) {
+            return Err(Errno::XDEV);
+        }
+        self.change(from, |directory, name| {
+            self.change(to, |other, new| work((directory, name), (other, new)))
         })
     }
 
@@ -353,6 +423,41 @@ mod tests {
             std::fs::read(place.path().join("in/file")).unwrap(),
             b"inside"
         );
+    }
+
+    #[test]
+    fn names_are_changed_below_one_mount() {
+        let (place, files) = files(false);
+        let inside = place.path().join("in");
+        assert_eq!(files.rename("/data/file", "/data/other"), Ok(()));
+        assert_eq!(std::fs::read(inside.join("other")).unwrap(), b"inside");
+        assert_eq!(files.link("/data/other", "/data/file"), Ok(()));
+        assert_eq!(files.make_link("/etc/passwd", "/data/link"), Ok(()));
+        assert_eq!(files.read_link("/data/link").unwrap(), b"/etc/passwd");
+        assert_eq!(files.read_link("/data/file"), Err(Errno::INVAL));
+        assert!(matches!(files.find("/data/link"), Err(Errno::ACCESS)));
+        for (from, to) in [
+            ("/data/file", "/one"),
+            ("/one", "/data/new"),
+            ("/data/up", "/one"),
+        ] {
+            assert_eq!(files.rename(from, to), Err(Errno::XDEV), "{from} {to}");
+        }
+        for (from, to) in [
+            ("/data/../secret", "/data/new"),
+            ("/data/file", "/data/../new"),
+            ("/data/file", "/new"),
+            ("/one", "/one"),
+            ("/data", "/data/in"),
+        ] {
+            assert!(files.rename(from, to).is_err(), "{from} {to}");
+            assert!(files.link(from, to).is_err(), "{from} {to}");
+        }
+        let (_place, files) = self::files(true);
+        assert_eq!(files.rename("/data/file", "/data/other"), Err(Errno::ROFS));
+        assert_eq!(files.link("/data/file", "/data/other"), Err(Errno::ROFS));
+        assert_eq!(files.make_link("file", "/data/other"), Err(Errno::ROFS));
+        assert!(files.find("/data/file").unwrap().read_only);
     }
 
     #[test]

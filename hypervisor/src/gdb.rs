@@ -56,10 +56,6 @@ pub struct Resume {
 }
 
 /// Waits at an address for a debugger.
-///
-/// # Errors
-///
-/// When the address cannot be had.
 pub fn listen(address: &str) -> Result<TcpListener> {
     let address = if address.contains(':') {
         address.to_owned()
@@ -494,10 +490,6 @@ impl HwWatchpoint for Guest {
 }
 
 /// Waits for a debugger and serves it, in a thread of its own; `killed` is called when it kills the guest.
-///
-/// # Errors
-///
-/// When the host gives no thread.
 pub fn start(
     guest: Guest,
     listener: TcpListener,

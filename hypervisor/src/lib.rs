@@ -4,22 +4,23 @@
 //! [`boot`] writes what the guest finds there, [`cpu`] sets the processors up, [`machine`] runs them, and
 //! each [`exit`] of theirs is answered, most often a hypercall ([`calls`]). [`ends`] is how it is over.
 
-pub mod boot;
+mod boot;
 pub mod calls;
 pub mod check;
 pub mod console;
-pub mod core_file;
-pub mod cpu;
-pub mod debugger;
-pub mod devices;
-pub mod ends;
-pub mod exit;
+mod core_file;
+mod cpu;
+mod debugger;
+mod devices;
+mod ends;
+mod exit;
 pub mod files;
-pub mod gdb;
-pub mod image;
+mod gdb;
+mod image;
 pub mod inspect;
-pub mod jail;
+mod jail;
 pub mod machine;
 pub mod memory;
 pub mod options;
-pub mod stats;
+mod paging;
+mod stats;

@@ -11,14 +11,14 @@ use rustix::event::{PollFd, PollFlags, poll};
 use crate::calls::Context;
 use crate::console::Console;
 use crate::debugger::Debugger;
-use crate::devices::net::Net;
-use crate::devices::{Bus, tap};
+use crate::devices::passt::Passt;
+use crate::devices::{Bus, net, tap};
 use crate::ends::{self, Signals};
 use crate::exit::Processor;
 use crate::files::Files;
 use crate::jail::{self, Role};
 use crate::memory::Memory;
-use crate::options::Options;
+use crate::options::{Card, Options};
 use crate::stats::Stats;
 use crate::{boot, check, cpu, gdb, image};
 
@@ -31,7 +31,7 @@ pub struct Machine {
     /// What hypercalls work on.
     pub context: Context,
     /// Devices.
-    pub bus: Bus,
+    pub(crate) bus: Bus,
     /// The processors, once all are there.
     pub vcpus: OnceLock<Vec<Arc<Mutex<VcpuFd>>>>,
     /// The file for a core.
@@ -84,9 +84,16 @@ pub fn run(mut options: Options) -> Result<()> {
         cpu::set_up(vcpu, loaded.entry, number)?;
     }
     let mut bus = Bus::default();
-    for name in &options.taps {
-        let card = Net::new(tap::open(name)?).context("the host has no random numbers")?;
-        let word = bus.add(&vm, &memory, Box::new(card), options.jail)?;
+    for card in &options.cards {
+        let card = match card {
+            // A pair of queues for each processor.
+            Card::Tap(name) => {
+                net::on_tap(tap::open(name, net::MOST_PAIRS.min(options.cpus.into()))?)
+            }
+            Card::User => net::on_passt(Passt::start(&options.published)?),
+        };
+        let card = card.context("the host does not give what a network card needs")?;
+        let word = bus.add(&vm, &memory, card, options.jail)?;
         options.kernel.push(word);
     }
     boot::write(&memory, &options, loaded.info, kilohertz)?;
@@ -161,6 +168,7 @@ pub fn run(mut options: Options) -> Result<()> {
 }
 
 /// A machine with interrupt controllers and nothing else.
+#[inline(never)] // Instructions are counted from here on.
 fn make(kvm: &Kvm) -> Result<VmFd> {
     for (capability, name) in [
         (Cap::Irqchip, "interrupt controllers"),

@@ -1,6 +1,7 @@
 //! The command line.
 
 use std::ffi::OsString;
+use std::net::Ipv4Addr;
 use std::path::PathBuf;
 
 use anyhow::{Context, Result, bail};
@@ -21,7 +22,9 @@ Options of run:
   -c, --cpus N               processors, 1 to 64 [default: 1]
   -e, --env KEY=VALUE        a variable in the program's environment
       --mount HOST:GUEST[:ro]  a directory or file of the host, seen at an absolute path in the guest
+      --net user             a network card that reaches what this user reaches, by the program passt
       --net tap=NAME         a network card, at this interface of the host [default: none]
+      --publish [ADDRESS:]HOST:GUEST[/udp]  a port of the host is a port of the guest; implies --net user
       --log LEVEL            the kernel's log: error, warn, info, debug, trace
       --kernel OPTION        one more option for the kernel, as it is
       --console FILE         standard output and error go to this file
@@ -40,6 +43,7 @@ Examples:
   skete run hello.elf
   skete run --memory 256M --cpus 2 --env RUST_BACKTRACE=1 server.elf -- --port 80
   skete run --mount ./data:/data:ro app.elf < input
+  skete run --publish 8080:80 server.elf
 ";
 
 /// What is to be done.
@@ -66,6 +70,28 @@ pub struct Mount {
     pub read_only: bool,
 }
 
+/// The other end of a network card.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Card {
+    /// The program passt.
+    User,
+    /// A TAP interface of the host.
+    Tap(String),
+}
+
+/// A port of the host that is one of the guest.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Publish {
+    /// Where the host listens.
+    pub address: Ipv4Addr,
+    /// The port there.
+    pub host: u16,
+    /// The guest's port.
+    pub guest: u16,
+    /// UDP instead of TCP.
+    pub udp: bool,
+}
+
 /// How an image is run.
 #[derive(Clone, Debug)]
 pub struct Options {
@@ -81,8 +107,10 @@ pub struct Options {
     pub environment: Vec<(String, String)>,
     /// What the guest sees of the host's files.
     pub mounts: Vec<Mount>,
-    /// TAP interfaces of the host, one for each network card.
-    pub taps: Vec<String>,
+    /// The network cards.
+    pub cards: Vec<Card>,
+    /// Ports of the host that are the guest's, with passt.
+    pub published: Vec<Publish>,
     /// The kernel's log level.
     pub log: Option<String>,
     /// More options for the kernel.
@@ -114,7 +142,8 @@ impl Options {
             arguments: Vec::new(),
             environment: Vec::new(),
             mounts: Vec::new(),
-            taps: Vec::new(),
+            cards: Vec::new(),
+            published: Vec::new(),
             log: None,
             kernel: Vec::new(),
             console: None,
@@ -162,7 +191,8 @@ fn read_run(mut parser: lexopt::Parser) -> Result<Verb> {
             Short('c') | Long("cpus") => options.cpus = processors(&text(parser.value()?)?)?,
             Short('e') | Long("env") => options.environment.push(variable(text(parser.value()?)?)?),
             Long("mount") => options.mounts.push(mount(&text(parser.value()?)?)?),
-            Long("net") => options.taps.extend(net(&text(parser.value()?)?)?),
+            Long("net") => options.cards.extend(card(&text(parser.value()?)?)?),
+            Long("publish") => options.published.push(publish(&text(parser.value()?)?)?),
             Long("log") => options.log = Some(text(parser.value()?)?),
             Long("kernel") => options.kernel.push(text(parser.value()?)?),
             Long("console") => options.console = Some(parser.value()?.into()),
@@ -191,6 +221,16 @@ fn read_run(mut parser: lexopt::Parser) -> Result<Verb> {
     }
     if options.image.as_os_str().is_empty() {
         bail!("run needs an image: `skete run IMAGE`");
+    }
+    match options
+        .cards
+        .iter()
+        .filter(|card| **card == Card::User)
+        .count()
+    {
+        0 if !options.published.is_empty() => options.cards.push(Card::User),
+        0 | 1 => {}
+        _ => bail!("--net user can be given once only"),
     }
     Ok(Verb::Run(Box::new(options)))
 }
@@ -239,13 +279,44 @@ fn variable(text: String) -> Result<(String, String)> {
     }
 }
 
-/// The name of a TAP interface, if there is to be one.
-fn net(text: &str) -> Result<Option<String>> {
+/// A network card, if there is to be one.
+fn card(text: &str) -> Result<Option<Card>> {
     match (text, text.strip_prefix("tap=")) {
         ("none", _) => Ok(None),
-        (_, Some(name)) if !name.is_empty() => Ok(Some(name.to_owned())),
-        _ => bail!("--net takes `none` or `tap=NAME`, not `{text}`"),
+        ("user", _) => Ok(Some(Card::User)),
+        (_, Some(name)) if !name.is_empty() => Ok(Some(Card::Tap(name.to_owned()))),
+        _ => bail!("--net takes `none`, `user` or `tap=NAME`, not `{text}`"),
     }
+}
+
+fn publish(text: &str) -> Result<Publish> {
+    let read = || {
+        let (ports, udp) = match text.split_once('/') {
+            None => (text, false),
+            Some((ports, protocol)) => match protocol {
+                "tcp" => (ports, false),
+                "udp" => (ports, true),
+                _ => return None,
+            },
+        };
+        let port = |text: &str| text.parse().ok().filter(|port| *port > 0);
+        let (rest, guest) = ports.rsplit_once(':')?;
+        let (address, host) = match rest.rsplit_once(':') {
+            Some((address, host)) => (address.parse().ok()?, host),
+            None => (Ipv4Addr::LOCALHOST, rest),
+        };
+        Some(Publish {
+            address,
+            host: port(host)?,
+            guest: port(guest)?,
+            udp,
+        })
+    };
+    read().with_context(|| {
+        format!(
+            "`{text}` is no port to publish; write it like 8080:80, 0.0.0.0:8080:80 or 5353:53/udp"
+        )
+    })
 }
 
 fn mount(text: &str) -> Result<Mount> {
@@ -318,6 +389,32 @@ mod tests {
     }
 
     #[test]
+    fn published_ports_bring_a_card() {
+        let words = [
+            "--publish",
+            "8080:80",
+            "--publish",
+            "0.0.0.0:5353:53/udp",
+            "i",
+        ];
+        let options = run(&words).unwrap();
+        let one = |address: [u8; 4], host, guest, udp| Publish {
+            address: address.into(),
+            host,
+            guest,
+            udp,
+        };
+        let expected = [
+            one([127, 0, 0, 1], 8080, 80, false),
+            one([0; 4], 5353, 53, true),
+        ];
+        assert_eq!(options.published, expected);
+        assert_eq!(options.cards, [Card::User]);
+        let options = run(&["--net", "tap=t", "--net", "user", "--publish", "1:2", "i"]).unwrap();
+        assert_eq!(options.cards, [Card::Tap("t".into()), Card::User]);
+    }
+
+    #[test]
     fn what_is_wrong_is_told() {
         for words in [
             &["--memory", "1", "i"][..],
@@ -328,6 +425,12 @@ mod tests {
             &["--mount", "a", "i"],
             &["--mount", "a:b", "i"],
             &["--mount", "a:/", "i"],
+            &["--net", "other", "i"],
+            &["--net", "user", "--net", "user", "i"],
+            &["--publish", "80", "i"],
+            &["--publish", "0:80", "i"],
+            &["--publish", "localhost:80:80", "i"],
+            &["--publish", "80:80/sctp", "i"],
             &["--nothing", "i"],
             &["i", "j"],
             &[],

@@ -49,6 +49,8 @@ pub enum Error {
     Loop,
     /// In use.
     Busy,
+    /// The two names are in different file systems.
+    OtherDevice,
     /// There is no such device in this machine.
     NoDevice,
     /// This kernel does not do it.

@@ -28,6 +28,7 @@ pub const fn number(error: Error) -> i32 {
         Error::NotPermitted => EPERM,
         Error::Loop => ELOOP,
         Error::Busy => EBUSY,
+        Error::OtherDevice => EXDEV,
         Error::NoDevice => ENODEV,
         Error::Unsupported => ENOSYS,
         Error::NotASocket => ENOTSOCK,

@@ -22,6 +22,7 @@ mod overlay;
 mod packages;
 mod patches;
 mod paths;
+mod peer;
 mod process;
 mod progress;
 mod qemu;

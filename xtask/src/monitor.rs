@@ -3,7 +3,6 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
-use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
@@ -11,23 +10,29 @@ use clap::{Args, ValueEnum};
 
 use crate::image::{self, BuildOptions};
 use crate::linux::nested::{Check, Nested, Release};
+use crate::net::card::{Backend, Card};
 use crate::qemu::{Machine, Vm};
 use crate::{paths, process, sdk};
 
 /// The target that the monitor is built for.
-const TARGET: &str = "x86_64-unknown-linux-gnu";
+pub const TARGET: &str = "x86_64-unknown-linux-gnu";
 
 /// Builds the monitor as one static file, stripped: it runs on any Linux.
 pub fn build() -> Result<PathBuf> {
-    build_with("monitor", "-Ctarget-feature=+crt-static")
+    build_with("monitor", "-Ctarget-feature=+crt-static", true)
+}
+
+/// The same with its symbols.
+pub fn build_with_symbols() -> Result<PathBuf> {
+    build_with("monitor-symbols", "-Ctarget-feature=+crt-static", false)
 }
 
 /// Builds it for this host's C library.
 pub fn build_shared() -> Result<PathBuf> {
-    build_with("monitor-shared", "-Ctarget-feature=-crt-static")
+    build_with("monitor-shared", "-Ctarget-feature=-crt-static", true)
 }
 
-fn build_with(directory: &str, flag: &str) -> Result<PathBuf> {
+fn build_with(directory: &str, flag: &str, strip: bool) -> Result<PathBuf> {
     let target = paths::generated().join("build").join(directory);
     let mut cargo = process::cargo();
     cargo
@@ -36,6 +41,7 @@ fn build_with(directory: &str, flag: &str) -> Result<PathBuf> {
         .arg("--target-dir")
         .arg(&target)
         .env("CARGO_ENCODED_RUSTFLAGS", flag)
+        .env("CARGO_PROFILE_MONITOR_STRIP", strip.to_string())
         .current_dir(paths::root());
     process::run(&mut cargo).context("the monitor does not build")?;
     Ok(target.join(TARGET).join("monitor/skete"))
@@ -58,7 +64,7 @@ pub fn boot(vm: &Vm) -> Result<ExitCode> {
         (vm.timeout.is_some(), "--timeout"),
         (vm.root.is_some(), "--root"),
         (!vm.qemu_args.is_empty(), "--qemu"),
-        (!vm.cards.is_empty(), "--net"),
+        (vm.cards.iter().any(|card| card.pcap.is_some()), "--pcap"),
     ] {
         if given {
             bail!(
@@ -81,9 +87,41 @@ pub fn boot(vm: &Vm) -> Result<ExitCode> {
     if let Some(port) = vm.gdb {
         monitor.args(["--gdb", &port.to_string()]);
     }
+    for card in &vm.cards {
+        monitor.args(network(card)?);
+    }
+    for option in &vm.network {
+        monitor.args(["--kernel", option]);
+    }
     monitor.arg(&vm.image).arg("--").args(&vm.args);
     let error = std::os::unix::process::CommandExt::exec(&mut monitor);
     Err(error).context("cannot start the monitor")
+}
+
+/// The monitor's options for a network card.
+fn network(card: &Card) -> Result<Vec<String>> {
+    /// `IFF_PERSIST`.
+    const STAYS: u32 = 0x0800;
+    let net = |kind: String| vec!["--net".to_owned(), kind];
+    match &card.backend {
+        Backend::User { publish, .. } => {
+            let ports = publish.iter();
+            let ports = ports.flat_map(|one| ["--publish".to_owned(), one.to_string()]);
+            Ok(net("user".to_owned()).into_iter().chain(ports).collect())
+        }
+        Backend::Tap(tap) => {
+            let flags = format!("/sys/class/net/{}/tun_flags", tap.name());
+            let flags = fs::read_to_string(flags).unwrap_or_default();
+            let flags = u32::from_str_radix(flags.trim().trim_start_matches("0x"), 16);
+            if flags.is_ok_and(|flags| flags & STAYS == 0) {
+                bail!(
+                    "the monitor takes a TAP device that is there: --net tap=NAME (ip tuntap add NAME mode tap)"
+                );
+            }
+            Ok(net(format!("tap={}", tap.name())))
+        }
+        Backend::Datagram { .. } => bail!("the monitor knows no such network card"),
+    }
 }
 
 /// Runs a shell command in a Linux that has KVM
@@ -172,36 +210,4 @@ pub fn with_path(command: &str) -> String {
 
 fn read(path: &Path) -> Result<Vec<u8>> {
     fs::read(path).with_context(|| format!("cannot read {}", path.display()))
-}
-
-/// uhyve, which the monitor is compared with: built once from the registry's package.
-pub fn uhyve() -> Result<PathBuf> {
-    const VERSION: &str = "0.10.0";
-    /// Cargo does not install a program twice at once into the same place.
-    static BUILDING: Mutex<()> = Mutex::new(());
-    let _guard = BUILDING.lock().unwrap_or_else(PoisonError::into_inner);
-    let root = paths::generated().join("uhyve");
-    let program = root.join("bin/uhyve");
-    if !program.is_file() {
-        let step = crate::progress::Step::new("building uhyve");
-        let mut cargo: Command = process::cargo();
-        cargo
-            .args([
-                "install",
-                "uhyve",
-                "--version",
-                VERSION,
-                "--locked",
-                "--quiet",
-                "--root",
-            ])
-            .arg(&root)
-            .args(["--target", TARGET, "--target-dir"])
-            .arg(paths::generated().join("build/uhyve"))
-            .env("CARGO_ENCODED_RUSTFLAGS", "-Ctarget-feature=+crt-static")
-            .current_dir("/");
-        process::output(&mut cargo).context("uhyve does not build from the registry")?;
-        step.done();
-    }
-    Ok(program)
 }

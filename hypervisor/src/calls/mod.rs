@@ -4,6 +4,7 @@
 //! parameters is read once, so that another processor cannot change it between check and use; nothing of a
 //! call's can make the monitor wait, but a write to a standard stream.
 
+mod own;
 mod v1;
 mod v2;
 
@@ -56,13 +57,14 @@ pub struct Call {
 }
 
 impl Context {
-    /// Does a call; `None` when the port is none's.
-    pub fn handle(&self, call: Call) -> Option<Flow> {
+    /// Does a call; `None` when the port is none's. `tables` tells where the page tables are that the guest uses.
+    pub fn handle(&self, call: Call, tables: &dyn Fn() -> u64) -> Option<Flow> {
         let done = match uhyve_interface::v2::HypercallAddress::try_from(u64::from(call.port)) {
             Ok(number) => v2::handle(self, number, call.argument),
+            Err(_) if call.port == own::PORT => own::handle(self, call.argument),
             Err(_) => {
                 let number = uhyve_interface::v1::HypercallAddress::try_from(call.port).ok()?;
-                v1::handle(self, number, call.value.into())
+                v1::handle(self, number, call.value.into(), tables)
             }
         };
         Some(done.map_or_else(|flow| flow, |()| Flow::Continue))
@@ -73,6 +75,7 @@ impl Context {
     pub fn name(port: u16) -> Option<String> {
         match uhyve_interface::v2::HypercallAddress::try_from(u64::from(port)) {
             Ok(number) => Some(format!("{number:?}")),
+            Err(_) if port == own::PORT => Some("Change".to_owned()),
             Err(_) => {
                 let number = uhyve_interface::v1::HypercallAddress::try_from(port).ok()?;
                 Some(format!("{number:?} (version 1)"))

@@ -16,7 +16,7 @@ use vm_memory::{Bytes, GuestAddress, GuestMemoryBackend, GuestMemoryError};
 use super::{Context, Done, Flow};
 
 /// The longest part that one call reads or writes.
-const MOST: u64 = 1 << 30;
+pub const MOST: u64 = 1 << 30;
 
 /// The tags of the results that are enumerations: nothing, success, … (`GetdentResult`, `StatResult`).
 const SUCCESS: u32 = 1;
@@ -255,51 +255,28 @@ fn fstat(context: &Context, at: u64) -> Done {
 
 /// Writes what there is to know about a file. Who owns it on the host is no business of the guest's.
 fn write_attributes(context: &Context, target: u64, found: &fs::Stat) -> Result<(), i32> {
-    const TIME: usize = size_of::<Timespec>();
+    const { assert!(size_of::<Timespec>() == 16) };
     let mut bytes = [0; size_of::<FileAttr>()];
-    let mut put =
-        |offset: usize, value: &[u8]| bytes[offset..offset + value.len()].copy_from_slice(value);
-    put(offset_of!(FileAttr, st_dev), &found.st_dev.to_le_bytes());
-    put(offset_of!(FileAttr, st_ino), &found.st_ino.to_le_bytes());
-    put(
-        offset_of!(FileAttr, st_nlink),
-        &found.st_nlink.to_le_bytes(),
-    );
-    put(offset_of!(FileAttr, st_mode), &found.st_mode.to_le_bytes());
-    put(offset_of!(FileAttr, st_size), &found.st_size.to_le_bytes());
-    put(
-        offset_of!(FileAttr, st_blksize),
-        &found.st_blksize.to_le_bytes(),
-    );
-    put(
-        offset_of!(FileAttr, st_blocks),
-        &found.st_blocks.to_le_bytes(),
-    );
-    for (offset, seconds, nanoseconds) in [
-        (
-            offset_of!(FileAttr, st_atim),
-            found.st_atime,
-            found.st_atime_nsec,
-        ),
-        (
-            offset_of!(FileAttr, st_mtim),
-            found.st_mtime,
-            found.st_mtime_nsec,
-        ),
-        (
-            offset_of!(FileAttr, st_ctim),
-            found.st_ctime,
-            found.st_ctime_nsec,
-        ),
+    // What is shorter than 64 bits has zeros behind it: the owner, or nothing.
+    for (offset, value) in [
+        (offset_of!(FileAttr, st_dev), found.st_dev),
+        (offset_of!(FileAttr, st_ino), found.st_ino),
+        (offset_of!(FileAttr, st_nlink), found.st_nlink),
+        (offset_of!(FileAttr, st_mode), found.st_mode.into()),
+        (offset_of!(FileAttr, st_size), found.st_size as u64),
+        (offset_of!(FileAttr, st_blksize), found.st_blksize as u64),
+        (offset_of!(FileAttr, st_blocks), found.st_blocks as u64),
+        (offset_of!(FileAttr, st_atim), found.st_atime as u64),
+        (offset_of!(FileAttr, st_atim) + 8, found.st_atime_nsec),
+        (offset_of!(FileAttr, st_mtim), found.st_mtime as u64),
+        (offset_of!(FileAttr, st_mtim) + 8, found.st_mtime_nsec),
+        (offset_of!(FileAttr, st_ctim), found.st_ctime as u64),
+        (offset_of!(FileAttr, st_ctim) + 8, found.st_ctime_nsec),
     ] {
-        const { assert!(TIME == 16) };
-        put(offset, &seconds.to_le_bytes());
-        put(offset + 8, &(nanoseconds as i32).to_le_bytes());
+        bytes[offset..offset + 8].copy_from_slice(&value.to_le_bytes());
     }
-    context
-        .memory
-        .write(&bytes, target)
-        .map_err(|_| libc::EFAULT)
+    let written = context.memory.write(&bytes, target);
+    written.map_err(|_| libc::EFAULT)
 }
 
 fn entries(context: &Context, at: u64) -> Done {
@@ -347,7 +324,7 @@ fn read_entries(
     let got = unsafe {
         libc::syscall(
             libc::SYS_getdents64,
-            std::os::fd::AsRawFd::as_raw_fd(&*file),
+            std::os::fd::AsRawFd::as_raw_fd(&file.as_fd()),
             bytes.as_mut_ptr(),
             length,
         )

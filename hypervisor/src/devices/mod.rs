@@ -1,23 +1,23 @@
 //! Virtio devices over MMIO (Virtual I/O Device version 1.2, section 4.2).
 //!
-//! A processor's thread answers for the registers alone. Each device has a thread of its own, which waits for
-//! the queues' events (ioeventfd) and the other end's, and interrupts by an event as well (irqfd): once a
+//! A processor's thread answers for the registers alone. Each device has threads of its own, which wait for
+//! the queues' events (ioeventfd) and the other end's, and interrupt by an event as well (irqfd): once a
 //! device runs, no packet takes a processor out of the guest to the monitor, but the acknowledgement of an
 //! interrupt.
 
+pub mod link;
 pub mod mmio;
 pub mod net;
+pub mod passt;
 pub mod queue;
 pub mod tap;
-
-use std::sync::Arc;
 
 use anyhow::Result;
 use kvm_ioctls::VmFd;
 
 use crate::memory::Memory;
 use mmio::Mmio;
-use queue::Worker;
+use queue::{Model, Workers};
 
 /// Where the devices' registers are, a page each.
 const BASE: u64 = 0xd000_0000;
@@ -30,28 +30,25 @@ const MOST: u64 = 18;
 /// All devices of a machine.
 #[derive(Debug, Default)]
 pub struct Bus {
-    devices: Vec<Arc<Mmio>>,
+    devices: Vec<Mmio>,
 }
 
 impl Bus {
-    /// Adds a device, whose thread begins at once and waits for the guest. Gives the kernel's option that
+    /// Adds a device, whose threads begin at once and wait for the guest. Gives the kernel's option that
     /// tells of it.
-    ///
-    /// # Errors
-    ///
-    /// When there are too many, or KVM does not take the events.
     pub fn add(
         &mut self,
         vm: &VmFd,
         memory: &Memory,
-        worker: Box<dyn Worker>,
+        device: (Model, Workers),
         jail: bool,
     ) -> Result<String> {
         let number = self.devices.len() as u64;
         anyhow::ensure!(number < MOST, "a machine has at most {MOST} devices");
         let (base, line) = (BASE + number * STRIDE, LINE + number as u32);
-        self.devices
-            .push(Mmio::new(vm, memory, worker, (base, line), jail)?);
+        let device = Mmio::new(memory, device.0, device.1, jail)?;
+        device.connect(vm, base, line)?;
+        self.devices.push(device);
         Ok(format!("virtio_mmio.device=0x200@{base:#x}:{line}"))
     }
 

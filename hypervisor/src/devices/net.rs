@@ -1,29 +1,41 @@
-//! A network card (section 5.1) whose other end is a TAP device.
+//! A network card (section 5.1): pairs of queues, each with a link to the host.
 
-use std::fs::File;
 use std::io::{self, Read, Write};
-use std::os::fd::{AsFd, AsRawFd};
+use std::os::fd::BorrowedFd;
 use std::sync::atomic::Ordering;
 
 use rustix::event::{PollFd, PollFlags, poll};
 use virtio_queue::QueueT;
 use vm_memory::{GuestMemoryBackend, GuestMemoryMmap};
 
-use super::queue::{Active, USED, Worker, descriptor};
-use super::tap::{self, HEADER};
+use super::link::{HEADER, Link};
+use super::passt::Passt;
+use super::queue::{Active, Model, USED, Worker, Workers, descriptor};
+use super::tap::Tap;
 
 const NET: u32 = 1;
+
+/// The places of a worker's queues.
 const RECEIVE: usize = 0;
 const TRANSMIT: usize = 1;
+const CONTROL: usize = 2;
 
 const CSUM: u64 = 1 << 0;
-const GUEST_CSUM: u64 = 1 << 1;
+/// The driver takes frames whose checksum is missing.
+pub const GUEST_CSUM: u64 = 1 << 1;
 const MAC: u64 = 1 << 5;
-const GUEST_TSO4: u64 = 1 << 7;
-const GUEST_TSO6: u64 = 1 << 8;
+/// The driver takes large segments of TCP over IPv4.
+pub const GUEST_TSO4: u64 = 1 << 7;
+/// The driver takes large segments of TCP over IPv6.
+pub const GUEST_TSO6: u64 = 1 << 8;
 const HOST_TSO4: u64 = 1 << 11;
 const HOST_TSO6: u64 = 1 << 12;
 const MERGEABLE: u64 = 1 << 15;
+const CONTROL_QUEUE: u64 = 1 << 17;
+const MULTIQUEUE: u64 = 1 << 22;
+
+/// The most pairs of queues.
+pub const MOST_PAIRS: usize = 8;
 
 /// The longest frame: an IP packet of 64 KiB with both headers.
 const LONGEST: usize = HEADER + 18 + 65536;
@@ -32,37 +44,91 @@ const BUFFERS: usize = 10;
 /// Parts of a frame that are sent at once.
 const PARTS: usize = 64;
 
-/// A card.
+/// A pair of queues.
 #[derive(Debug)]
-pub struct Net {
-    tap: File,
-    mac: [u8; 6],
+struct Pair {
+    link: Box<dyn Link>,
+    is_first: bool,
+    /// The first one's: the links of the others, and how many of them are in use.
+    others: Vec<Tap>,
+    used: usize,
 }
 
-impl Net {
-    /// A card with an address that nobody else should have (IEEE 802, 8.4).
-    ///
-    /// # Errors
-    ///
-    /// When the host has no random numbers.
-    pub fn new(tap: File) -> io::Result<Net> {
-        let mut mac = [0; 6];
-        // SAFETY: writes to the array.
-        let got = unsafe { libc::getrandom(mac.as_mut_ptr().cast(), mac.len(), 0) };
-        if got != mac.len() as isize {
-            return Err(io::Error::last_os_error());
-        }
-        mac[0] = mac[0] & !1 | 2;
-        Ok(Net { tap, mac })
-    }
+/// A card on an interface of the host's, with a pair of queues for each of the interface's.
+pub fn on_tap(taps: Vec<Tap>) -> io::Result<(Model, Workers)> {
+    let offloads = CSUM | GUEST_CSUM | GUEST_TSO4 | GUEST_TSO6 | HOST_TSO4 | HOST_TSO6;
+    let others = taps.iter().skip(1).map(Tap::try_clone);
+    let others = others.collect::<io::Result<Vec<_>>>()?;
+    let commands = if others.is_empty() {
+        0
+    } else {
+        CONTROL_QUEUE | MULTIQUEUE
+    };
+    let model = model(offloads | commands, taps.len())?;
+    let links = taps.into_iter().map(|tap| Box::new(tap) as Box<dyn Link>);
+    Ok((model, workers(links, others)))
+}
 
+/// A card whose other end is passt.
+pub fn on_passt(passt: Passt) -> io::Result<(Model, Workers)> {
+    let link: Box<dyn Link> = Box::new(passt);
+    Ok((model(0, 1)?, workers([link].into_iter(), Vec::new())))
+}
+
+fn workers(links: impl Iterator<Item = Box<dyn Link>>, mut others: Vec<Tap>) -> Workers {
+    let pairs = links.enumerate().map(|(number, link)| Pair {
+        link,
+        is_first: number == 0,
+        others: std::mem::take(&mut others),
+        used: 0,
+    });
+    pairs
+        .map(|pair| Box::new(pair) as Box<dyn Worker>)
+        .collect()
+}
+
+/// A card with an address that nobody else should have (IEEE 802, 8.4).
+fn model(features: u64, pairs: usize) -> io::Result<Model> {
+    let mut mac = [0; 6];
+    // SAFETY: writes to the array.
+    let got = unsafe { libc::getrandom(mac.as_mut_ptr().cast(), mac.len(), 0) };
+    if got != mac.len() as isize {
+        return Err(io::Error::last_os_error());
+    }
+    mac[0] = mac[0] & !1 | 2;
+    let mut configuration = mac.to_vec();
+    // The status, which nobody reads, and the number of pairs.
+    configuration.extend([0, 0]);
+    configuration.extend((pairs as u16).to_le_bytes());
+    Ok(Model {
+        id: NET,
+        features: features | MAC | MERGEABLE,
+        configuration,
+        queues: if pairs > 1 { 2 * pairs + 1 } else { 2 },
+        share,
+    })
+}
+
+/// The queues of a pair, and the one for commands (5.1.2).
+fn share(model: &Model, pair: usize, features: u64) -> Vec<usize> {
+    let mut queues = vec![2 * pair, 2 * pair + 1];
+    if pair == 0 && features & CONTROL_QUEUE != 0 {
+        queues.push(match features & MULTIQUEUE {
+            0 => 2,
+            _ => model.queues - 1,
+        });
+    }
+    queues
+}
+
+impl Pair {
     /// Moves frames from the host to the guest until one of them has none, or no room. `held` is a frame that
     /// there was no room for. Gives whether the guest is to be told.
     fn receive(&mut self, active: &mut Active, held: &mut Frame) -> io::Result<bool> {
         let mut tell = false;
         loop {
             if held.length == 0 {
-                match self.tap.read(&mut held.bytes) {
+                match self.link.receive(&mut held.bytes) {
                     Ok(length) => held.length = length,
                     Err(error) if would_wait(&error) => return Ok(tell),
                     Err(error) => return Err(error),
@@ -77,28 +143,33 @@ impl Net {
         }
     }
 
-    /// Moves frames from the guest to the host. Gives whether the guest is to be told.
-    fn transmit(&mut self, active: &mut Active) -> io::Result<bool> {
+    /// Moves frames from the guest to the host. Gives whether the guest is to be told, and whether the host has
+    /// no room for more.
+    fn transmit(&mut self, active: &mut Active) -> io::Result<(bool, bool)> {
         let mut tell = false;
         loop {
             active.disable(TRANSMIT);
-            while let Some(chain) =
-                active.queues[TRANSMIT].pop_descriptor_chain(active.memory.shared())
-            {
+            loop {
+                if !self.link.has_room()? {
+                    return Ok((tell, true));
+                }
+                let memory = active.memory.shared();
+                let Some(chain) = active.queues[TRANSMIT].pop_descriptor_chain(memory) else {
+                    break;
+                };
                 let head = chain.head_index();
                 self.send(active.memory.map(), chain.readable())?;
                 tell |= active.give(TRANSMIT, head, 0);
             }
             if !active.enable(TRANSMIT) {
-                return Ok(tell);
+                return Ok((tell, false));
             }
         }
     }
 
-    /// Sends a frame from where it is. One that is not in the guest's memory, or that the host does not take, is
-    /// lost, as on a cable.
+    /// Sends a frame from where it is. One that is not in the guest's memory is lost, as on a cable.
     fn send(
-        &self,
+        &mut self,
         memory: &GuestMemoryMmap,
         parts: impl Iterator<Item = virtio_queue::desc::split::Descriptor>,
     ) -> io::Result<()> {
@@ -118,27 +189,91 @@ impl Net {
             iov_len: guard.len(),
         });
         let parts = parts.collect::<Vec<_>>();
+        // SAFETY: the parts are in the guest's memory; what the guest does to them meanwhile is its own affair.
+        unsafe { self.link.send(&parts) }
+    }
+
+    /// Carries commands out. Gives whether the guest is to be told.
+    fn command(&mut self, active: &mut Active) -> bool {
+        let mut tell = false;
+        if active.queues.len() <= CONTROL {
+            return tell;
+        }
         loop {
-            // SAFETY: reads the parts, which are in the guest's memory; what the guest does to them meanwhile is
-            // its own affair.
-            let sent = unsafe {
-                libc::writev(
-                    self.tap.as_raw_fd(),
-                    parts.as_ptr(),
-                    parts.len() as libc::c_int,
-                )
-            };
-            if sent >= 0 {
-                return Ok(());
+            active.disable(CONTROL);
+            let memory = active.memory.clone();
+            while let Some(chain) = active.queues[CONTROL].pop_descriptor_chain(memory.shared()) {
+                let head = chain.head_index();
+                let mut command = [0; 4];
+                let read = chain.clone().reader(memory.map());
+                let read = read.is_ok_and(|mut from| from.read_exact(&mut command).is_ok());
+                let answer = [u8::from(!(read && self.obey(command)))];
+                let to = chain.writer(memory.map());
+                let answered = to.is_ok_and(|mut to| to.write_all(&answer).is_ok());
+                tell |= active.give(CONTROL, head, answered.into());
             }
-            let error = io::Error::last_os_error();
-            match error.raw_os_error() {
-                Some(libc::EINTR) => {}
-                // The interface is gone.
-                Some(libc::EBADFD) => return Err(error),
-                _ => return Ok(()),
+            if !active.enable(CONTROL) {
+                return tell;
             }
         }
+    }
+
+    /// Does the one thing that can be asked for: so many pairs from now on (5.1.6.5.6). Gives whether it could.
+    fn obey(&mut self, command: [u8; 4]) -> bool {
+        /// Class and command.
+        const SET_PAIRS: [u8; 2] = [4, 0];
+        let [class, what, low, high] = command;
+        let pairs = usize::from(u16::from_le_bytes([low, high]));
+        [class, what] == SET_PAIRS
+            && (1..=self.others.len() + 1).contains(&pairs)
+            && self.use_pairs(pairs)
+    }
+
+    fn use_pairs(&mut self, pairs: usize) -> bool {
+        for (number, other) in self.others.iter().enumerate() {
+            let wanted = number + 1 < pairs;
+            if wanted != (number < self.used) && other.attach(wanted).is_err() {
+                return false;
+            }
+        }
+        self.used = pairs - 1;
+        true
+    }
+
+    /// Waits for something to do; gives whether the card is to stop. `full` tells that the guest has no room,
+    /// `blocked` that the host has none.
+    fn wait(&self, active: &Active, full: bool, blocked: bool) -> io::Result<bool> {
+        let mut flags = PollFlags::empty();
+        flags.set(PollFlags::IN, !full);
+        flags.set(PollFlags::OUT, blocked);
+        let (stop, link) = (descriptor(&active.stop), self.link.descriptor());
+        let done = descriptor(&active.interrupt.done);
+        let kicks = active.kicks.iter().map(descriptor);
+        let kicks = kicks.collect::<Vec<BorrowedFd<'_>>>();
+        let mut ready = vec![PollFd::new(&stop, PollFlags::IN)];
+        ready.extend(kicks.iter().map(|kick| PollFd::new(kick, PollFlags::IN)));
+        if self.is_first {
+            ready.push(PollFd::new(&done, PollFlags::IN));
+        }
+        let told = ready.len();
+        // Else an end that is gone would be reported again and again.
+        if !flags.is_empty() {
+            ready.push(PollFd::new(&link, flags));
+        }
+        match poll(&mut ready, None) {
+            Ok(_) | Err(rustix::io::Errno::INTR) => {}
+            Err(error) => return Err(error.into()),
+        }
+        let is_ready = |number: usize| !ready[number].revents().is_empty();
+        for (number, kick) in (1..).zip(&active.kicks) {
+            if is_ready(number) {
+                let _ = kick.read();
+            }
+        }
+        if self.is_first && is_ready(told - 1) {
+            active.interrupt.again();
+        }
+        Ok(is_ready(0))
     }
 }
 
@@ -208,33 +343,11 @@ fn would_wait(error: &io::Error) -> bool {
     )
 }
 
-impl Worker for Net {
-    fn id(&self) -> u32 {
-        NET
-    }
-
-    fn features(&self) -> u64 {
-        CSUM | GUEST_CSUM | MAC | GUEST_TSO4 | GUEST_TSO6 | HOST_TSO4 | HOST_TSO6 | MERGEABLE
-    }
-
-    fn configuration(&self) -> Vec<u8> {
-        self.mac.to_vec()
-    }
-
-    fn queues(&self) -> usize {
-        2
-    }
-
+impl Worker for Pair {
     fn run(&mut self, active: &mut Active) -> io::Result<()> {
-        let offloads = [
-            (GUEST_CSUM, tap::CHECKSUM),
-            (GUEST_TSO4, tap::SEGMENTS_V4),
-            (GUEST_TSO6, tap::SEGMENTS_V6),
-        ];
-        let agreed = offloads
-            .iter()
-            .filter(|(feature, _)| active.features & feature != 0);
-        tap::set_offloads(&self.tap, agreed.fold(0, |all, (_, offload)| all | offload))?;
+        if self.is_first {
+            self.link.begin(active.features)?;
+        }
         let mut held = Frame {
             bytes: vec![0; LONGEST].into(),
             length: 0,
@@ -252,48 +365,32 @@ impl Worker for Net {
             } else {
                 active.disable(RECEIVE);
             }
-            tell |= self.transmit(active)?;
+            let (wants, blocked) = self.transmit(active)?;
+            tell |= wants | self.command(active);
             if tell {
                 active.interrupt.raise(USED);
             }
-            wait(self, active, full)?;
+            if self.wait(active, full, blocked)? {
+                self.use_pairs(1);
+                return Ok(());
+            }
         }
     }
 }
 
-/// Waits for something to do; the error is that the device is to stop.
-fn wait(net: &Net, active: &Active, full: bool) -> io::Result<()> {
-    let events = [
-        &active.kicks[RECEIVE],
-        &active.kicks[TRANSMIT],
-        &active.interrupt.done,
-        &active.stop,
-    ];
-    let events = events.map(descriptor);
-    let tap = net.tap.as_fd();
-    let mut ready = Vec::with_capacity(5);
-    ready.extend(events.iter().map(|event| PollFd::new(event, PollFlags::IN)));
-    if !full {
-        ready.push(PollFd::new(&tap, PollFlags::IN));
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_queue_for_commands_is_behind_all_others() -> io::Result<()> {
+        let card = model(CONTROL_QUEUE | MULTIQUEUE, 4)?;
+        assert_eq!((card.queues, &card.configuration[8..]), (9, &[4, 0][..]));
+        assert_eq!(share(&card, 0, CONTROL_QUEUE | MULTIQUEUE), [0, 1, 8]);
+        assert_eq!(share(&card, 3, CONTROL_QUEUE | MULTIQUEUE), [6, 7]);
+        // A driver that uses one pair only has it behind that one.
+        assert_eq!(share(&card, 0, CONTROL_QUEUE), [0, 1, 2]);
+        assert_eq!(share(&model(MAC, 1)?, 0, MAC), [0, 1]);
+        Ok(())
     }
-    match poll(&mut ready, None) {
-        Ok(_) | Err(rustix::io::Errno::INTR) => {}
-        Err(error) => return Err(error.into()),
-    }
-    let is_ready = ready
-        .iter()
-        .map(|event| !event.revents().is_empty())
-        .collect::<Vec<_>>();
-    for (number, kick) in active.kicks.iter().enumerate() {
-        if is_ready[number] {
-            let _ = kick.read();
-        }
-    }
-    if is_ready[2] {
-        active.interrupt.again();
-    }
-    if is_ready[3] {
-        return Err(io::Error::other("its driver has reset it"));
-    }
-    Ok(())
 }

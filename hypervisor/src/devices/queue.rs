@@ -2,7 +2,7 @@
 
 use std::os::fd::{AsRawFd, BorrowedFd};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering::SeqCst};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering::SeqCst};
 
 use virtio_queue::{Queue, QueueT};
 use vm_memory::{Bytes, GuestAddress};
@@ -12,12 +12,16 @@ use crate::memory::Memory;
 
 /// Buffers were used.
 pub const USED: u32 = 1;
+/// The configuration has changed, or the device needs a reset.
+pub const CONFIGURATION: u32 = 2;
 
 /// A device's interrupt: a level that stays up until the driver has acknowledged everything (4.2.3.3).
 #[derive(Debug)]
 pub struct Interrupt {
     /// What it is for, until that is acknowledged.
     pub status: AtomicU32,
+    /// The device works no more until it is reset.
+    pub broken: AtomicBool,
     /// Raises the line.
     pub line: EventFd,
     /// Told when the guest's interrupt controller is done with it.
@@ -40,39 +44,45 @@ impl Interrupt {
     }
 }
 
-/// What a device runs with, when its driver has set it up.
+/// What a worker runs with, when the driver has set its device up.
 #[derive(Debug)]
 pub struct Active {
     /// The guest's memory.
     pub memory: Memory,
     /// What was agreed on.
     pub features: u64,
-    /// The queues.
+    /// Its queues. One that the driver does not use is never ready.
     pub queues: Vec<Queue>,
-    /// Told when the driver has put something into the queue of the same number.
+    /// Told when the driver has put something into the queue at the same place.
     pub kicks: Vec<EventFd>,
     /// How to interrupt.
     pub interrupt: Arc<Interrupt>,
-    /// Told when the driver resets the device: its thread has to end.
+    /// Readable when the driver resets the device: the worker has to stop.
     pub stop: EventFd,
 }
 
-/// A kind of device.
+/// A part of a device's work, which has a thread of its own.
 pub trait Worker: Send + std::fmt::Debug {
-    /// Its number (section 5).
-    fn id(&self) -> u32;
-    /// What it offers, beside what the transport does.
-    fn features(&self) -> u64;
-    /// Its configuration.
-    fn configuration(&self) -> Vec<u8>;
-    /// How many queues it has.
-    fn queues(&self) -> usize;
-    /// Runs until it is stopped.
-    ///
-    /// # Errors
-    ///
-    /// When the other end fails: the device does nothing from then on.
+    /// Runs until it is to stop.
     fn run(&mut self, active: &mut Active) -> std::io::Result<()>;
+}
+
+/// The workers of a device. The first one always runs, another one when all its queues are ready.
+pub type Workers = Vec<Box<dyn Worker>>;
+
+/// A device as its driver sees it.
+#[derive(Clone, Debug)]
+pub struct Model {
+    /// What kind it is (section 5).
+    pub id: u32,
+    /// What it offers, beside what the transport does.
+    pub features: u64,
+    /// Its configuration.
+    pub configuration: Vec<u8>,
+    /// How many queues it has.
+    pub queues: usize,
+    /// The queues of a worker, by its number, with what was agreed on.
+    pub share: fn(&Model, usize, u64) -> Vec<usize>,
 }
 
 /// An event as something to wait for.

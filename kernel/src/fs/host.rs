@@ -73,6 +73,24 @@ mod hosted {
         pub fn remove(&self) -> Result<()> {
             match self.0 {}
         }
+        pub fn rename(&self, _to: &Place) -> Result<()> {
+            match self.0 {}
+        }
+        pub fn link(&self, _to: &Place) -> Result<()> {
+            match self.0 {}
+        }
+        pub fn make_link(&self, _target: &[u8]) -> Result<()> {
+            match self.0 {}
+        }
+        pub fn read_link(&self) -> Result<Vec<u8>> {
+            match self.0 {}
+        }
+        pub fn set_mode(&self, _mode: u32) -> Result<()> {
+            match self.0 {}
+        }
+        pub fn set_times(&self, _accessed: Option<i64>, _modified: Option<i64>) -> Result<()> {
+            match self.0 {}
+        }
         pub fn path(&self) -> Vec<u8> {
             match self.0 {}
         }
@@ -85,7 +103,7 @@ mod machine {
     use alloc::sync::Arc;
     use alloc::vec::Vec;
 
-    use crate::arch::uhyve::{self, Attributes, Page};
+    use crate::arch::uhyve::{self, Attributes, Page, Target};
     use crate::boot;
     use crate::fd::{Object, Seek};
     use crate::fs::{Entry, Kind, Metadata, Options};
@@ -182,6 +200,37 @@ mod machine {
         /// Removes a file, or an empty directory.
         pub fn remove(&self) -> Result<()> {
             uhyve::remove(&self.0)
+        }
+
+        /// Gives it another name.
+        pub fn rename(&self, to: &Place) -> Result<()> {
+            uhyve::rename(&self.0, &to.0)
+        }
+
+        /// Gives it another name beside the one it has.
+        pub fn link(&self, to: &Place) -> Result<()> {
+            uhyve::link(&self.0, &to.0)
+        }
+
+        /// Makes a symbolic link here.
+        pub fn make_link(&self, target: &[u8]) -> Result<()> {
+            let target = Page::text(target).ok_or(Error::NameTooLong)?;
+            uhyve::make_link(&target, &self.0)
+        }
+
+        /// What the symbolic link here stands for.
+        pub fn read_link(&self) -> Result<Vec<u8>> {
+            Ok(uhyve::read_link(&self.0)?.as_text().into())
+        }
+
+        /// Changes its permission bits.
+        pub fn set_mode(&self, mode: u32) -> Result<()> {
+            uhyve::set_mode(Target::Path(&self.0), mode)
+        }
+
+        /// Changes its times.
+        pub fn set_times(&self, accessed: Option<i64>, modified: Option<i64>) -> Result<()> {
+            uhyve::set_times(Target::Path(&self.0), [accessed, modified])
         }
 
         /// The path.
@@ -282,9 +331,20 @@ mod machine {
             Some(self.options)
         }
 
-        /// The host has it; when it writes it to a disk is its own affair.
+        fn set_length(&self, length: u64) -> Result<()> {
+            uhyve::set_length(self.descriptor, length)
+        }
+
+        fn set_mode(&self, mode: u32) -> Result<()> {
+            uhyve::set_mode(Target::Descriptor(self.descriptor), mode)
+        }
+
+        fn set_times(&self, accessed: Option<i64>, modified: Option<i64>) -> Result<()> {
+            uhyve::set_times(Target::Descriptor(self.descriptor), [accessed, modified])
+        }
+
         fn sync(&self) -> Result<()> {
-            Ok(())
+            uhyve::sync(self.descriptor)
         }
 
         fn entries(&self, take: &mut dyn FnMut(&Entry<'_>) -> bool) -> Result<()> {

@@ -96,6 +96,15 @@ fn on_host(path: &[u8]) -> Result<Option<host::Place>> {
     Ok(host::find(&absolute(path)?))
 }
 
+/// The host's files that both paths lead to; an error when only one of them does.
+fn both_on_host(from: &[u8], to: &[u8]) -> Result<Option<(host::Place, host::Place)>> {
+    match (on_host(from)?, on_host(to)?) {
+        (None, None) => Ok(None),
+        (Some(from), Some(to)) => Ok(Some((from, to))),
+        _ => Err(Error::OtherDevice),
+    }
+}
+
 fn absolute(path: &[u8]) -> Result<Cow<'_, [u8]>> {
     path::check(path)?;
     if path.starts_with(b"/") {
@@ -200,6 +209,9 @@ pub fn link_metadata(path: &[u8]) -> Result<Metadata> {
 ///
 /// Those of chmod(2).
 pub fn set_mode(path: &[u8], mode: u32) -> Result<()> {
+    if let Some(place) = on_host(path)? {
+        return place.set_mode(mode);
+    }
     at(path, |tree, path| {
         tree.find(path)?.set_mode(mode);
         Ok(())
@@ -212,6 +224,9 @@ pub fn set_mode(path: &[u8], mode: u32) -> Result<()> {
 ///
 /// Those of utimensat(2).
 pub fn set_times(path: &[u8], accessed: Option<i64>, modified: Option<i64>) -> Result<()> {
+    if let Some(place) = on_host(path)? {
+        return place.set_times(accessed, modified);
+    }
     at(path, |tree, path| {
         tree.find(path)?.set_times(accessed, modified);
         Ok(())
@@ -224,6 +239,12 @@ pub fn set_times(path: &[u8], accessed: Option<i64>, modified: Option<i64>) -> R
 ///
 /// Those of utimensat(2).
 pub fn set_link_times(path: &[u8], accessed: Option<i64>, modified: Option<i64>) -> Result<()> {
+    if let Some(place) = on_host(path)? {
+        return match place.metadata(false)?.kind {
+            Kind::Link => Err(Error::Unsupported),
+            _ => place.set_times(accessed, modified),
+        };
+    }
     at(path, |tree, path| {
         tree.find_link(path)?.set_times(accessed, modified);
         Ok(())
@@ -236,6 +257,9 @@ pub fn set_link_times(path: &[u8], accessed: Option<i64>, modified: Option<i64>)
 ///
 /// Those of symlink(2).
 pub fn make_link(target: &[u8], path: &[u8]) -> Result<()> {
+    if let Some(place) = on_host(path)? {
+        return place.make_link(target);
+    }
     at(path, |tree, path| tree.make_link(target, path))
 }
 
@@ -245,6 +269,9 @@ pub fn make_link(target: &[u8], path: &[u8]) -> Result<()> {
 ///
 /// Those of readlink(2).
 pub fn read_link(path: &[u8]) -> Result<Vec<u8>> {
+    if let Some(place) = on_host(path)? {
+        return place.read_link();
+    }
     at(path, |tree, path| tree.read_link(path))
 }
 
@@ -254,6 +281,9 @@ pub fn read_link(path: &[u8]) -> Result<Vec<u8>> {
 ///
 /// Those of link(2).
 pub fn link(from: &[u8], to: &[u8]) -> Result<()> {
+    if let Some((from, to)) = both_on_host(from, to)? {
+        return from.link(&to);
+    }
     let to = absolute(to)?;
     at(from, |tree, from| tree.link(from, &to))
 }
@@ -306,6 +336,9 @@ pub fn remove_file(path: &[u8]) -> Result<()> {
 ///
 /// Those of rename(2).
 pub fn rename(from: &[u8], to: &[u8]) -> Result<()> {
+    if let Some((from, to)) = both_on_host(from, to)? {
+        return from.rename(&to);
+    }
     let to = absolute(to)?;
     at(from, |tree, from| tree.rename(from, &to))
 }

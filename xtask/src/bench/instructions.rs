@@ -96,16 +96,34 @@ impl Counter {
         marks: &[&str],
         ranges: &[Range],
     ) -> Result<Report> {
-        let directory = tempfile::tempdir().context("cannot make a temporary directory")?;
-        let out = directory.path().join("report");
+        let count = Count::new()?;
+        let marks = addresses(image, marks)?;
+        vm.qemu_args.extend(self.arguments(&count, &marks, ranges)?);
+        let outcome = vm.capture(None)?;
+        if outcome.status != Some(0) {
+            bail!(
+                "the program does not run while its instructions are counted: {}",
+                said(&outcome)
+            );
+        }
+        count.report()
+    }
+
+    /// QEMU's arguments for a count up to each of some addresses, and in each of some ranges.
+    pub fn arguments(
+        &self,
+        count: &Count,
+        marks: &[(&str, u64)],
+        ranges: &[Range],
+    ) -> Result<[OsString; 2]> {
         let mut plugin = OsString::from(&self.plugin);
         plugin.push(",out=");
-        plugin.push(&out);
-        for (name, address) in addresses(image, marks)? {
+        plugin.push(count.out());
+        for (name, address) in marks {
             plugin.push(format!(",mark={address:#x}:{name}"));
         }
         if !ranges.is_empty() {
-            let list = directory.path().join("ranges");
+            let list = count.0.path().join("ranges");
             let lines: String = ranges
                 .iter()
                 .map(|range| format!("{:#x} {:#x} {}\n", range.start, range.end, range.name))
@@ -114,15 +132,27 @@ impl Counter {
             plugin.push(",ranges=");
             plugin.push(&list);
         }
-        vm.qemu_args.extend([OsString::from("-plugin"), plugin]);
-        let outcome = vm.capture(None)?;
-        if outcome.status != Some(0) {
-            bail!(
-                "the program does not run while its instructions are counted: {}",
-                said(&outcome)
-            );
-        }
-        let text = fs::read_to_string(&out).context(
+        Ok(["-plugin".into(), plugin])
+    }
+}
+
+/// A count that is made while QEMU runs.
+pub struct Count(tempfile::TempDir);
+
+impl Count {
+    /// One that has not begun.
+    pub fn new() -> Result<Count> {
+        let directory = tempfile::tempdir().context("cannot make a temporary directory")?;
+        Ok(Count(directory))
+    }
+
+    fn out(&self) -> PathBuf {
+        self.0.path().join("report")
+    }
+
+    /// What was counted, once QEMU has ended.
+    pub fn report(&self) -> Result<Report> {
+        let text = fs::read_to_string(self.out()).context(
             "QEMU's plugin wrote no report; is this QEMU built with plugins (10.0 or later)?",
         )?;
         Report::parse(&text)

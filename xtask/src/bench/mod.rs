@@ -11,6 +11,7 @@ mod operations;
 mod profile;
 mod size;
 mod specification;
+mod start;
 mod wall;
 
 use std::fmt;

@@ -5,6 +5,7 @@
 //! shell in a directory of its own, and its streams and status come back over the second serial port.
 
 use std::collections::BTreeMap;
+use std::ffi::OsString;
 use std::fs;
 use std::io::Read;
 use std::path::{Path, PathBuf};
@@ -42,24 +43,28 @@ impl Release {
 const OPTIONS: &str = "console=ttyS0 quiet panic=-1 mitigations=off nokaslr tsc=reliable no_timer_check \
     edd=off";
 
+/// The number of what is in the base archive: one more when that changes.
+const BASE: u32 = 2;
+
 /// The kernel's modules, in the order in which they need each other.
 const MODULES: [&str; 6] = ["irqbypass", "ccp", "kvm", "kvm-amd", "tun", "veth"];
 
-/// The first process: sets the system up, runs the job, sends what came of it, ends the machine.
+/// The first process: sets the system up, runs the job, sends what came of it, ends the machine. The job's root is
+/// a mount above the initial file system, which a program could not leave (`pivot_root(2)`).
 const INIT: &str = r#"#!/bin/busybox sh
 /bin/busybox mkdir -p /bin /proc /sys /dev /tmp /out /etc
 /bin/busybox --install -s /bin
 export PATH=/bin HOME=/ TERM=dumb
 mount -t proc proc /proc; mount -t sysfs sys /sys; mount -t devtmpfs dev /dev
 echo root:x:0:0::/:/bin/sh > /etc/passwd; echo user:x:1000:1000::/:/bin/sh >> /etc/passwd
+echo nobody:x:65534:65534::/:/bin/sh >> /etc/passwd
 mkdir -p /dev/net /dev/shm; mount -t tmpfs tmp /tmp; mount -t tmpfs shm /dev/shm
 for module in $(cat /modules/order); do insmod /modules/$module.ko || echo "module $module does not load"; done
 [ -c /dev/net/tun ] || mknod /dev/net/tun c 10 200
 ip link set lo up
 stty -F /dev/ttyS1 raw
-sh /job/run
-tar -C /out -c . > /dev/ttyS1
-sync; poweroff -f
+mkdir /root; mount --rbind / /root; cd /root; mount --move . /
+exec chroot . /bin/sh -c 'cd /; sh /job/run; tar -C /out -c . > /dev/ttyS1; sync; poweroff -f'
 "#;
 
 /// One thing that is done in the machine.
@@ -104,6 +109,8 @@ pub struct Done {
 pub struct Nested {
     kernel: PathBuf,
     base: PathBuf,
+    /// More options for the kernel, and more arguments for QEMU.
+    more: (String, Vec<OsString>),
 }
 
 impl Nested {
@@ -112,7 +119,8 @@ impl Nested {
         let directory = paths::generated().join("linux").join(release.name());
         let nested = Nested {
             kernel: directory.join("vmlinuz"),
-            base: directory.join("base.cpio"),
+            base: directory.join(format!("base-{BASE}.cpio")),
+            more: Default::default(),
         };
         if !nested.kernel.is_file() || !nested.base.is_file() {
             let step = Step::new("fetching a Linux that has KVM");
@@ -132,7 +140,7 @@ impl Nested {
             let builder = tempfile::Builder::new().prefix(name).tempdir_in(directory);
             builder.context("cannot make a temporary directory")
         };
-        let (tools, linux, debugger) = (place("busybox")?, place("kernel")?, place("gdb")?);
+        let (tools, linux) = (place("busybox")?, place("kernel")?);
         let busybox = downloads.package("busybox-static", tools.path())?;
         let names = ["linux-image-cloud-amd64", "linux-image-virtual"];
         let backports = release == Release::Backports;
@@ -146,8 +154,13 @@ impl Nested {
         let busybox = extract(&busybox, |path| path.ends_with("bin/busybox"))?;
         let (_, busybox) = busybox.into_iter().next().context("no busybox inside")?;
         archive.file("bin/busybox", 0o755, busybox);
-        let gdb = downloads.package("gdb-minimal", debugger.path())?;
-        for (path, content) in with_libraries(&gdb, debugger.path())? {
+        let mut programs = BTreeMap::new();
+        for (package, program) in [("gdb-minimal", "gdb"), ("passt", "passt")] {
+            let directory = place(program)?;
+            let package = downloads.package(package, directory.path())?;
+            programs.extend(with_libraries(&package, program, directory.path())?);
+        }
+        for (path, content) in programs {
             archive.file(&path, 0o755, content);
         }
         let files = extract(&package, |path| {
@@ -171,6 +184,12 @@ impl Nested {
         }
         let archive = archive.finish().context("cannot pack the tools")?;
         sdk::replace(&self.base, &archive)
+    }
+
+    /// The same with more options for the kernel, and more arguments for QEMU.
+    pub fn with(mut self, options: &str, arguments: Vec<OsString>) -> Nested {
+        self.more = (format!(" {options}"), arguments);
+        self
     }
 
     /// The kernel's version.
@@ -215,7 +234,9 @@ impl Nested {
             .arg(&self.kernel)
             .arg("-initrd")
             .arg(&initrd)
-            .args(["-append", OPTIONS])
+            .arg("-append")
+            .arg(format!("{OPTIONS}{}", self.more.0))
+            .args(&self.more.1)
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(fs::File::create(&complaints).context("cannot make a file")?)
@@ -327,19 +348,22 @@ fn module_name(path: &str) -> Option<&str> {
     ending.starts_with("ko").then_some(name)
 }
 
-/// The debugger of a package, with the libraries that this host has for it, by their paths in the machine.
-fn with_libraries(package: &Path, directory: &Path) -> Result<Vec<(String, Vec<u8>)>> {
-    let found = extract(package, |path| path.ends_with("bin/gdb"))?;
-    let (_, program) = found.into_iter().next().context("no gdb inside")?;
-    let path = directory.join("gdb");
+/// A program of a package, with the libraries that this host has for it, by their paths in the machine.
+fn with_libraries(package: &Path, name: &str, directory: &Path) -> Result<Vec<(String, Vec<u8>)>> {
+    let found = extract(package, |path| path.ends_with(&format!("bin/{name}")))?;
+    let found = found.into_iter().next();
+    let (_, program) = found.with_context(|| format!("no {name} inside"))?;
+    let path = directory.join(name);
     sdk::replace(&path, &program)?;
     // `name => path (address)`; the interpreter has only its path.
     let libraries = process::output(Command::new("ldd").arg(&path))?;
-    let mut files = vec![("bin/gdb".to_owned(), program)];
+    let mut files = vec![(format!("bin/{name}"), program)];
     for line in libraries.lines() {
         let line = line.trim();
         if line.contains("not found") {
-            bail!("gdb needs a library that this host lacks: {line}; install the package gdb");
+            bail!(
+                "{name} needs a library that this host lacks: {line}; install the package {name}"
+            );
         }
         let path = line.split_once("=> ").map_or(line, |(_, path)| path);
         let path = path.split_once(" (").map_or(path, |(path, _)| path);

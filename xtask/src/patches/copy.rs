@@ -92,7 +92,7 @@ pub fn refresh(sdk: &Path) -> Result<()> {
 }
 
 /// Copies a released crate, without what cargo wrote beside it.
-fn copy_tree(from: &Path, to: &Path) -> Result<()> {
+pub fn copy_tree(from: &Path, to: &Path) -> Result<()> {
     for entry in WalkDir::new(from).min_depth(1) {
         let entry = entry?;
         let relative = entry.path().strip_prefix(from)?;

@@ -15,7 +15,7 @@ use anyhow::Result;
 use semver::Version;
 
 pub use self::catalogue::Catalogue;
-pub use self::copy::refresh;
+pub use self::copy::{copy_tree, refresh};
 use crate::sdk::Sdk;
 
 /// A changed crate that a program uses in the place of the registry's.

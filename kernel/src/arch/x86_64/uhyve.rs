@@ -5,6 +5,7 @@
 
 use alloc::boxed::Box;
 use core::arch::asm;
+use core::mem::offset_of;
 use core::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 use uhyve_interface::GuestPhysAddr;
@@ -34,11 +35,11 @@ pub fn is_present() -> bool {
     PRESENT.load(Relaxed)
 }
 
-fn call(number: HypercallAddress, argument: usize) {
+fn call(port: u16, argument: usize) {
     // SAFETY: the monitor reads and writes the parameters only, and what they point to; all that is over
     // when the instruction is.
     unsafe {
-        asm!("out dx, eax", in("dx") number as u16, in("eax") 0, in("rdi") argument, options(nostack))
+        asm!("out dx, eax", in("dx") port, in("eax") 0, in("rdi") argument, options(nostack))
     };
 }
 
@@ -47,15 +48,19 @@ fn call(number: HypercallAddress, argument: usize) {
 struct Parameters<T>(T);
 
 fn call_with<T>(number: HypercallAddress, parameters: &mut Parameters<T>) {
+    call_port(number as u16, parameters);
+}
+
+fn call_port<T>(port: u16, parameters: &mut Parameters<T>) {
     const { assert!(size_of::<T>() <= 64) };
     if let Some(address) = paging::translate(&raw mut *parameters as usize) {
-        call(number, address);
+        call(port, address);
     }
 }
 
 /// Ends the machine.
 pub fn exit(status: i32) {
-    call(HypercallAddress::Exit, status as u32 as usize);
+    call(HypercallAddress::Exit as u16, status as u32 as usize);
 }
 
 /// The part of a buffer that lies on one page, and its physical address.
@@ -162,6 +167,7 @@ fn error(number: i32) -> Error {
         13 => Error::PermissionDenied,
         16 => Error::Busy,
         17 => Error::AlreadyExists,
+        18 => Error::OtherDevice,
         20 => Error::NotADirectory,
         21 => Error::IsADirectory,
         23 | 24 => Error::TooManyOpen,
@@ -170,6 +176,7 @@ fn error(number: i32) -> Error {
         29 => Error::NotSeekable,
         30 => Error::ReadOnly,
         36 => Error::NameTooLong,
+        38 => Error::Unsupported,
         39 => Error::DirectoryNotEmpty,
         40 => Error::Loop,
         _ => Error::InvalidArgument,
@@ -206,24 +213,31 @@ pub fn close(descriptor: i32) {
     call_with(HypercallAddress::FileClose, &mut parameters);
 }
 
-/// Reads from a file, at most to the end of the page that the buffer begins in.
-///
-/// # Errors
-///
-/// Those of read(2).
-pub fn read_file(descriptor: i32, buffer: &mut [u8]) -> Result<usize> {
+/// Reads or writes a buffer, a page at a time: a page that is filled is touched first, so that it is the reader's
+/// own. Gives how many bytes it was until the file had or took no more.
+fn transfer(
+    number: HypercallAddress,
+    descriptor: i32,
+    buffer: *const u8,
+    length: usize,
+    mut touch: impl FnMut(usize),
+) -> Result<usize> {
+    // Both kinds of parameters are the same.
+    const { assert!(size_of::<ReadParams>() == size_of::<WriteParams>()) };
+    const { assert!(offset_of!(ReadParams, ret) == offset_of!(WriteParams, ret)) };
+    const { assert!(offset_of!(ReadParams, buf) == offset_of!(WriteParams, buf)) };
     let mut done = 0;
-    while done < buffer.len() {
-        let rest = &mut buffer[done..];
-        rest[0] = 0;
-        let (buf, len) = first_part(rest.as_ptr(), rest.len()).ok_or(Error::InvalidArgument)?;
-        let mut parameters = Parameters(ReadParams {
+    while done < length {
+        touch(done);
+        let part = first_part(buffer.wrapping_add(done), length - done);
+        let (buf, len) = part.ok_or(Error::InvalidArgument)?;
+        let mut parameters = Parameters(WriteParams {
             len,
             ret: 0,
             buf,
             fd: descriptor,
         });
-        call_with(HypercallAddress::FileRead, &mut parameters);
+        call_with(number, &mut parameters);
         match result(parameters.0.ret) {
             Ok(got) => {
                 done += got as usize;
@@ -238,35 +252,36 @@ pub fn read_file(descriptor: i32, buffer: &mut [u8]) -> Result<usize> {
     Ok(done)
 }
 
+/// Reads from a file.
+///
+/// # Errors
+///
+/// Those of read(2).
+pub fn read_file(descriptor: i32, buffer: &mut [u8]) -> Result<usize> {
+    let (start, length) = (buffer.as_ptr(), buffer.len());
+    transfer(
+        HypercallAddress::FileRead,
+        descriptor,
+        start,
+        length,
+        |at| buffer[at] = 0,
+    )
+}
+
 /// Writes to a file.
 ///
 /// # Errors
 ///
 /// Those of write(2).
 pub fn write_file(descriptor: i32, bytes: &[u8]) -> Result<usize> {
-    let mut done = 0;
-    while done < bytes.len() {
-        let rest = &bytes[done..];
-        let (buf, len) = first_part(rest.as_ptr(), rest.len()).ok_or(Error::InvalidArgument)?;
-        let mut parameters = Parameters(WriteParams {
-            len,
-            ret: 0,
-            buf,
-            fd: descriptor,
-        });
-        call_with(HypercallAddress::FileWrite, &mut parameters);
-        match result(parameters.0.ret) {
-            Ok(got) => {
-                done += got as usize;
-                if got < len {
-                    break;
-                }
-            }
-            Err(error) if done == 0 => return Err(error),
-            Err(_) => break,
-        }
-    }
-    Ok(done)
+    let (start, length) = (bytes.as_ptr(), bytes.len());
+    transfer(
+        HypercallAddress::FileWrite,
+        descriptor,
+        start,
+        length,
+        |_| (),
+    )
 }
 
 /// Moves a file's position; gives the new one.
@@ -386,4 +401,124 @@ pub fn entries(descriptor: i32, page: &mut Page) -> Result<usize> {
         GetdentResult::Error(number) => Err(error(number)),
         _ => Ok(0),
     }
+}
+
+/// The call of our own monitor alone that changes files (docs/boot-protocol.md).
+const CHANGE: u16 = 0x1f00;
+
+/// Its parameters.
+#[repr(C)]
+struct Change {
+    operation: u32,
+    result: i32,
+    path: u64,
+    other: u64,
+    descriptor: i64,
+    number: u64,
+}
+
+/// What a change is made to.
+#[derive(Clone, Copy)]
+pub enum Target<'a> {
+    /// What a path leads to.
+    Path(&'a Page),
+    /// An open file.
+    Descriptor(i32),
+}
+
+/// A change; `other` is a physical address. Another monitor does nothing, which is an error.
+fn change(operation: u32, target: Target<'_>, other: u64, number: u64) -> Result<usize> {
+    const NOT_THERE: i32 = -38;
+    let (path, descriptor) = match target {
+        Target::Path(path) => (path.address().as_u64(), -1),
+        Target::Descriptor(descriptor) => (0, descriptor.into()),
+    };
+    let mut parameters = Parameters(Change {
+        operation,
+        result: NOT_THERE,
+        path,
+        other,
+        descriptor,
+        number,
+    });
+    call_port(CHANGE, &mut parameters);
+    result(parameters.0.result.into()).map(|number| number as usize)
+}
+
+/// Gives a file or directory another name.
+///
+/// # Errors
+///
+/// Those of rename(2).
+pub fn rename(from: &Page, to: &Page) -> Result<()> {
+    change(1, Target::Path(from), to.address().as_u64(), 0).map(drop)
+}
+
+/// Makes a symbolic link.
+///
+/// # Errors
+///
+/// Those of symlink(2).
+pub fn make_link(target: &Page, path: &Page) -> Result<()> {
+    change(2, Target::Path(path), target.address().as_u64(), 0).map(drop)
+}
+
+/// Gives a file another name beside the one it has.
+///
+/// # Errors
+///
+/// Those of link(2).
+pub fn link(from: &Page, to: &Page) -> Result<()> {
+    change(3, Target::Path(from), to.address().as_u64(), 0).map(drop)
+}
+
+/// Reads what a symbolic link stands for.
+///
+/// # Errors
+///
+/// Those of readlink(2).
+pub fn read_link(path: &Page) -> Result<Box<Page>> {
+    let mut target = Page::text(b"").ok_or(Error::OutOfMemory)?;
+    let room = FRAME as u64 - 1;
+    let length = change(4, Target::Path(path), target.address().as_u64(), room)?;
+    target.0[length.min(FRAME - 1)] = 0;
+    Ok(target)
+}
+
+/// Changes the permission bits.
+///
+/// # Errors
+///
+/// Those of chmod(2).
+pub fn set_mode(target: Target<'_>, mode: u32) -> Result<()> {
+    change(5, target, 0, mode.into()).map(drop)
+}
+
+/// Changes the length.
+///
+/// # Errors
+///
+/// Those of ftruncate(2).
+pub fn set_length(descriptor: i32, length: u64) -> Result<()> {
+    change(6, Target::Descriptor(descriptor), 0, length).map(drop)
+}
+
+/// Waits until what was written is on the host's disk.
+///
+/// # Errors
+///
+/// Those of fsync(2).
+pub fn sync(descriptor: i32) -> Result<()> {
+    change(7, Target::Descriptor(descriptor), 0, 0).map(drop)
+}
+
+/// Changes the times, in nanoseconds since 1970; one that is `None` stays.
+///
+/// # Errors
+///
+/// Those of utimensat(2).
+pub fn set_times(target: Target<'_>, times: [Option<i64>; 2]) -> Result<()> {
+    let times = Parameters(times.map(|time| time.unwrap_or(i64::MIN)));
+    let place = paging::translate(&raw const times as usize).ok_or(Error::InvalidArgument)?;
+    change(8, target, place as u64, 0).map(drop)
 }

@@ -1,10 +1,12 @@
 //! Checks the host's files that a monitor shows: `/data`, which may be written to, `/data/constant` and `/one`,
 //! which may not. The host has made `file`, `link` to it, and `out`, a link that leads out.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File, OpenOptions, Permissions};
 use std::io::{self, ErrorKind, Read, Seek, SeekFrom, Write};
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{FileExt, MetadataExt, PermissionsExt, symlink};
+use std::path::Path;
 use std::process::ExitCode;
+use std::time::{Duration, SystemTime};
 
 const CONTENT: &str = "from the host\n";
 
@@ -65,6 +67,53 @@ fn names() -> io::Result<()> {
     Ok(())
 }
 
+fn changes() -> io::Result<()> {
+    fs::write("/data/old", "content")?;
+    fs::rename("/data/old", "/data/renamed")?;
+    assert_eq!(fs::read("/data/renamed").unwrap(), b"content");
+    let kind = |result: io::Result<()>| result.unwrap_err().kind();
+    assert_eq!(
+        kind(fs::rename("/data/old", "/data/x")),
+        ErrorKind::NotFound
+    );
+    for (from, to) in [("/data/renamed", "/tmp/x"), ("/data/renamed", "/one")] {
+        assert_eq!(
+            kind(fs::rename(from, to)),
+            ErrorKind::CrossesDevices,
+            "{to}"
+        );
+    }
+    fs::hard_link("/data/renamed", "/data/second")?;
+    assert_eq!(fs::metadata("/data/second").unwrap().nlink(), 2);
+    symlink("renamed", "/data/soft")?;
+    assert_eq!(fs::read_link("/data/soft").unwrap(), Path::new("renamed"));
+    assert_eq!(fs::read("/data/soft").unwrap(), b"content");
+    assert_eq!(
+        kind(fs::read_link("/data/second").map(drop)),
+        ErrorKind::InvalidInput
+    );
+
+    let file = OpenOptions::new().write(true).open("/data/renamed")?;
+    file.set_len(3)?;
+    file.sync_all()?;
+    assert_eq!(fs::read("/data/second").unwrap(), b"con");
+    file.set_permissions(Permissions::from_mode(0o640))?;
+    assert_eq!(fs::metadata("/data/soft").unwrap().mode() & 0o7777, 0o640);
+    fs::set_permissions("/data/soft", Permissions::from_mode(0o4600))?;
+    // No more than what is anybody's own to give.
+    assert_eq!(file.metadata().unwrap().mode() & 0o7777, 0o600);
+    let then = SystemTime::UNIX_EPOCH + Duration::new(1_000_000_000, 5);
+    file.set_modified(then)?;
+    assert_eq!(
+        fs::metadata("/data/second").unwrap().modified().unwrap(),
+        then
+    );
+    for name in ["renamed", "second", "soft"] {
+        fs::remove_file(format!("/data/{name}"))?;
+    }
+    Ok(())
+}
+
 fn outside() -> io::Result<()> {
     for path in ["/data/out", "/data/out-directory/passwd"] {
         let kind = fs::read(path).unwrap_err().kind();
@@ -96,6 +145,18 @@ fn constant() -> io::Result<()> {
         ErrorKind::ReadOnlyFilesystem
     );
     assert_eq!(kind(fs::write("/one", "x")), ErrorKind::ReadOnlyFilesystem);
+    let file = File::open("/data/constant/file")?;
+    let mode = || Permissions::from_mode(0o777);
+    for changed in [
+        fs::rename("/data/constant/file", "/data/constant/new"),
+        fs::hard_link("/data/constant/file", "/data/constant/new"),
+        symlink("file", "/data/constant/new"),
+        fs::set_permissions("/data/constant/file", mode()),
+        file.set_permissions(mode()),
+        file.set_modified(SystemTime::now()),
+    ] {
+        assert_eq!(kind(changed), ErrorKind::ReadOnlyFilesystem);
+    }
     Ok(())
 }
 
@@ -105,6 +166,7 @@ fn main() -> ExitCode {
             ("files are read", reading),
             ("files are written", writing),
             ("names are listed, made and removed", names),
+            ("names, lengths, modes and times are changed", changes),
             ("nothing outside is reached", outside),
             ("what is constant stays so", constant),
         ],

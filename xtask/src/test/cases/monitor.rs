@@ -9,10 +9,10 @@ use anyhow::{Result, bail};
 use super::super::case::{Bench, Case};
 use super::super::expect::{Expect, Got};
 use crate::linux::nested::{Check, Nested, Release};
-use crate::monitor;
+use crate::{monitor, peer};
 
 /// Programs of the repository that the checks run.
-const PROGRAMS: [&str; 11] = [
+const PROGRAMS: [&str; 12] = [
     "hello",
     "hypercalls",
     "stdio",
@@ -22,6 +22,7 @@ const PROGRAMS: [&str; 11] = [
     "memory",
     "mounts",
     "httpd",
+    "fetch",
     "files",
     "backtrace",
 ];
@@ -70,11 +71,17 @@ impl Item {
 
 fn run(bench: &Bench, mark: &str, release: Release) -> Result<()> {
     let nested = Nested::ensure(release)?;
-    let mut paths = vec![("skete", monitor::build()?), ("uhyve", monitor::uhyve()?)];
+    let mut paths = vec![("skete", monitor::build()?), ("uhyve", peer::uhyve()?)];
     for name in PROGRAMS {
         paths.push((name, bench.image(name)?.to_path_buf()));
     }
-    judge(&nested, release, &paths, &items(), mark)
+    let mut items = items();
+    // Only when it is asked for: the kernel takes minutes to build.
+    if release == Release::Backports {
+        paths.push(("hermit", peer::hermit()?));
+        items.extend(hermit());
+    }
+    judge(&nested, release, &paths, &items, mark)
 }
 
 /// Does everything in one boot, and says what went wrong.
@@ -124,6 +131,25 @@ pub(super) fn judge(
         nested.version()?,
         wrong.join("\n")
     )
+}
+
+/// An image with Hermit's kernel, which speaks version 1 of the interface, and says much.
+fn hermit() -> Vec<Item> {
+    let greeting = || Expect::status(0).out("Hello, world!\n");
+    vec![
+        item("hermit", "skete run hermit", greeting().stderr("")),
+        item(
+            "hermit-files",
+            "mkdir d; skete run --mount d:/root --trace hermit",
+            greeting().err("FileWrite (version 1)"),
+        ),
+        item(
+            "hermit-inspect",
+            "skete inspect hermit",
+            Expect::status(0).out("Hermit").out(peer::HERMIT).stderr(""),
+        ),
+        item("hermit-uhyve", "uhyve -m 64MiB hermit", greeting()),
+    ]
 }
 
 fn items() -> Vec<Item> {
@@ -333,6 +359,51 @@ fn items() -> Vec<Item> {
         )
         .seconds(60),
     );
+    items.push(
+        item(
+            "net-queues",
+            "skete run -c 2 --net tap=tap1 --kernel ip=10.9.1.2/24 --log info -m 128M httpd 2> log > /dev/null & p=$!\n\
+             while ! ip addr add 10.9.1.1/24 dev tap1 2>/dev/null; do sleep 0.1; done; ip link set tap1 up\n\
+             while ! wget -q -O - http://10.9.1.2:8080/bytes/100 > /dev/null 2>&1; do sleep 0.2; done\n\
+             for i in 1 2 3 4; do wget -q -O - http://10.9.1.2:8080/bytes/1000000 | wc -c & done; wait %2 %3 %4 %5\n\
+             grep -c 'queues 4' log; kill $p; wait $p; echo $?",
+            Expect::status(0).stdout("1000000\n1000000\n1000000\n1000000\n1\n143\n"),
+        )
+        .seconds(60),
+    );
+    // A machine on an interface makes a network that passt finds; the ordinary user's machines are behind passt.
+    items.push(
+        item(
+            "net-user",
+            "chmod 666 /dev/kvm; cp httpd fetch /tmp\n\
+             skete run --net tap=tap2 --kernel ip=10.9.2.2/24 -m 128M httpd > /dev/null & p=$!\n\
+             while ! ip addr add 10.9.2.1/24 dev tap2 2>/dev/null; do sleep 0.1; done; ip link set tap2 up\n\
+             ip route add default via 10.9.2.9\n\
+             su user -c 'exec /job/skete run -m 128M --publish 8081:8080 /tmp/httpd' > /dev/null & q=$!\n\
+             while ! wget -q -O - http://127.0.0.1:8081/bytes/100 > /dev/null 2>&1; do sleep 0.2; done\n\
+             wget -q -O - http://127.0.0.1:8081/bytes/3000000 | wc -c\n\
+             head -c 300000 /dev/urandom | base64 > b; sha256sum < b | cut -d' ' -f1 > sum\n\
+             wget -q -O - --post-file b http://127.0.0.1:8081/sha256 | cmp - sum && echo same\n\
+             su user -c '/job/skete run -m 128M --net user /tmp/fetch -- http://10.9.2.2:8080/bytes/300000' | wc -c\n\
+             kill $p $q; wait $q; echo $?; sleep 1; pidof passt; echo passt $?",
+            Expect::status(0).stdout("3000000\nsame\n300000\n143\npasst 1\n"),
+        )
+        .seconds(90),
+    );
+    items.push(item(
+        "net-user-without-passt",
+        "mv /bin/passt /bin/passt.gone; skete run --net user hello; status=$?; mv /bin/passt.gone /bin/passt; exit $status",
+        Expect::status(1)
+            .stdout("")
+            .err_line("install the package passt"),
+    ));
+    items.push(item(
+        "net-user-without-network",
+        "skete run --net user hello",
+        Expect::status(1)
+            .stdout("")
+            .err_line("passt does not start: "),
+    ));
     items.push(
         item(
             "hundred",

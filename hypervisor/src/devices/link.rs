@@ -1,0 +1,77 @@
+//! The other end of a network card.
+
+use std::io;
+use std::os::fd::BorrowedFd;
+
+/// Bytes in front of each frame that tell about it, as virtio has them (5.1.6).
+pub const HEADER: usize = 12;
+
+/// Where a card's frames go, and where they come from.
+pub trait Link: Send + std::fmt::Debug {
+    /// Begins to carry frames for a driver that makes use of these features of the card.
+    ///
+    /// # Errors
+    ///
+    /// When the host does not take them.
+    fn begin(&mut self, features: u64) -> io::Result<()>;
+
+    /// Takes the next frame, with a header in front; gives how long both are.
+    ///
+    /// # Errors
+    ///
+    /// `WouldBlock` when there is none; others when there will be none any more.
+    fn receive(&mut self, frame: &mut [u8]) -> io::Result<usize>;
+
+    /// Whether a frame can be sent now; if not, to be asked again when [`descriptor`](Self::descriptor) can be
+    /// written to.
+    ///
+    /// # Errors
+    ///
+    /// When there is nobody to send to any more.
+    fn has_room(&mut self) -> io::Result<bool> {
+        Ok(true)
+    }
+
+    /// Sends a frame with its header, from where its parts are. One that the host does not take is lost, as on a
+    /// cable.
+    ///
+    /// # Safety
+    ///
+    /// The parts can be read. Others may write to them meanwhile.
+    ///
+    /// # Errors
+    ///
+    /// When there is nobody to send to any more.
+    unsafe fn send(&mut self, parts: &[libc::iovec]) -> io::Result<()>;
+
+    /// What to wait for.
+    fn descriptor(&self) -> BorrowedFd<'_>;
+}
+
+/// A write of several parts; gives how much of them was written, `None` for none.
+///
+/// # Safety
+///
+/// As for [`Link::send`].
+///
+/// # Errors
+///
+/// When the other end is gone.
+pub unsafe fn write(file: BorrowedFd<'_>, parts: &[libc::iovec]) -> io::Result<Option<usize>> {
+    use std::os::fd::AsRawFd;
+    loop {
+        // SAFETY: the caller's.
+        let sent =
+            unsafe { libc::writev(file.as_raw_fd(), parts.as_ptr(), parts.len() as libc::c_int) };
+        if let Ok(sent) = usize::try_from(sent) {
+            return Ok(Some(sent));
+        }
+        let error = io::Error::last_os_error();
+        match error.raw_os_error() {
+            Some(libc::EINTR) => {}
+            // The interface, or the program, is gone.
+            Some(libc::EBADFD | libc::EPIPE | libc::ECONNRESET) => return Err(error),
+            _ => return Ok(None),
+        }
+    }
+}
