@@ -11,7 +11,7 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::sync::atomic::{AtomicU8, Ordering::Relaxed};
 
-use crate::sync::Mutex;
+use crate::sync::{Mutex, MutexGuard};
 use crate::{Error, Result, console, fs, net};
 use poll::Events;
 
@@ -211,6 +211,12 @@ pub trait Object: Send + Sync {
         Events::READABLE | Events::WRITABLE
     }
 
+    /// The same without a lock, when it is known that nothing of `wanted` is among it, and nothing that is told
+    /// unasked.
+    fn idle(&self, _wanted: Events) -> Option<Events> {
+        None
+    }
+
     /// Chooses whether calls may wait.
     fn set_nonblocking(&self, _nonblocking: bool) {}
 
@@ -241,6 +247,38 @@ pub enum Handle {
 /// Bit n is set while descriptor n is the console.
 static STANDARD: AtomicU8 = AtomicU8::new(0b111);
 static TABLE: Mutex<Vec<Option<Handle>>> = Mutex::new(Vec::new());
+
+/// Looks at many descriptors, one after the other: the table is locked once for all that are idle.
+#[derive(Default)]
+pub struct Look(Option<MutexGuard<'static, Vec<Option<Handle>>>>);
+
+impl Look {
+    /// What can be done with a descriptor at once, of which `wanted` is asked for. What else it tells may be older.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::BadDescriptor`] when it is not open.
+    pub fn ready(&mut self, descriptor: i32, wanted: Events) -> Result<Events> {
+        let number = usize::try_from(descriptor).map_err(|_| Error::BadDescriptor)?;
+        let handle = match standard(number) {
+            Some(handle) => handle,
+            None => {
+                let table = self.0.get_or_insert_with(|| TABLE.lock());
+                let handle = table.get(number).and_then(Option::as_ref);
+                let handle = handle.ok_or(Error::BadDescriptor)?;
+                if let Handle::Object(object) = handle
+                    && let Some(events) = object.idle(wanted)
+                {
+                    return Ok(events);
+                }
+                handle.clone()
+            }
+        };
+        // The object has locks of its own, and may be dropped here.
+        self.0 = None;
+        Ok(handle.ready())
+    }
+}
 
 fn standard(descriptor: usize) -> Option<Handle> {
     if descriptor > 2 || STANDARD.load(Relaxed) & 1 << descriptor == 0 {

@@ -7,7 +7,8 @@ use hermit_abi::errno::*;
 use hermit_abi::{
     EFD_CLOEXEC, EFD_NONBLOCK, EFD_SEMAPHORE, F_DUPFD, F_GETFD, F_GETFL, F_SETFD, F_SETFL,
     FD_CLOEXEC, FIONBIO, IOV_MAX, O_APPEND, O_NONBLOCK, O_RDONLY, O_RDWR, O_WRONLY, POLLERR,
-    POLLHUP, POLLIN, POLLNVAL, POLLOUT, SEEK_CUR, SEEK_END, SEEK_SET, iovec, nfds_t, pollfd,
+    POLLHUP, POLLIN, POLLNVAL, POLLOUT, POLLRDHUP, SEEK_CUR, SEEK_END, SEEK_SET, iovec, nfds_t,
+    pollfd,
 };
 use skete_kernel::fd::eventfd::EventFd;
 use skete_kernel::fd::pipe::pipe;
@@ -337,18 +338,25 @@ extern "C" fn sys_isatty(descriptor: i32) -> i32 {
 }
 
 /// What a descriptor is ready for, of what is asked.
-fn revents(asked: &pollfd) -> i16 {
+fn revents(asked: &pollfd, look: &mut fd::Look) -> i16 {
     if asked.fd < 0 {
         return 0;
     }
-    let Ok(handle) = fd::get(asked.fd) else {
+    let wants = |bit, event| match asked.events & bit {
+        0 => Events::NONE,
+        _ => event,
+    };
+    let wanted = wants(POLLIN, Events::READABLE)
+        | wants(POLLOUT, Events::WRITABLE)
+        | wants(POLLRDHUP, Events::READ_CLOSED);
+    let Ok(ready) = look.ready(asked.fd, wanted) else {
         return POLLNVAL;
     };
-    let ready = handle.ready();
     let has = |event, bit| if (ready & event).is_empty() { 0 } else { bit };
-    asked.events & (has(Events::READABLE, POLLIN) | has(Events::WRITABLE, POLLOUT))
-        | has(Events::HUNG_UP, POLLHUP)
-        | has(Events::ERROR, POLLERR)
+    let told = has(Events::READABLE, POLLIN)
+        | has(Events::WRITABLE, POLLOUT)
+        | has(Events::READ_CLOSED, POLLRDHUP);
+    asked.events & told | has(Events::HUNG_UP, POLLHUP) | has(Events::ERROR, POLLERR)
 }
 
 #[unsafe(no_mangle)]
@@ -362,8 +370,9 @@ unsafe extern "C" fn sys_poll(descriptors: *mut pollfd, number: nfds_t, timeout:
         number => unsafe { core::slice::from_raw_parts_mut(descriptors, number) },
     };
     let mut look = || {
+        let mut look = fd::Look::default();
         let ready = descriptors.iter_mut().map(|asked| {
-            asked.revents = revents(asked);
+            asked.revents = revents(asked, &mut look);
             i32::from(asked.revents != 0)
         });
         Some(ready.sum::<i32>()).filter(|ready| *ready > 0)

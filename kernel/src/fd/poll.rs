@@ -20,11 +20,27 @@ impl Events {
     pub const HUNG_UP: Events = Events(4);
     /// Writing has become pointless; told whether it was asked for or not.
     pub const ERROR: Events = Events(8);
+    /// The other side sends nothing more, or nothing more is read.
+    pub const READ_CLOSED: Events = Events(16);
+    /// What is told whether it was asked for or not.
+    pub const UNASKED: Events = Events(Events::HUNG_UP.0 | Events::ERROR.0);
 
     /// True when this is nothing.
     #[must_use]
     pub const fn is_empty(self) -> bool {
         self.0 == 0
+    }
+
+    /// As a number that [`Events::from_bits`] takes.
+    #[must_use]
+    pub const fn bits(self) -> u8 {
+        self.0
+    }
+
+    /// From what [`Events::bits`] gave.
+    #[must_use]
+    pub const fn from_bits(bits: u8) -> Events {
+        Events(bits)
     }
 }
 

@@ -1,8 +1,8 @@
 //! What a thread waits on for a socket.
 
-use core::sync::atomic::{AtomicBool, AtomicU32, Ordering::SeqCst};
+use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::SeqCst};
 
-use crate::fd::poll;
+use crate::fd::poll::{self, Events};
 use crate::{Error, Result, sched};
 
 /// Counts what has happened to a socket.
@@ -12,7 +12,12 @@ pub struct Signal {
     waiters: AtomicU32,
     /// Who has read last has left nothing, and nothing has happened since: a look without the stack's lock.
     empty: AtomicBool,
+    /// What the socket was ready for when it was last looked at, above [`KNOWN`], and the count of events before.
+    known: AtomicU64,
 }
+
+/// Set in what is known, which is nothing at first.
+const KNOWN: u64 = 1 << 32;
 
 impl Signal {
     /// True when there is nothing to read; false says nothing.
@@ -36,6 +41,23 @@ impl Signal {
             }
         }
         poll::changed();
+    }
+
+    /// Looks what the socket is ready for, and remembers it.
+    pub fn look(&self, look: impl FnOnce() -> Events) -> Events {
+        let before = self.events.load(SeqCst);
+        let events = look();
+        let bits = u64::from(events.bits()) << 40;
+        self.known.store(bits | KNOWN | u64::from(before), SeqCst);
+        events
+    }
+
+    /// What the socket was ready for when it was last looked at, if nothing has happened since. By then it may be
+    /// ready for less, which a call of the program's own brings about, and not for more.
+    pub fn known(&self) -> Option<Events> {
+        let known = self.known.load(SeqCst);
+        let fresh = known & KNOWN != 0 && known as u32 == self.events.load(SeqCst);
+        fresh.then(|| Events::from_bits((known >> 40) as u8))
     }
 
     /// Calls `attempt` until something comes of it, again after each event.

@@ -280,14 +280,21 @@ impl Object for Handle {
     }
 
     fn ready(&self) -> Events {
-        match lock().entries.get(self.id) {
+        self.signal.look(|| match lock().entries.get(self.id) {
             // As on Linux: nothing would wait, and nothing would come.
             Some(Entry::Fresh(_)) => Events::WRITABLE | Events::HUNG_UP,
             Some(Entry::Listener(listener)) => listener.ready(),
             Some(Entry::Stream(stream)) => stream.ready(),
             Some(Entry::Datagram(datagram)) => datagram.ready(),
             None => Events::ERROR,
-        }
+        })
+    }
+
+    fn idle(&self, wanted: Events) -> Option<Events> {
+        let known = self.signal.known()?;
+        (known & (wanted | Events::UNASKED))
+            .is_empty()
+            .then_some(known)
     }
 
     fn set_nonblocking(&self, nonblocking: bool) {

@@ -192,15 +192,22 @@ impl Stream {
             return events;
         }
         let tcp = self.tcp_ref();
-        if tcp.can_recv() || self.is_finished() || self.error.is_some() {
+        // As on Linux, also while something is left to read: so it does not change by reading.
+        let ended = self.read_shut
+            || !matches!(
+                self.state(),
+                State::Established | State::FinWait1 | State::FinWait2
+            );
+        if tcp.can_recv() || ended || self.error.is_some() {
             events = events | Events::READABLE;
         }
         if !tcp.may_send() || self.has_room() {
             events = events | Events::WRITABLE;
         }
-        if matches!(self.state(), State::Closed | State::TimeWait)
-            || !tcp.may_send() && self.is_finished()
-        {
+        if ended {
+            events = events | Events::READ_CLOSED;
+        }
+        if matches!(self.state(), State::Closed | State::TimeWait) || !tcp.may_send() && ended {
             events = events | Events::HUNG_UP;
         }
         if self.error.is_some() {

@@ -86,6 +86,39 @@ fn a_half_shut_connection_still_reads() {
 }
 
 #[test]
+fn what_is_ready_is_known_until_something_happens() {
+    let (client, server) = pair();
+    server.ready();
+    assert_eq!(server.idle(Events::READABLE), Some(Events::WRITABLE));
+    assert_eq!(server.idle(Events::WRITABLE), None);
+    client.write(b"x").unwrap();
+    assert_eq!(server.idle(Events::READABLE), None);
+    assert_eq!(server.ready(), Events::READABLE | Events::WRITABLE);
+    assert_eq!(server.read(&mut [0; 4]), Ok(1));
+    // It may still be; who looks learns that it is not.
+    assert_eq!(server.idle(Events::READABLE), None);
+    assert_eq!(server.ready(), Events::WRITABLE);
+    assert_eq!(server.idle(Events::READABLE), Some(Events::WRITABLE));
+    drop(client);
+    assert_eq!(server.idle(Events::READABLE), None);
+}
+
+#[test]
+fn the_end_of_a_direction_is_told_before_all_is_read() {
+    let (client, server) = pair();
+    client.write(b"x").unwrap();
+    socket(&client).shutdown(Shutdown::Write).unwrap();
+    let half = Events::READABLE | Events::WRITABLE | Events::READ_CLOSED;
+    assert_eq!(server.ready(), half);
+    assert_eq!(server.read(&mut [0; 4]), Ok(1));
+    assert_eq!(server.ready(), half);
+    assert_eq!(client.ready(), Events::WRITABLE);
+    socket(&server).shutdown(Shutdown::Write).unwrap();
+    assert_eq!(server.ready(), half | Events::HUNG_UP);
+    assert_eq!(client.ready(), half | Events::HUNG_UP);
+}
+
+#[test]
 fn unread_bytes_reset_the_connection() {
     let (client, server) = pair();
     client.write(b"never read").unwrap();

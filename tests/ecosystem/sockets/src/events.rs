@@ -176,7 +176,10 @@ pub fn end() -> io::Result<()> {
         poll.registry()
             .register(&mut server, Token(1), Interest::READABLE)?;
         client.shutdown(Shutdown::Write)?;
-        wait(&mut poll, Token(1), |event| event.is_readable())?;
+        // Told apart from bytes, so that nobody has to read to learn of it.
+        wait(&mut poll, Token(1), |event| {
+            event.is_readable() && event.is_read_closed() && !event.is_write_closed()
+        })?;
         assert_eq!(server.read(&mut [0; 4])?, 0);
         // Both directions shut: told to those who did not ask for it.
         poll.registry()
@@ -269,4 +272,49 @@ pub fn many() -> io::Result<()> {
         }
     }
     clients.join().expect("the clients do not panic")
+}
+
+/// Each of many connections that were idle is told of, and no other.
+pub fn one_among_many() -> io::Result<()> {
+    const MANY: usize = 300;
+    let mut poll = Poll::new()?;
+    let mut clients = Vec::new();
+    let mut servers = Vec::new();
+    for number in 0..MANY {
+        let (client, server) = crate::pair(BOTH[number % 2])?;
+        server.set_nonblocking(true)?;
+        let mut server = TcpStream::from_std(server);
+        poll.registry()
+            .register(&mut server, Token(number), Interest::READABLE)?;
+        clients.push(client);
+        servers.push(server);
+    }
+    assert_eq!(soon(&mut poll)?, None);
+    for number in (0..MANY).rev() {
+        clients[number].write_all(b"x")?;
+        let mut events = Events::with_capacity(16);
+        poll.poll(&mut events, Some(LONG))?;
+        let told: Vec<_> = events.iter().map(mio::event::Event::token).collect();
+        assert_eq!(told, [Token(number)]);
+        let mut buffer = [0; 4];
+        assert_eq!(servers[number].read(&mut buffer)?, 1);
+        let error = servers[number].read(&mut buffer).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::WouldBlock);
+    }
+    drop(clients);
+    let mut ended = std::collections::BTreeSet::new();
+    while ended.len() < MANY {
+        let mut events = Events::with_capacity(MANY);
+        poll.poll(&mut events, Some(LONG))?;
+        assert!(
+            !events.is_empty(),
+            "{} of {MANY} ends are told",
+            ended.len()
+        );
+        for event in &events {
+            assert!(event.is_read_closed());
+            ended.insert(event.token());
+        }
+    }
+    Ok(())
 }

@@ -7,16 +7,10 @@ mod posix;
 mod readiness;
 mod tasks;
 
-use std::io;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream};
 use std::process::ExitCode;
 
 use check::Check;
-
-const BOTH: [IpAddr; 2] = [
-    IpAddr::V4(Ipv4Addr::LOCALHOST),
-    IpAddr::V6(Ipv6Addr::LOCALHOST),
-];
+use check::loopback::{BOTH, listen, pair};
 
 const CHECKS: &[Check] = &[
     ("mio: there and back", events::echo),
@@ -27,6 +21,7 @@ const CHECKS: &[Check] = &[
     ("mio: the end", events::end),
     ("mio: woken by a thread", events::waker),
     ("mio: many at once", events::many),
+    ("mio: one among many", events::one_among_many),
     ("polling: once", readiness::once),
     ("polling: as long as it is so", readiness::level),
     ("polling: writable, and no more", readiness::full),
@@ -54,16 +49,4 @@ const CHECKS: &[Check] = &[
 
 fn main() -> ExitCode {
     check::walk(CHECKS, std::env::args().nth(1).as_deref())
-}
-
-fn listen(ip: IpAddr) -> io::Result<(TcpListener, SocketAddr)> {
-    let listener = TcpListener::bind((ip, 0))?;
-    let address = listener.local_addr()?;
-    Ok((listener, address))
-}
-
-fn pair(ip: IpAddr) -> io::Result<(TcpStream, TcpStream)> {
-    let (listener, address) = listen(ip)?;
-    let client = TcpStream::connect(address)?;
-    Ok((client, listener.accept()?.0))
 }

@@ -1,5 +1,7 @@
 //! Runs a program's checks one after the other.
 
+pub mod loopback;
+
 use std::io;
 use std::process::ExitCode;
 use std::time::Instant;

@@ -8,17 +8,11 @@ mod streams;
 mod transfer;
 mod waiting;
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream};
 use std::process::ExitCode;
 use std::{io, thread};
 
 use check::Check;
-
-/// This machine, by both families.
-const BOTH: [IpAddr; 2] = [
-    IpAddr::V4(Ipv4Addr::LOCALHOST),
-    IpAddr::V6(Ipv6Addr::LOCALHOST),
-];
+use check::loopback::{BOTH, listen, pair};
 
 const CHECKS: &[Check] = &[
     ("names: numbers", names::numbers),
@@ -114,21 +108,6 @@ const CHECKS: &[Check] = &[
 
 fn main() -> ExitCode {
     check::walk(CHECKS, std::env::args().nth(1).as_deref())
-}
-
-/// A listener, and where.
-fn listen(ip: IpAddr) -> io::Result<(TcpListener, SocketAddr)> {
-    let listener = TcpListener::bind((ip, 0))?;
-    let address = listener.local_addr()?;
-    Ok((listener, address))
-}
-
-/// Both ends of a connection: the one that has connected first.
-fn pair(ip: IpAddr) -> io::Result<(TcpStream, TcpStream)> {
-    let (listener, address) = listen(ip)?;
-    let client = TcpStream::connect(address)?;
-    let (server, _) = listener.accept()?;
-    Ok((client, server))
 }
 
 /// Waits for a thread.
