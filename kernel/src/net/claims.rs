@@ -3,7 +3,7 @@
 use alloc::vec::Vec;
 use core::net::IpAddr;
 
-use super::address::{Endpoint, overlap};
+use super::address::{Flow, overlap};
 use super::frame::Protocol;
 use crate::{Error, Result, random};
 
@@ -17,8 +17,10 @@ pub struct Claim {
     pub address: IpAddr,
     /// An IPv6 socket that takes what comes over IPv4 too.
     pub both: bool,
-    /// Others who say so too may claim the same.
+    /// Others who say so too may claim the same (`SO_REUSEADDR` of datagrams).
     pub shared: bool,
+    /// Others who say so too may claim the same, and what comes is spread over them (`SO_REUSEPORT`).
+    pub spread: bool,
     /// The socket.
     pub id: usize,
 }
@@ -36,7 +38,7 @@ impl Claim {
 
     /// True when both cannot be.
     fn conflicts(&self, other: &Claim) -> bool {
-        if self.shared && other.shared {
+        if self.shared && other.shared || self.spread && other.spread {
             return false;
         }
         match (self.address.is_ipv4(), other.address.is_ipv4()) {
@@ -103,23 +105,31 @@ impl Claims {
         self.of((protocol, port)).is_empty()
     }
 
-    /// The socket that a packet is for, of those that `wants` it: rather one with exactly this address.
+    /// The socket that a packet on `flow` is for, of those that `wants` it: rather one with exactly this address. Of
+    /// sockets that share it, the packets of one flow are always for the same.
     pub fn find(
         &self,
         protocol: Protocol,
-        target: Endpoint,
-        mut wants: impl FnMut(usize) -> bool,
+        flow: &Flow,
+        wants: impl Fn(usize) -> bool,
     ) -> Option<usize> {
-        let mut found = None;
-        for (_, claim) in self.of((protocol, target.port)) {
-            if claim.covers(target.address) && wants(claim.id) {
-                found = Some(claim.id);
-                if claim.address == target.address {
-                    break;
-                }
-            }
+        let target = flow.local;
+        let fit = || {
+            let claims = self.of((protocol, target.port)).iter();
+            claims
+                .map(|(_, claim)| claim)
+                .filter(|claim| claim.covers(target.address) && wants(claim.id))
+        };
+        let exact = fit().find(|claim| claim.address == target.address);
+        let found = exact.or_else(|| fit().last())?;
+        if !found.spread {
+            return Some(found.id);
         }
-        found
+        let alike = || fit().filter(|claim| claim.spread && claim.address == found.address);
+        // Clients may choose every second port: a hash (Knuth, multiplicative) makes all of its bits count.
+        let hash = u32::from(flow.remote.port).wrapping_mul(0x9e37_79b1) >> 16;
+        let which = hash as usize % alike().count().max(1);
+        alike().nth(which).map(|claim| claim.id)
     }
 
     /// All sockets that have the port.
@@ -140,20 +150,24 @@ pub fn ephemeral() -> impl Iterator<Item = u16> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::net::address::Endpoint;
 
     fn claim(address: &str, both: bool, id: usize) -> Claim {
         Claim {
             address: address.parse().unwrap(),
             both,
             shared: false,
+            spread: false,
             id,
         }
     }
 
-    fn at(address: &str, port: u16) -> Endpoint {
-        Endpoint {
-            address: address.parse().unwrap(),
-            port,
+    /// A flow to `address` from a client's `port`.
+    fn from(port: u16, address: &str) -> Flow {
+        let address: IpAddr = address.parse().unwrap();
+        Flow {
+            local: Endpoint { address, port: 80 },
+            remote: Endpoint { address, port },
         }
     }
 
@@ -194,15 +208,43 @@ mod tests {
         claims
             .add(Protocol::Udp, 80, shared(claim("10.0.0.1", false, 2)))
             .unwrap();
-        let find = |claims: &Claims, address| claims.find(Protocol::Udp, at(address, 80), |_| true);
+        let find =
+            |claims: &Claims, address| claims.find(Protocol::Udp, &from(9, address), |_| true);
         assert_eq!(find(&claims, "10.0.0.1"), Some(2));
         assert_eq!(find(&claims, "10.0.0.2"), Some(1));
-        let other = claims.find(Protocol::Udp, at("10.0.0.1", 80), |id| id != 2);
+        let other = claims.find(Protocol::Udp, &from(9, "10.0.0.1"), |id| id != 2);
         assert_eq!(other, Some(1));
         claims.remove(Protocol::Udp, 80, 1);
         assert_eq!(find(&claims, "::5"), None);
         claims.remove(Protocol::Udp, 80, 2);
         assert!(claims.is_free(Protocol::Udp, 80));
+    }
+
+    #[test]
+    fn who_shares_a_port_gets_a_share() {
+        let mut claims = Claims::default();
+        let spread = |id| Claim {
+            spread: true,
+            ..claim("0.0.0.0", false, id)
+        };
+        for id in 0..3 {
+            assert_eq!(claims.add(Protocol::Tcp, 80, spread(id)), Ok(80));
+        }
+        let alone = claim("0.0.0.0", false, 3);
+        assert_eq!(
+            claims.add(Protocol::Tcp, 80, alone),
+            Err(Error::AddressInUse)
+        );
+        let find = |port| claims.find(Protocol::Tcp, &from(port, "10.0.0.1"), |_| true);
+        let mut counts = [0; 3];
+        for port in (40_000..40_600).step_by(2) {
+            let id = find(port).unwrap();
+            assert_eq!(find(port), Some(id), "always the same");
+            counts[id] += 1;
+        }
+        assert!(counts.iter().all(|count| *count >= 50), "{counts:?}");
+        let two = claims.find(Protocol::Tcp, &from(40_000, "10.0.0.1"), |id| id == 1);
+        assert_eq!(two, Some(1));
     }
 
     #[test]

@@ -64,6 +64,8 @@ pub struct Datagram {
     pub broadcast: bool,
     /// Others that say the same may have the port too.
     pub reuse_address: bool,
+    /// The same, and each datagram is for one of them.
+    pub reuse_port: bool,
     /// Not for IPv4.
     pub v6_only: bool,
     /// Routers that packets may pass.
@@ -148,6 +150,7 @@ impl Stack {
             neighbor_tries: 0,
             broadcast: false,
             reuse_address: false,
+            reuse_port: false,
             v6_only: false,
             hop_limit: 64,
             multicast_hop_limit: 1,
@@ -189,6 +192,7 @@ impl Stack {
             address: local.address,
             both: datagram.family == Family::V6 && !datagram.v6_only,
             shared: datagram.reuse_address,
+            spread: datagram.reuse_port,
             id,
         };
         let port = self.claims.add(Protocol::Udp, local.port, claim)?;
@@ -432,7 +436,7 @@ impl Stack {
         }
         if !to_many {
             let wants = |id| wants(&self.entries, id);
-            return match self.claims.find(Protocol::Udp, flow.local, wants) {
+            return match self.claims.find(Protocol::Udp, &flow, wants) {
                 Some(id) => self.deliver(id, link, bytes),
                 None => self.take_datagram_for_nobody(flow, link, bytes),
             };
@@ -523,7 +527,7 @@ impl Stack {
             }
             _ => false,
         };
-        if let Some(id) = self.claims.find(Protocol::Udp, flow.local, sent)
+        if let Some(id) = self.claims.find(Protocol::Udp, &flow, sent)
             && let Ok(datagram) = self.datagram(id)
         {
             datagram.error = Some(reason);

@@ -10,6 +10,8 @@ use crate::Error;
 pub enum Setting {
     /// Bind although connections of an earlier socket are still ending (`SO_REUSEADDR`).
     ReuseAddress(bool),
+    /// Share the port with others that say the same; what comes is spread over them (`SO_REUSEPORT`).
+    ReusePort(bool),
     /// Datagrams may go to everybody (`SO_BROADCAST`).
     Broadcast(bool),
     /// An idle connection is probed (`SO_KEEPALIVE`).
@@ -57,6 +59,7 @@ pub enum Setting {
 #[expect(missing_docs, reason = "each is the Setting of its name")]
 pub enum Name {
     ReuseAddress,
+    ReusePort,
     Broadcast,
     KeepAlive,
     KeepAliveInterval,

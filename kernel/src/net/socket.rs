@@ -502,6 +502,7 @@ impl Socket for Handle {
                 Name::ReceiveBuffer => Value::Number(datagram.capacities().0),
                 Name::SendBuffer => Value::Number(datagram.capacities().1),
                 Name::ReuseAddress => Value::Flag(datagram.reuse_address),
+                Name::ReusePort => Value::Flag(datagram.reuse_port),
                 Name::Broadcast => Value::Flag(datagram.broadcast),
                 Name::HopLimit => Value::Number(datagram.hop_limit.into()),
                 Name::MulticastHopLimit => Value::Number(datagram.multicast_hop_limit.into()),
@@ -556,6 +557,7 @@ impl Socket for Handle {
 fn stream_option(options: &Options, name: Name) -> Result<Value> {
     Ok(match name {
         Name::ReuseAddress => Value::Flag(options.reuse_address),
+        Name::ReusePort => Value::Flag(options.reuse_port),
         Name::KeepAlive => Value::Flag(options.keep_alive),
         Name::KeepAliveInterval => Value::Number(options.keep_alive_interval as usize),
         Name::NoDelay => Value::Flag(options.no_delay),
@@ -570,6 +572,7 @@ fn stream_option(options: &Options, name: Name) -> Result<Value> {
 fn set_stream_option(options: &mut Options, setting: Setting) -> Result<()> {
     match setting {
         Setting::ReuseAddress(on) => options.reuse_address = on,
+        Setting::ReusePort(on) => options.reuse_port = on,
         Setting::KeepAlive(on) => options.keep_alive = on,
         Setting::KeepAliveInterval(0) | Setting::HopLimit(0) => {
             return Err(Error::InvalidArgument);
@@ -638,6 +641,7 @@ fn set_datagram_option(stack: &mut Stack, id: usize, setting: Setting) -> Result
     let datagram = stack.datagram(id)?;
     match setting {
         Setting::ReuseAddress(on) => datagram.reuse_address = on,
+        Setting::ReusePort(on) => datagram.reuse_port = on,
         Setting::Broadcast(on) => datagram.broadcast = on,
         Setting::HopLimit(0) => return Err(Error::InvalidArgument),
         Setting::HopLimit(hops) => datagram.hop_limit = hops,

@@ -49,6 +49,8 @@ pub struct Options {
     pub linger: Option<u64>,
     /// Bind although others that say the same have the port.
     pub reuse_address: bool,
+    /// The same, and each connection is for one of them.
+    pub reuse_port: bool,
     /// Not for IPv4.
     pub v6_only: bool,
     /// Kept, and without a meaning for TCP.
@@ -64,6 +66,7 @@ impl Options {
         hop_limit: 64,
         linger: None,
         reuse_address: false,
+        reuse_port: false,
         v6_only: false,
         broadcast: false,
     };
@@ -201,11 +204,11 @@ impl Stream {
         if tcp.can_recv() || ended || self.error.is_some() {
             events = events | Events::READABLE;
         }
-        if !tcp.may_send() || self.has_room() {
-            events = events | Events::WRITABLE;
-        }
         if ended {
             events = events | Events::READ_CLOSED;
+        }
+        if !tcp.may_send() || self.has_room() {
+            events = events | Events::WRITABLE;
         }
         if matches!(self.state(), State::Closed | State::TimeWait) || !tcp.may_send() && ended {
             events = events | Events::HUNG_UP;
@@ -790,6 +793,7 @@ impl Stack {
             address: local.address,
             both: fresh.family == Family::V6 && !fresh.options.v6_only,
             shared: false,
+            spread: fresh.options.reuse_port,
             id,
         };
         if !self.may_bind(local.address) {

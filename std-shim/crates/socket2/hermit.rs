@@ -41,6 +41,8 @@ pub(crate) const IP_MULTICAST_IF: c_int = 6;
 pub(crate) const IPV6_UNICAST_HOPS: c_int = 16;
 pub(crate) const IPV6_MULTICAST_IF: c_int = 17;
 pub(crate) const IPV6_MULTICAST_HOPS: c_int = 18;
+#[cfg(feature = "all")]
+const SO_REUSEPORT: c_int = 0x0200;
 const TCP_KEEPIDLE: c_int = 3;
 const TCP_KEEPINTVL: c_int = 4;
 pub(crate) const SO_OOBINLINE: c_int = UNSUPPORTED;
@@ -304,6 +306,28 @@ pub(crate) fn set_timeout_opt(
     };
     // SAFETY: the options for timeouts hold a `timeval`.
     unsafe { setsockopt(fd, opt, val, time) }
+}
+
+/// As on Unix.
+#[cfg(feature = "all")]
+impl crate::Socket {
+    /// Get the value of the `SO_REUSEPORT` option on this socket.
+    ///
+    /// For more information about this option, see [`set_reuse_port`].
+    ///
+    /// [`set_reuse_port`]: crate::Socket::set_reuse_port
+    pub fn reuse_port(&self) -> io::Result<bool> {
+        // SAFETY: the option is a number.
+        unsafe { getsockopt::<c_int>(self.as_raw(), SOL_SOCKET, SO_REUSEPORT) }
+            .map(|reuse| reuse != 0)
+    }
+
+    /// Set value for the `SO_REUSEPORT` option on this socket: others that set it, too, may have the
+    /// same port, and each connection or datagram is for one of them.
+    pub fn set_reuse_port(&self, reuse: bool) -> io::Result<()> {
+        // SAFETY: the option is a number.
+        unsafe { setsockopt(self.as_raw(), SOL_SOCKET, SO_REUSEPORT, reuse as c_int) }
+    }
 }
 
 #[cfg(feature = "all")]

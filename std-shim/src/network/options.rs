@@ -20,6 +20,7 @@ use crate::pointers;
 
 // lwIP's numbers.
 const SO_ACCEPTCONN: i32 = 0x0002;
+const SO_REUSEPORT: i32 = 0x0200;
 const SO_TYPE: i32 = 0x1008;
 const TCP_KEEPIDLE: i32 = 3;
 const TCP_KEEPINTVL: i32 = 4;
@@ -98,6 +99,7 @@ fn setting(level: i32, name: i32, bytes: &[u8]) -> Result<Setting> {
     let size = || usize::try_from(read::<i32>(bytes)?).map_err(|_| Error::InvalidArgument);
     Ok(match (level, name) {
         (SOL_SOCKET, SO_REUSEADDR) => Setting::ReuseAddress(flag()?),
+        (SOL_SOCKET, SO_REUSEPORT) => Setting::ReusePort(flag()?),
         (SOL_SOCKET, SO_BROADCAST) => Setting::Broadcast(flag()?),
         (SOL_SOCKET, SO_KEEPALIVE) => Setting::KeepAlive(flag()?),
         (SOL_SOCKET, SO_LINGER) => {
@@ -168,6 +170,7 @@ fn setting(level: i32, name: i32, bytes: &[u8]) -> Result<Setting> {
 fn asked(level: i32, name: i32) -> Result<Name> {
     Ok(match (level, name) {
         (SOL_SOCKET, SO_REUSEADDR) => Name::ReuseAddress,
+        (SOL_SOCKET, SO_REUSEPORT) => Name::ReusePort,
         (SOL_SOCKET, SO_BROADCAST) => Name::Broadcast,
         (SOL_SOCKET, SO_KEEPALIVE) => Name::KeepAlive,
         (SOL_SOCKET, SO_LINGER) => Name::Linger,

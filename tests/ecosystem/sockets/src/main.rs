@@ -35,6 +35,7 @@ const CHECKS: &[Check] = &[
     ("socket2: short queues", options::backlog),
     ("socket2: datagrams", options::datagrams),
     ("socket2: time to connect", options::connect),
+    ("socket2: a port for several", options::shared_port),
     ("rustix: streams", posix::streams),
     ("rustix: flags of a call", posix::flags),
     ("rustix: datagrams", posix::datagrams),

@@ -2,7 +2,7 @@
 
 use std::io::{self, ErrorKind, Read, Write};
 use std::mem::MaybeUninit;
-use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream, UdpSocket};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::time::{Duration, Instant};
 
 use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
@@ -128,7 +128,7 @@ pub fn only_v6() -> io::Result<()> {
     let error = TcpStream::connect((BOTH[0], port)).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::ConnectionRefused);
     // IPv4 may have the same port.
-    let other = std::net::TcpListener::bind((Ipv4Addr::UNSPECIFIED, port))?;
+    let other = TcpListener::bind((Ipv4Addr::UNSPECIFIED, port))?;
     TcpStream::connect((BOTH[0], port))?;
     other.accept()?;
     TcpStream::connect((BOTH[1], port))?;
@@ -194,5 +194,54 @@ pub fn connect() -> io::Result<()> {
     let error = socket.connect_timeout(&address.into(), long).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::ConnectionRefused);
     assert!(start.elapsed() < long);
+    Ok(())
+}
+
+/// Sockets that share a port get a share of the connections and datagrams each.
+pub fn shared_port() -> io::Result<()> {
+    const MANY: usize = 60;
+    let open = |kind, at: SocketAddr| -> io::Result<Socket> {
+        let socket = Socket::new(Domain::IPV4, kind, None)?;
+        socket.set_reuse_port(true)?;
+        assert!(socket.reuse_port()?);
+        socket.bind(&at.into())?;
+        Ok(socket)
+    };
+    let one = open(Type::STREAM, (BOTH[0], 0).into())?;
+    let at = address(&one)?;
+    let two = open(Type::STREAM, at)?;
+    // Who does not say so does not get it.
+    let error = TcpListener::bind(at).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::AddrInUse);
+    for listener in [&one, &two] {
+        listener.listen(MANY as i32)?;
+        listener.set_nonblocking(true)?;
+    }
+    let clients = (0..MANY).map(|_| TcpStream::connect(at));
+    let clients = clients.collect::<io::Result<Vec<_>>>()?;
+    let taken = [&one, &two].map(|listener| std::iter::from_fn(|| listener.accept().ok()).count());
+    assert_eq!(taken[0] + taken[1], clients.len());
+    assert!(taken.iter().all(|count| *count >= 5), "{taken:?}");
+
+    let one = open(Type::DGRAM, (BOTH[0], 0).into())?;
+    let at = address(&one)?;
+    let two = open(Type::DGRAM, at)?;
+    for _ in 0..MANY {
+        let client = UdpSocket::bind((BOTH[0], 0))?;
+        client.send_to(b"one", at)?;
+        client.send_to(b"two", at)?;
+    }
+    let mut taken = [0; 2];
+    for (socket, count) in [&one, &two].into_iter().zip(&mut taken) {
+        socket.set_nonblocking(true)?;
+        let mut buffer = [MaybeUninit::uninit(); 8];
+        while let Ok((3, from)) = socket.recv_from(&mut buffer) {
+            // A client's datagrams stay together.
+            assert_eq!(socket.recv_from(&mut buffer)?.1, from);
+            *count += 1;
+        }
+    }
+    assert_eq!(taken[0] + taken[1], MANY);
+    assert!(taken.iter().all(|count| *count >= 5), "{taken:?}");
     Ok(())
 }
