@@ -3,6 +3,7 @@
 //! It comes up at the first socket.
 
 mod address;
+mod advertisement;
 mod claims;
 mod closed;
 mod datagram;

@@ -10,6 +10,7 @@ use smoltcp::socket::dhcpv4;
 use smoltcp::time::{Duration, Instant};
 use smoltcp::wire::{EthernetAddress, HardwareAddress, IpCidr, Ipv4Cidr};
 
+use super::advertisement;
 use super::link::Link;
 use super::port::Port;
 use crate::boot;
@@ -25,6 +26,8 @@ const ASKING: Duration = Duration::from_secs(2);
 const SOLICITING: Duration = Duration::from_secs(4);
 /// How often it is looked at later.
 const LOOKING: Duration = Duration::from_secs(60);
+/// How many name servers routers may tell of.
+const SERVERS: usize = 8;
 
 /// How a link comes by its addresses.
 pub struct Own {
@@ -36,6 +39,10 @@ pub struct Own {
     scout: Option<Box<Interface>>,
     /// What the scout was told last.
     told: Vec<IpCidr>,
+    /// The name servers of DHCP.
+    leased: Vec<IpAddr>,
+    /// Those of routers, and until when they may be asked.
+    advertised: Vec<(Ipv6Addr, Instant)>,
     scouted: u8,
     began: Instant,
     warned: bool,
@@ -103,6 +110,8 @@ impl Own {
             dhcp: None,
             scout: None,
             told: Vec::new(),
+            leased: Vec::new(),
+            advertised: Vec::new(),
             scouted: 0,
             began: now,
             warned: false,
@@ -184,6 +193,8 @@ impl Own {
             next = next.min(now + again);
         }
         changed |= self.follow_scout(link, now);
+        self.advertised.retain(|(_, until)| now < *until);
+        self.follow_servers(link);
         if !self.settled {
             changed |= self.wait(now);
             next = next.min(self.began + if self.warned { CONFIGURING } else { PATIENCE });
@@ -198,8 +209,36 @@ impl Own {
             let mut none = SocketSet::new(Vec::new());
             let mut port = Port::with_frame(&mut link.exit, frame);
             scout.poll_ingress_single(now, &mut port, &mut none);
+            for (server, lifetime) in advertisement::name_servers(frame) {
+                let until = now + lifetime;
+                let room = self.advertised.len() < SERVERS;
+                match self.advertised.iter_mut().find(|(own, _)| *own == server) {
+                    Some(known) => known.1 = until,
+                    None if room => self.advertised.push((server, until)),
+                    None => {}
+                }
+            }
+            self.advertised.retain(|(_, until)| now < *until);
         }
-        self.follow_scout(link, now)
+        let changed = self.follow_servers(link);
+        if self.follow_scout(link, now) {
+            return true;
+        }
+        if changed {
+            self.tell(link, " (router)");
+        }
+        changed
+    }
+
+    /// Gives the link the name servers that are known; true when they are others than before.
+    fn follow_servers(&self, link: &mut Link) -> bool {
+        let advertised = self.advertised.iter().map(|(server, _)| (*server).into());
+        let servers = self.leased.iter().copied().chain(advertised);
+        if servers.clone().eq(link.name_servers.iter().copied()) {
+            return false;
+        }
+        link.name_servers = servers.collect();
+        true
     }
 
     fn work_dhcp(&mut self, link: &mut Link, now: Instant) -> bool {
@@ -219,7 +258,8 @@ impl Own {
                 {
                     set_gateway(link.interface(), router.into());
                 }
-                link.name_servers = servers;
+                self.leased = servers;
+                self.follow_servers(link);
                 self.settled = true;
                 self.tell(link, " (DHCP)");
                 true
