@@ -1,10 +1,12 @@
-//! Hands TCP connections on to another address: between two networks, each with a card of its own, or
-//! within one.
+//! Hands TCP connections and datagrams on to another address: between two networks, each with a card of its own,
+//! or within one.
 //!
-//! Each direction has a thread. What one side closes for writing is closed for writing on the other.
+//! Each direction of a connection has a thread. What one side closes for writing is closed for writing on the other.
+
+mod datagrams;
 
 use std::io;
-use std::net::{Shutdown, TcpListener, TcpStream};
+use std::net::{Shutdown, TcpListener, TcpStream, UdpSocket};
 use std::process::ExitCode;
 use std::thread;
 use std::time::Duration;
@@ -34,6 +36,12 @@ fn main() -> ExitCode {
 
 fn serve(listen: &str, target: &str) -> io::Result<()> {
     let listener = TcpListener::bind(listen)?;
+    let socket = UdpSocket::bind(listener.local_addr()?)?;
+    let far = target.to_owned();
+    thread::Builder::new().spawn(move || {
+        let error = datagrams::serve(socket, &far);
+        eprintln!("proxy: datagrams are handed on no longer: {error}");
+    })?;
     println!("proxy: serving on {} for {target}", listener.local_addr()?);
     loop {
         let target = target.to_owned();

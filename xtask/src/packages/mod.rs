@@ -64,7 +64,7 @@ impl Downloads {
 }
 
 /// Programs that tests and measurements of networks use, and their packages.
-pub const NETWORK: [(&str, &str); 8] = [
+pub const NETWORK: [(&str, &str); 9] = [
     ("ip", "iproute2"),
     ("curl", "curl"),
     ("wrk", "wrk"),
@@ -73,6 +73,7 @@ pub const NETWORK: [(&str, &str); 8] = [
     ("dnsmasq", "dnsmasq-base"),
     ("dig", "bind9-dnsutils"),
     ("openssl", "openssl"),
+    ("iperf3", "iperf3"),
 ];
 
 /// Installs those programs of [`NETWORK`] that are missing, or says how to.

@@ -7,6 +7,7 @@ pub mod hostile;
 mod load;
 pub mod stress;
 mod tap;
+mod through;
 mod user;
 
 use std::fs;
@@ -33,7 +34,13 @@ const READY: &str = "serving on";
 const LIMIT: Duration = Duration::from_secs(600);
 
 pub fn all() -> Vec<Case> {
-    let cases = [hostile::all(), load::all(), tap::all(), user::all()];
+    let cases = [
+        hostile::all(),
+        load::all(),
+        tap::all(),
+        through::all(),
+        user::all(),
+    ];
     cases.into_iter().flatten().collect()
 }
 

@@ -20,10 +20,11 @@ use crate::qemu::{Machine, Vm};
 use crate::service::Service;
 
 pub fn all() -> Vec<Case> {
-    let cases: [(&str, Steps); 8] = [
+    let cases: [(&str, Steps); 9] = [
         ("net/tap/curl", curls),
         ("net/tap/ping", ping),
         ("net/tap/dhcp-and-dns", dhcp_and_dns),
+        ("net/tap/routers-and-dns", routers_and_dns),
         ("net/tap/proxy", proxy),
         ("net/tap/no-dhcp", no_dhcp),
         ("net/tap/run", run),
@@ -84,7 +85,7 @@ fn ping(bench: &Bench, mark: &str) -> Result<()> {
 }
 
 /// A process that ends with this.
-struct Ended(Child);
+pub struct Ended(pub Child);
 
 impl Drop for Ended {
     fn drop(&mut self) {
@@ -93,8 +94,8 @@ impl Drop for Ended {
     }
 }
 
-/// dnsmasq on the host's side: addresses for machines, and names.
-fn dnsmasq(lan: &Lan, directory: &std::path::Path) -> Result<Ended> {
+/// dnsmasq on the host's side: names, and what `gives` says for machines.
+fn dnsmasq(lan: &Lan, directory: &std::path::Path, gives: &[&str]) -> Result<Ended> {
     let mut dnsmasq = lan.command("dnsmasq");
     dnsmasq
         .args([
@@ -107,10 +108,10 @@ fn dnsmasq(lan: &Lan, directory: &std::path::Path) -> Result<Ended> {
         .args([
             "--interface=tap",
             "--bind-interfaces",
-            "--dhcp-range=10.0.0.50,10.0.0.60,1h",
             "--local=/test/",
+            "--pid-file",
         ])
-        .args(["--dhcp-authoritative", "--pid-file"])
+        .args(gives)
         .args([
             "--address=/four.test/10.9.8.7",
             "--host-record=both.test,10.9.8.6,fd00::9",
@@ -140,7 +141,11 @@ fn dnsmasq(lan: &Lan, directory: &std::path::Path) -> Result<Ended> {
 fn dhcp_and_dns(bench: &Bench, mark: &str) -> Result<()> {
     let lan = Lan::new(Machine::Microvm, 1)?;
     let directory = tempfile::tempdir()?;
-    let _dnsmasq = dnsmasq(&lan, directory.path())?;
+    let range = [
+        "--dhcp-range=10.0.0.50,10.0.0.60,1h",
+        "--dhcp-authoritative",
+    ];
+    let _dnsmasq = dnsmasq(&lan, directory.path(), &range)?;
     let guest = Guest::new("resolve").args(&["four.test", "both.test", "10.1.2.3", "localhost"]);
     let end = lan.connect(machine(bench, guest, mark)?).capture(None)?;
     let (said, complained) = (
@@ -173,22 +178,46 @@ fn dhcp_and_dns(bench: &Bench, mark: &str) -> Result<()> {
         end.status,
         String::from_utf8_lossy(&end.stdout)
     );
-    // The machine hands a client's questions over TCP on.
+    // The machine hands a client's questions on.
     let guest = Guest::new("proxy").args(&["53", "10.0.0.1:53"]);
     serve(lan.machine(machine(bench, guest, mark)?), |_| {
-        for _ in 0..20 {
-            let answer = ask(lan.command("dig").args([
-                "+tcp",
-                "+short",
-                "+time=10",
-                "+tries=1",
-                "@10.0.0.2",
-                "four.test",
-            ]))?;
-            ensure!(answer == "10.9.8.7", "dig gets `{answer}`");
+        for by in ["+tcp", "+notcp"].repeat(20) {
+            let dig = [by, "+short", "+time=10", "+tries=1", "@10.0.0.2"];
+            let answer = ask(lan.command("dig").args(dig).arg("four.test"))?;
+            ensure!(answer == "10.9.8.7", "dig {by} gets `{answer}`");
         }
         Ok(())
     })
+}
+
+/// A network without DHCP: a router's advertisements give the address and name the name server (RFC 8106).
+fn routers_and_dns(bench: &Bench, mark: &str) -> Result<()> {
+    let lan = Lan::new(Machine::Microvm, 1)?;
+    let directory = tempfile::tempdir()?;
+    let routers = ["--enable-ra", "--dhcp-range=fd00::,ra-only"];
+    let _dnsmasq = dnsmasq(&lan, directory.path(), &routers)?;
+    let guest = Guest::new("resolve").args(&["four.test", "both.test"]);
+    let vm = Vm {
+        // One line says that there is no DHCP.
+        log: Some("info".to_owned()),
+        ..lan.connect(machine(bench, guest, mark)?)
+    };
+    let end = vm.capture(None)?;
+    let (said, told) = (
+        String::from_utf8_lossy(&end.stdout).into_owned(),
+        String::from_utf8_lossy(&end.stderr).into_owned(),
+    );
+    ensure!(
+        end.status == Some(0) && said == "four.test: 10.9.8.7\nboth.test: 10.9.8.6 fd00::9\n",
+        "{said}{told}"
+    );
+    ensure!(
+        told.lines().any(|line| line.contains(" fd00::")
+            && line.contains(" dns ")
+            && line.contains("(router)")),
+        "no line tells what the router has told: {told}"
+    );
+    Ok(())
 }
 
 /// Two cards, each in a network of its own: what comes in on one is handed on by the other.

@@ -233,7 +233,7 @@ impl Drop for Tls {
 /// HTTPS to a server of OpenSSL's, with certificates from a file, and without the right ones.
 fn https(bench: &Bench, mark: &str) -> Result<()> {
     let directory = tempfile::tempdir()?;
-    certificates(directory.path())?;
+    certificates(directory.path(), "10.0.2.2")?;
     let page = super::random(100_000);
     fs::write(directory.path().join("page"), &page)?;
     let port = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
@@ -275,8 +275,8 @@ fn https(bench: &Bench, mark: &str) -> Result<()> {
     Ok(())
 }
 
-/// An authority and a server's certificate for the address that QEMU's network gives to this host.
-fn certificates(directory: &Path) -> Result<()> {
+/// An authority and a server's certificate for an address.
+pub fn certificates(directory: &Path, address: &str) -> Result<()> {
     let key = [
         "-newkey",
         "ec",
@@ -310,7 +310,8 @@ fn certificates(directory: &Path) -> Result<()> {
         "request.pem",
     ];
     openssl(&[&request[..], &key].concat())?;
-    fs::write(directory.join("names"), "subjectAltName=IP:10.0.2.2\n")?;
+    let names = format!("subjectAltName=IP:{address}\n");
+    fs::write(directory.join("names"), names)?;
     openssl(&[
         "x509",
         "-req",
