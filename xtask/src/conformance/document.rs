@@ -194,7 +194,7 @@ mod tests {
     #[test]
     fn every_exclusion_is_named_with_its_reason() -> Result<()> {
         let exclusions = Exclusions::parse(
-            "[[exclusion]]\nreason = \"no network\"\ntests = [\"std/lib net::*\", \"c/lib b\"]\n",
+            "[[exclusion]]\nreason = \"no processes\"\ntests = [\"std/lib process::*\", \"c/lib b\"]\n",
         )?;
         let corpus = Corpus::parse(
             "without = []\n[[crate]]\nname = \"c\"\nversion = \"1.0.0\"\ncategory = \"text\"\n",
@@ -203,7 +203,11 @@ mod tests {
         let results = [
             results(
                 "std",
-                &[("net::a", Failed), ("net::b", Failed), ("c", Passed)],
+                &[
+                    ("process::a", Failed),
+                    ("process::b", Failed),
+                    ("c", Passed),
+                ],
             ),
             results("c", &[("a", Ignored), ("b", Failed), ("d", Failed)]),
         ];
@@ -215,8 +219,7 @@ mod tests {
             text.contains("| c | 1.0.0 | text | 0 | 1 | 1 | 1 |"),
             "{text}"
         );
-        let list =
-            "\nno network (std 2, c 1):\n\n- `std/lib net::a`\n- `std/lib net::b`\n- `c/lib b`\n";
+        let list = "\nno processes (std 2, c 1):\n\n- `std/lib process::a`\n- `std/lib process::b`\n- `c/lib b`\n";
         assert!(text.ends_with(list), "{text}");
         Ok(())
     }
