@@ -12,6 +12,7 @@ use serde::Deserialize;
 use toml_edit::{DocumentMut, Item, value};
 use walkdir::WalkDir;
 
+use super::machine::Needs;
 use super::programs::{self, Program};
 use super::show::Show;
 use crate::hash::Key;
@@ -67,6 +68,9 @@ pub struct Entry {
     /// Whether its tests read files of its own, so that the machine gets them.
     #[serde(default)]
     pub files: bool,
+    /// Whether its servers listen on every address, so that the machine gets a network card.
+    #[serde(default)]
+    pub card: bool,
     /// Whether it belongs to the short set.
     #[serde(default)]
     pub short: bool,
@@ -322,7 +326,7 @@ impl Entry {
     }
 
     /// The machine's memory.
-    pub fn memory(&self, usual: Bytes) -> Bytes {
+    fn memory(&self, usual: Bytes) -> Bytes {
         self.memory.map_or(usual, |size| Bytes(size << 20))
     }
 }
@@ -355,9 +359,13 @@ fn lock(root: &Path, resolve: bool) -> Result<()> {
 }
 
 impl Workspace {
-    /// The files that a crate's tests read.
-    pub fn files(&self, entry: &Entry) -> Option<PathBuf> {
-        entry.files.then(|| self.root.join(&entry.name))
+    /// What a crate's tests need; `usual` is the memory when it asks for no more.
+    pub fn needs(&self, entry: &Entry, usual: Bytes) -> Needs {
+        Needs {
+            memory: entry.memory(usual),
+            files: entry.files.then(|| self.root.join(&entry.name)),
+            card: entry.card,
+        }
     }
 
     /// Builds the test programs of a crate.

@@ -8,6 +8,7 @@ use anyhow::{Result, bail};
 
 use super::events::{self, End, Event};
 use super::record::{Outcome, Verdict};
+use crate::net::card::{Backend, Card};
 use crate::qemu::{Bytes, Vm};
 use crate::root::Root;
 use crate::sdk::Sdk;
@@ -19,15 +20,24 @@ const NAMES: usize = 48 << 10;
 /// How much of a standard error is kept to say why a test has failed.
 const KEPT: usize = 4 << 10;
 
+/// What the tests of a suite need.
+#[derive(Clone, Debug)]
+pub struct Needs {
+    /// The machine's memory.
+    pub memory: Bytes,
+    /// A directory whose files the machine has at its root.
+    pub files: Option<PathBuf>,
+    /// Whether it has a network card.
+    pub card: bool,
+}
+
 /// What a machine for tests looks like.
 #[derive(Clone, Debug)]
 pub struct Machine {
     /// The image.
     pub image: PathBuf,
-    /// The machine's memory.
-    pub memory: Bytes,
-    /// A directory whose files the machine has at its root.
-    pub files: Option<PathBuf>,
+    /// What its tests need.
+    pub needs: Needs,
     /// How long one test may take.
     pub limit: Duration,
 }
@@ -47,8 +57,15 @@ pub const WHOLE: &str = "main";
 impl Machine {
     fn vm(&self, sdk: &Sdk) -> Vm {
         let mut vm = Vm::new(sdk, &self.image);
-        vm.memory = self.memory;
-        vm.root = self.files.clone().map(Root::Pack);
+        vm.memory = self.needs.memory;
+        vm.root = self.needs.files.clone().map(Root::Pack);
+        if self.needs.card {
+            let backend = Backend::User {
+                publish: Vec::new(),
+                guest: None,
+            };
+            vm.cards = vec![Card::new(0, backend)];
+        }
         // libtest takes the options for events only so.
         vm.env = vec![("RUSTC_BOOTSTRAP".to_owned(), "1".to_owned())];
         vm

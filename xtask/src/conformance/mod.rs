@@ -27,6 +27,7 @@ use clap::Args;
 use self::corpus::{Corpus, Entry};
 use self::exclusions::Exclusions;
 use self::library::Library;
+use self::machine::Needs;
 use self::record::Outcome;
 use self::schedule::{Options, Queue, Results};
 use self::show::Show;
@@ -228,7 +229,12 @@ fn build(
             match library.build(sdk, suite, plan.short, show) {
                 Ok(programs) => {
                     for program in programs {
-                        queue.add(suite, program, MEMORY, None);
+                        let needs = Needs {
+                            memory: MEMORY,
+                            files: None,
+                            card: false,
+                        };
+                        queue.add(suite, program, needs);
                     }
                 }
                 Err(error) => broken(format!("{suite} does not build: {error:#}")),
@@ -243,8 +249,7 @@ fn build(
         match workspace.build(sdk, entry, show) {
             Ok(programs) => {
                 for program in programs {
-                    let files = workspace.files(entry);
-                    queue.add(&entry.name, program, entry.memory(MEMORY), files);
+                    queue.add(&entry.name, program, workspace.needs(entry, MEMORY));
                 }
             }
             Err(error) => broken(format!("{} does not build: {error:#}", entry.name)),

@@ -84,9 +84,14 @@ fn programs(messages: &str) -> Vec<Program> {
 /// The key of what decides how an image's tests end: its content, the loader, the
 /// machine and its files.
 pub fn key(sdk: &Sdk, machine: &Machine) -> Result<String> {
-    let key = Key::new("conformance").text(&machine.memory.0.to_string());
+    let key = Key::new("conformance").text(&machine.needs.memory.0.to_string());
+    let key = if machine.needs.card {
+        key.text("card")
+    } else {
+        key
+    };
     let key = key.content(&sdk.loader)?.content(&machine.image)?;
-    match &machine.files {
+    match &machine.needs.files {
         Some(files) => Ok(key.content(files)?.finish()),
         None => Ok(key.finish()),
     }

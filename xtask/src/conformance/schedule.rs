@@ -2,18 +2,16 @@
 //! still being built.
 
 use std::collections::VecDeque;
-use std::path::PathBuf;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 
 use super::exclusions::Exclusions;
-use super::machine::{Machine, Test};
+use super::machine::{Machine, Needs, Test};
 use super::programs::{self, Program};
 use super::record::{Outcome, Record, Verdict};
 use super::show::Show;
-use crate::qemu::Bytes;
 use crate::sdk::Sdk;
 
 /// How many tests are given to one machine. Small enough that several machines share the tests of
@@ -156,11 +154,10 @@ impl<'a> Queue<'a> {
     }
 
     /// Hands in an image; the machine has this much memory and the files of this directory.
-    pub fn add(&self, suite: &str, program: Program, memory: Bytes, files: Option<PathBuf>) {
+    pub fn add(&self, suite: &str, program: Program, needs: Needs) {
         let machine = Machine {
             image: program.image,
-            memory,
-            files,
+            needs,
             limit: self.options.limit,
         };
         self.push(Job::List(Work {
