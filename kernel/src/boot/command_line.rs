@@ -2,6 +2,7 @@
 
 use alloc::borrow::Cow;
 use alloc::string::String;
+use alloc::vec::Vec;
 
 /// The words of a command line, with quotes and backslashes taken away.
 #[derive(Clone, Debug)]
@@ -21,20 +22,25 @@ impl<'a> Words<'a> {
     /// The next word as it is written, quotes and backslashes included. Takes no memory, so it serves
     /// before there is a heap. A quote that is never closed ends with the line.
     pub fn next_raw(&mut self) -> Option<&'a str> {
-        let line = self.rest.trim_start_matches(' ');
+        let mut line = self.rest;
+        while let Some(rest) = line.strip_prefix(' ') {
+            line = rest;
+        }
         let mut quoted = false;
-        let mut characters = line.char_indices();
-        let end = loop {
-            match characters.next() {
-                Some((_, '"')) => quoted = !quoted,
-                Some((_, '\\')) if quoted => _ = characters.next(),
-                Some((at, ' ')) if !quoted => break at,
-                Some(_) => {}
-                None => break line.len(),
+        let mut end = 0;
+        // What is looked for is never a part of another character.
+        while let Some(byte) = line.as_bytes().get(end) {
+            match byte {
+                b'"' => quoted = !quoted,
+                b'\\' if quoted => end += 1,
+                b' ' if !quoted => break,
+                _ => {}
             }
-        };
-        self.rest = &line[end..];
-        (end > 0).then(|| &line[..end])
+            end += 1;
+        }
+        let (word, rest) = line.split_at_checked(end).unwrap_or((line, ""));
+        self.rest = rest;
+        (end > 0).then_some(word)
     }
 }
 
@@ -44,20 +50,21 @@ impl<'a> Iterator for Words<'a> {
     /// The next word. Without quotes in it, it is a part of the line and takes no memory.
     fn next(&mut self) -> Option<Cow<'a, str>> {
         let raw = self.next_raw()?;
-        if !raw.contains('"') {
+        if !raw.as_bytes().contains(&b'"') {
             return Some(Cow::Borrowed(raw));
         }
-        let mut word = String::new();
+        let mut word = Vec::new();
         let mut quoted = false;
-        let mut characters = raw.chars();
-        while let Some(character) = characters.next() {
-            match character {
-                '"' => quoted = !quoted,
-                '\\' if quoted => word.extend(characters.next()),
-                character => word.push(character),
+        let mut bytes = raw.bytes();
+        while let Some(byte) = bytes.next() {
+            match byte {
+                b'"' => quoted = !quoted,
+                b'\\' if quoted => word.extend(bytes.next()),
+                byte => word.push(byte),
             }
         }
-        Some(Cow::Owned(word))
+        // SAFETY: a text without some of its ASCII characters.
+        Some(Cow::Owned(unsafe { String::from_utf8_unchecked(word) }))
     }
 }
 
@@ -72,10 +79,11 @@ pub fn option(word: &str) -> Option<(&str, &str)> {
 /// Reads a port number: decimal, or hexadecimal behind `0x`. `None` also for port 0, which is none.
 #[must_use]
 pub fn port(text: &str) -> Option<u16> {
-    let number = match text.strip_prefix("0x") {
-        Some(digits) => u16::from_str_radix(digits, 16),
-        None => text.parse(),
+    let (digits, radix) = match text.strip_prefix("0x") {
+        Some(digits) => (digits, 16),
+        None => (text, 10),
     };
+    let number = u16::from_str_radix(digits, radix);
     number.ok().filter(|port| *port != 0)
 }
 

@@ -7,11 +7,14 @@
 //! them as long as it maps nothing: for an area in use its kind and length, for a free slot the next
 //! free one. A free slot of 2 MiB or more has no page table: there the entry is that of the table itself.
 //!
+//! Of a heap area, the first touch of 2 MiB fills all of them with one large page, where so much memory is free in one
+//! piece. It is split when a part of it gets another access, or is given back.
+//!
 //! A slot that was given back is used again when no processor has a translation of it any more. That is
 //! seen to for several slots at a time.
 
-use super::frames::{self, FRAME};
-use crate::arch::paging::{Access, DetachedTables, Slot, TABLE_SHIFT};
+use super::frames::{self, BLOCK, FRAME};
+use crate::arch::paging::{Access, DetachedTables, LARGE_PAGE, Slot, TABLE_SHIFT};
 use crate::arch::{self, AREA_MAP, DIRECT_MAP, tlb};
 use crate::sync::{Lock, LockGuard};
 use crate::{Error, Result};
@@ -295,19 +298,55 @@ fn free_entry(class: usize, slot: usize) -> Option<Slot> {
     }
 }
 
-/// Calls `visit` with the entries of `pages` pages from `start`, leaving out those without a table.
-fn for_each_page(start: usize, pages: usize, mut visit: impl FnMut(usize, Slot)) {
-    let end = start + pages * FRAME;
-    let mut page = start;
-    while page < end {
-        // As far as one table goes.
-        let next = end.min((page + 1).next_multiple_of(512 * FRAME));
-        if let Some(first) = Slot::of(page, false) {
-            for (number, slot) in first.and_following((next - page) / FRAME).enumerate() {
-                visit(page + number * FRAME, slot);
-            }
+/// The entries of an area's pages, each with its page and the number of frames that it stands for, without those that
+/// have no table. A large page that goes on beyond the last page is split.
+struct Pages {
+    page: usize,
+    end: usize,
+    /// The entry of `page`, in the same table as the one before.
+    entry: Option<Slot>,
+}
+
+impl Pages {
+    /// `pages` pages from `start`.
+    const fn new(start: usize, pages: usize) -> Pages {
+        Pages {
+            page: start,
+            end: start + pages * FRAME,
+            entry: None,
         }
-        page = next;
+    }
+}
+
+impl Iterator for Pages {
+    type Item = (usize, Slot, usize);
+
+    #[inline(never)]
+    fn next(&mut self) -> Option<(usize, Slot, usize)> {
+        while self.page < self.end {
+            let page = self.page;
+            // As far as one table goes.
+            let next = self.end.min((page + 1).next_multiple_of(LARGE_PAGE));
+            if self.entry.is_none()
+                && let Some(large) = Slot::of_large(page)
+            {
+                if next - page == LARGE_PAGE {
+                    self.page = next;
+                    return Some((page, large, BLOCK));
+                }
+                large.split().expect("the area's tables were promised");
+            }
+            let Some(entry) = self.entry.take().or_else(|| Slot::of(page, false)) else {
+                self.page = next;
+                continue;
+            };
+            self.page += FRAME;
+            if self.page < next {
+                self.entry = Some(entry.following());
+            }
+            return Some((page, entry, 1));
+        }
+        None
     }
 }
 
@@ -324,13 +363,13 @@ fn held(page: Slot) -> Option<usize> {
 /// Unmaps pages and frees their frames; tells how many there were. The caller flushes.
 fn drop_pages(start: usize, pages: usize) -> usize {
     let mut dropped = 0;
-    for_each_page(start, pages, |_, slot| {
+    for (_, slot, count) in Pages::new(start, pages) {
         if let Some(frame) = held(slot) {
             slot.set_note(0);
-            frames::free(frame, 1);
-            dropped += 1;
+            frames::free(frame, count);
+            dropped += count;
         }
-    });
+    }
     dropped
 }
 
@@ -416,14 +455,22 @@ pub fn resize(start: usize, new_size: usize) -> Result<usize> {
     // What was promised for the old pages holds for the new ones.
     let moved = place(resized, resized.promise() - books.promise())?;
     let mut areas = lock();
-    for_each_page(start, books.pages, |page, from| {
+    for (page, from, count) in Pages::new(start, books.pages) {
         if let Some(frame) = held(from) {
             from.set_note(0);
-            let to = Slot::of(moved + (page - start), true)
-                .expect("the new area's tables were promised");
-            to.map(frame, Access::ReadWrite);
+            let page = moved + (page - start);
+            let to = if count == 1 {
+                Slot::of(page, true)
+            } else {
+                // Slots with large pages are aligned to them, and areas start at the same place in each. An earlier
+                // area may have left a table.
+                areas.tables.detach(page);
+                Slot::of_table(page)
+            };
+            to.expect("the new area's tables were promised")
+                .fill(frame, count > 1);
         }
-    });
+    }
     areas.give_slot(class, slot, start, books.pages);
     Ok(moved)
 }
@@ -438,6 +485,9 @@ pub fn populate(address: usize) -> bool {
     let Some(books) = books_of(slot).filter(|books| books.contains(slot, address)) else {
         return false;
     };
+    if books.kind == Kind::Heap && populate_block(slot, books, address) {
+        return true;
+    }
     let Some(page) = Slot::of(address, true) else {
         return false;
     };
@@ -464,6 +514,36 @@ pub fn populate(address: usize) -> bool {
         }
     }
     true
+}
+
+/// Fills all 2 MiB that an address of a heap area lies in with a large page, if they belong to the area and nothing
+/// of them is filled; tells whether there is a large page now. The lock is held.
+fn populate_block(slot: usize, books: Books, address: usize) -> bool {
+    let block = address & !(LARGE_PAGE - 1);
+    if !books.contains(slot, block) || !books.contains(slot, block + LARGE_PAGE - 1) {
+        return false;
+    }
+    let Some(entry) = Slot::of_table(block) else {
+        return false;
+    };
+    if entry.frame().is_some() {
+        // A table; or another processor was first.
+        return entry.is_large();
+    }
+    let Some(frame) = frames::allocate_promised_block() else {
+        return false;
+    };
+    entry.fill(frame, true);
+    true
+}
+
+/// The slot of a page of an area, which is made a small one for it. `None` when memory is short.
+fn small(page: usize) -> Option<Slot> {
+    let _areas = lock();
+    if let Some(large) = Slot::of_large(page) {
+        large.split()?;
+    }
+    Slot::of(page, true)
 }
 
 /// Makes a stack of at least `size` bytes, whose last `filled` pages are there: the part that is written to
@@ -563,7 +643,7 @@ pub fn protect(start: usize, size: usize, access: Access) -> Result<()> {
         return Err(Error::InvalidArgument);
     }
     for page in (start..start + size).step_by(FRAME) {
-        let entry = Slot::of(page, true).ok_or(Error::OutOfMemory)?;
+        let entry = small(page).ok_or(Error::OutOfMemory)?;
         if held(entry).is_none() {
             populate(page);
         }

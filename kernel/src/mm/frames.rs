@@ -4,7 +4,7 @@ use core::mem::MaybeUninit;
 use core::ptr;
 
 use super::Region;
-pub use super::blocks::FRAME;
+pub use super::blocks::{BLOCK, FRAME};
 use super::blocks::{Block, Blocks};
 use super::regions::Regions;
 use crate::arch;
@@ -104,7 +104,7 @@ pub fn allocate(count: usize) -> Option<usize> {
 /// Takes a frame for a page table. It may come out of what was promised: promises count their tables.
 pub fn allocate_zeroed() -> Option<usize> {
     let frame = lock().blocks.allocate(1)?;
-    zero(frame);
+    zero(frame, 1);
     Some(frame)
 }
 
@@ -116,14 +116,26 @@ pub fn allocate_promised() -> Option<usize> {
         frames.promised -= 1;
         frame
     };
-    zero(frame);
+    zero(frame, 1);
     Some(frame)
+}
+
+/// Makes good as many promises as a whole block has frames: a zeroed one. `None` when no block is free.
+pub fn allocate_promised_block() -> Option<usize> {
+    let block = {
+        let mut frames = lock();
+        let block = frames.blocks.allocate(BLOCK)?;
+        frames.promised -= BLOCK;
+        block
+    };
+    zero(block, BLOCK);
+    Some(block)
 }
 
 /// A zeroed frame for the next page of a stack.
 pub fn allocate_for_stack() -> Option<usize> {
     let frame = allocate(1)?;
-    zero(frame);
+    zero(frame, 1);
     Some(frame)
 }
 
@@ -148,7 +160,7 @@ pub fn free(address: usize, count: usize) {
     lock().blocks.free(address, count);
 }
 
-fn zero(frame: usize) {
-    // SAFETY: the frame is free memory that was just taken, in the direct map.
-    unsafe { ptr::write_bytes(arch::direct(frame) as *mut u64, 0, FRAME / 8) };
+fn zero(address: usize, count: usize) {
+    // SAFETY: the frames are free memory that was just taken, in the direct map.
+    unsafe { ptr::write_bytes(arch::direct(address) as *mut u64, 0, count * FRAME / 8) };
 }

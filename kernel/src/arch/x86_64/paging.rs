@@ -14,7 +14,8 @@ const LARGE: u64 = 1 << 7;
 const NO_EXECUTE: u64 = 1 << 63;
 const ADDRESS: u64 = 0x000f_ffff_ffff_f000;
 
-const LARGE_PAGE: usize = 2 << 20;
+/// Bytes of a large page.
+pub const LARGE_PAGE: usize = 2 << 20;
 const HUGE_PAGE: usize = 1 << 30;
 
 /// What a page may be used for. There is no entry for writable code.
@@ -181,10 +182,49 @@ impl Slot {
         unsafe { entry(root(), address, 1, true).map(Slot) }
     }
 
-    /// This slot and those of the pages behind it, `count` in all, which are in the same table.
-    pub fn and_following(self, count: usize) -> impl Iterator<Item = Slot> {
-        debug_assert!(self.0 as usize % FRAME + count * 8 <= FRAME);
-        (0..count).map(move |number| Slot(self.0.wrapping_add(number)))
+    /// The slot of the large page that `address` lies in, if there is one.
+    #[must_use]
+    pub fn of_large(address: usize) -> Option<Slot> {
+        debug_assert!((AREA_MAP..DIRECT_MAP).contains(&address));
+        // SAFETY: the tables in use are the kernel's own.
+        let slot = unsafe { entry(root(), address, 1, false).map(Slot) };
+        slot.filter(|slot| slot.is_large())
+    }
+
+    /// A large page is mapped here: this slot is one of [`Slot::of_table`].
+    #[must_use]
+    pub fn is_large(self) -> bool {
+        // SAFETY: as in `frame`.
+        let value = unsafe { *self.0 };
+        value & (PRESENT | LARGE) == PRESENT | LARGE
+    }
+
+    /// Maps `frame` here for reading and writing: a page, or in a slot of [`Slot::of_table`] a `large` one.
+    pub fn fill(self, frame: usize, large: bool) {
+        let size = if large { LARGE } else { 0 };
+        // SAFETY: as in `map`.
+        unsafe { *self.0 = frame as u64 | Access::ReadWrite.bits() | size };
+    }
+
+    /// Maps a large page as small ones, to the same frames. `None` when there is no memory for their table.
+    #[must_use]
+    pub fn split(self) -> Option<()> {
+        let (page, frame) = (self.frame()?, frames::allocate_zeroed()?);
+        for number in 0..512 {
+            let small = page + number * FRAME;
+            // SAFETY: the new table is a fresh frame in the direct map.
+            unsafe { (*table(frame))[number] = small as u64 | Access::ReadWrite.bits() };
+        }
+        // SAFETY: as in `map`.
+        unsafe { *self.0 = frame as u64 | PRESENT | WRITE };
+        Some(())
+    }
+
+    /// The slot of the next page, which is in the same table.
+    #[must_use]
+    pub fn following(self) -> Slot {
+        debug_assert!(self.0 as usize % FRAME + 8 < FRAME);
+        Slot(self.0.wrapping_add(1))
     }
 
     /// The frame that is mapped here.

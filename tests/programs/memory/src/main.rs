@@ -16,6 +16,9 @@ fn main() -> ExitCode {
             ("blocks of every size do not overlap", sizes),
             ("every alignment up to 1 MiB is kept", alignment),
             ("growing and shrinking keeps the content", reallocation),
+            ("parts of 2 MiB are given back and taken again", parts),
+            #[cfg(target_os = "hermit")]
+            ("parts of 2 MiB get another access", protection),
             ("zeroed memory is zero", zeroed),
             ("a million small blocks", small),
             ("memory freed by another thread", other_thread),
@@ -160,6 +163,64 @@ fn reallocation() -> io::Result<()> {
     list.truncate(1_000);
     list.shrink_to_fit();
     assert!(list.into_iter().eq(0..1_000));
+    Ok(())
+}
+
+/// Blocks of several times 2 MiB grow and shrink to any size, in place and elsewhere, on two threads.
+fn parts() -> io::Result<()> {
+    const WORD: usize = size_of::<usize>();
+    let work = |seed: usize| {
+        let mut numbers = Numbers::new(seed as u64);
+        let mut list: Vec<usize> = Vec::new();
+        for _ in 0..60 {
+            let length = numbers.below(9 * MIB) / WORD;
+            if length > list.len() {
+                list.reserve_exact(length - list.len());
+                list.extend((list.len()..length).map(|place| place ^ seed));
+            } else {
+                list.truncate(length);
+                list.shrink_to_fit();
+            }
+            assert_eq!(list.len(), length);
+            let mut places = list.iter().enumerate();
+            assert!(places.all(|(place, word)| *word == place ^ seed));
+        }
+    };
+    let threads = [1, 2].map(|seed| thread::spawn(move || work(seed)));
+    for thread in threads {
+        thread.join().expect("no panic");
+    }
+    Ok(())
+}
+
+/// Some pages of a large mapping cannot be written to for a while; all keep their content.
+#[cfg(target_os = "hermit")]
+fn protection() -> io::Result<()> {
+    const PAGE: usize = 4096;
+    const SIZE: usize = 9 * MIB;
+    const READ: u32 = 1;
+    const READ_WRITE: u32 = 3;
+    // hermit-abi declares them.
+    unsafe extern "C" {
+        safe fn sys_mmap(size: usize, protection: u32, result: &mut *mut usize) -> i32;
+        safe fn sys_mprotect(start: *mut usize, size: usize, protection: u32) -> i32;
+        safe fn sys_munmap(start: *mut usize, size: usize) -> i32;
+    }
+    let mut start = std::ptr::null_mut();
+    assert_eq!(sys_mmap(SIZE, READ_WRITE, &mut start), 0);
+    // SAFETY: a mapping of that size, which nobody else uses.
+    let words = unsafe { std::slice::from_raw_parts_mut(start, SIZE / size_of::<usize>()) };
+    for (place, word) in words.iter_mut().enumerate() {
+        *word = place;
+    }
+    for page in [0, 1, 600, 1000, 1001, SIZE / PAGE - 1] {
+        let address = start.wrapping_byte_add(page * PAGE);
+        assert_eq!(sys_mprotect(address, PAGE, READ), 0, "page {page}");
+        assert!(words.iter().enumerate().all(|(place, word)| *word == place));
+        assert_eq!(sys_mprotect(address, PAGE, READ_WRITE), 0, "page {page}");
+        words[page * PAGE / size_of::<usize>()] += 0;
+    }
+    assert_eq!(sys_munmap(start, SIZE), 0);
     Ok(())
 }
 
