@@ -33,7 +33,8 @@ struct Said {
     stderr: Vec<u8>,
     /// When the machine is to end.
     stop: bool,
-    ended: bool,
+    /// How the machine has ended.
+    ended: Option<String>,
 }
 
 impl Shared {
@@ -68,7 +69,14 @@ impl Service {
             .name("machine".to_owned())
             .spawn(move || {
                 let run = vm.watch(&mut output);
-                output.0.lock().ended = true;
+                output.0.lock().ended = Some(match &run {
+                    Ok(run) if run.timed_out => "its time was over".to_owned(),
+                    Ok(run) => match run.status {
+                        Some(status) => format!("status {status}"),
+                        None => run.why_no_status(),
+                    },
+                    Err(error) => format!("{error:#}"),
+                });
                 output.0.news.notify_all();
                 run
             })?;
@@ -88,9 +96,10 @@ impl Service {
                 return Ok(());
             }
             let left = end.saturating_duration_since(Instant::now());
-            if said.ended || left.is_zero() {
+            if said.ended.is_some() || left.is_zero() {
                 let stderr = String::from_utf8_lossy(&said.stderr);
-                let why = if said.ended { "ended" } else { "went on" };
+                let how = said.ended.as_ref();
+                let why = how.map_or("went on".to_owned(), |how| format!("ended ({how})"));
                 bail!("the machine {why} without saying `{text}`; it said:\n{stdout}{stderr}");
             }
             said = self
@@ -106,8 +115,8 @@ impl Service {
     pub fn check(&self) -> Result<()> {
         let said = self.shared.lock();
         let stderr = String::from_utf8_lossy(&said.stderr);
-        if said.ended {
-            bail!("the machine has ended by itself; it said:\n{stderr}");
+        if let Some(how) = &said.ended {
+            bail!("the machine has ended ({how}); it said:\n{stderr}");
         }
         if !stderr.is_empty() {
             bail!("the machine complains:\n{stderr}");
@@ -133,7 +142,7 @@ impl Service {
             let (mut said, _) = self
                 .shared
                 .news
-                .wait_timeout_while(said, limit, |said| !said.ended)
+                .wait_timeout_while(said, limit, |said| said.ended.is_none())
                 .unwrap_or_else(PoisonError::into_inner);
             said.stop = true;
         }

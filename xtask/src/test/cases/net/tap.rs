@@ -340,12 +340,14 @@ pub fn bad_wire(bench: &Bench, mark: &str, size: usize) -> Result<()> {
         loss: 0.01,
         duplication: 0.01,
         reordering: 0.02,
-        delay: Duration::from_millis(20),
+        // There and back again: 20 ms.
+        delay: Duration::from_millis(10),
     };
     let wire = Wire::new(tap, impairment, 1)?;
-    let vm = super::wired(&wire, machine(bench, Guest::new("httpd"), mark)?);
+    let limit = 120 + (size >> 16) as u32;
+    let mut vm = super::wired(&wire, machine(bench, Guest::new("httpd"), mark)?);
+    vm.timeout = Some(Duration::from_secs(60 + 2 * u64::from(limit)));
     serve(vm, |_| {
-        let limit = 120 + (size >> 16) as u32;
         both_ways(|| namespace.command("curl"), &url(""), size, limit)
             .with_context(|| format!("the wire: {:?}", wire.counts()))
     })
