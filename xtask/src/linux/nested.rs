@@ -355,34 +355,40 @@ fn with_libraries(package: &Path, name: &str, directory: &Path) -> Result<Vec<(S
     let (_, program) = found.with_context(|| format!("no {name} inside"))?;
     let path = directory.join(name);
     sdk::replace(&path, &program)?;
-    // `name => path (address)`; the interpreter has only its path.
-    let libraries = process::output(Command::new("ldd").arg(&path))?;
     let mut files = vec![(format!("bin/{name}"), program)];
-    for line in libraries.lines() {
-        let line = line.trim();
-        if line.contains("not found") {
-            bail!(
-                "{name} needs a library that this host lacks: {line}; install the package {name}"
-            );
-        }
-        let path = line.split_once("=> ").map_or(line, |(_, path)| path);
-        let path = path.split_once(" (").map_or(path, |(path, _)| path);
-        let Some(name) = path
-            .starts_with('/')
-            .then(|| path.rsplit('/').next())
-            .flatten()
-        else {
-            continue;
-        };
+    for (name, path) in libraries(&path)? {
         let place = if name.starts_with("ld-linux") {
             "lib64"
         } else {
             "lib"
         };
-        let content = fs::read(path).with_context(|| format!("cannot read {path}"))?;
+        let content = fs::read(&path).with_context(|| format!("cannot read {}", path.display()))?;
         files.push((format!("{place}/{name}"), content));
     }
     Ok(files)
+}
+
+/// The libraries that a program of this host needs, its interpreter among them, by name.
+pub fn libraries(program: &Path) -> Result<Vec<(String, PathBuf)>> {
+    // `name => path (address)`; the interpreter has only its path.
+    let lines = process::output(Command::new("ldd").arg(program))?;
+    let mut found = Vec::new();
+    for line in lines.lines() {
+        let line = line.trim();
+        if line.contains("not found") {
+            bail!(
+                "{} needs a library that this host lacks: {line}; install the package that has it",
+                program.display()
+            );
+        }
+        let path = line.split_once("=> ").map_or(line, |(_, path)| path);
+        let path = path.split_once(" (").map_or(path, |(path, _)| path);
+        let name = path.starts_with('/').then(|| path.rsplit('/').next());
+        if let Some(name) = name.flatten() {
+            found.push((name.to_owned(), PathBuf::from(path)));
+        }
+    }
+    Ok(found)
 }
 
 /// A module's content; newer kernels' are compressed.

@@ -2,13 +2,14 @@
 
 use std::path::PathBuf;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 
 use super::super::case::{Bench, Case};
 use super::super::expect::Expect;
 use super::monitor::{Item, item, judge};
-use crate::linux::nested::{Nested, Release};
-use crate::monitor;
+use crate::linux::nested::{self, Nested, Release};
+use crate::qemu::QEMU;
+use crate::{monitor, process};
 
 /// The file that tells, and chooses, the host's clock.
 const SOURCE: &str = "/sys/devices/system/clocksource/clocksource0/current_clocksource";
@@ -44,7 +45,10 @@ ok      the sleep has ended
 ";
 
 pub fn all() -> Vec<Case> {
-    vec![Case::steps("monitor/clock", run)]
+    vec![
+        Case::steps("monitor/clock", run),
+        Case::steps("monitor/clock-in-qemu", run_in_qemu),
+    ]
 }
 
 fn run(bench: &Bench, mark: &str) -> Result<()> {
@@ -127,4 +131,84 @@ fn clock(name: &str, before: &str) -> Item {
         Expect::status(0).out(" 0 failed"),
     )
     .seconds(60)
+}
+
+/// How QEMU is begun, told what to do, and ended there. Its monitor is file 5, the program's input file 4.
+const IN_QEMU: &str = "export LD_LIBRARY_PATH=/job/qemu
+now() { date +%s; }
+rm -f serial.in serial.out monitor; mkfifo serial.in serial.out monitor
+cat serial.out > out & reader=$!
+exec 4<>serial.in 5<>monitor 6<>serial.out
+begin() {
+    qemu/qemu-system-x86_64 -L qemu -nodefaults -no-user-config -no-reboot -display none -accel kvm -smp 2 -m 64 \
+        -device isa-debug-exit,iobase=0xf4,iosize=0x04 -chardev pipe,id=serial,path=serial -serial chardev:serial \
+        -monitor stdio -kernel loader -initrd clock -append 'log=info stdin=framed -- follow' $* < monitor > said 2>&1 &
+    machine=$!
+}
+until_ready() { until grep -q 'counter: ' out; do sleep 0.2; done; sleep 1; }
+end() { printf '\\004' >&4; wait $machine; echo status $?; sleep 0.3; kill $reader; cat out said; echo; }
+";
+
+/// Pauses the machine, the second time while the host's clock is set (`KVM_SET_CLOCK`, `KVM_KVMCLOCK_CTRL`).
+const PAUSED: &str = "until_ready; now >&4; sleep 0.3
+echo stop >&5; sleep 4; echo cont >&5; now >&4; sleep 0.3
+echo stop >&5; date -s @$(($(now) + 3600)) > /dev/null; sleep 1; echo cont >&5; now >&4; sleep 1
+date -s @$(($(now) - 3600)) > /dev/null; sleep 1.2; now >&4; sleep 0.5; end; echo answers $(grep -c agrees out)";
+
+/// Saves the machine, and goes on with it in another process, seconds later.
+const RESTORED: &str = "until_ready; now >&4; sleep 0.3
+echo stop >&5; echo 'migrate \"exec:cat > state\"' >&5; sleep 3; echo quit >&5; wait $machine; sleep 4
+begin $kind -incoming 'exec:cat<state'; sleep 2; echo cont >&5; now >&4; sleep 1; now >&4; sleep 0.5; end; echo answers $(grep -c agrees out)";
+
+/// The image under QEMU with KVM.
+fn run_in_qemu(bench: &Bench, mark: &str) -> Result<()> {
+    /// For a microvm; the others for a PC.
+    const FIRMWARE: [&str; 5] = [
+        "qboot.rom",
+        "bios-256k.bin",
+        "kvmvapic.bin",
+        "linuxboot_dma.bin",
+        "multiboot_dma.bin",
+    ];
+    let program = process::output(std::process::Command::new("which").arg(QEMU))?;
+    let program = PathBuf::from(program.trim());
+    let places = process::output(std::process::Command::new(&program).args(["-L", "help"]))?;
+    let mut files = vec![
+        ("loader".to_owned(), bench.sdk.loader.clone()),
+        ("clock".to_owned(), bench.image("clock")?.to_path_buf()),
+    ];
+    for name in FIRMWARE {
+        let mut found = places.lines().map(|place| PathBuf::from(place).join(name));
+        let found = found.find(|path| path.is_file());
+        let found = found.with_context(|| format!("QEMU has no {name} here"))?;
+        files.push((format!("qemu/{name}"), found));
+    }
+    for (name, path) in nested::libraries(&program)? {
+        files.push((format!("qemu/{name}"), path));
+    }
+    files.push((format!("qemu/{QEMU}"), program));
+    let paths = files
+        .iter()
+        .map(|(name, path)| (name.as_str(), path.clone()))
+        .collect::<Vec<_>>();
+    let microvm = "-machine microvm,x-option-roms=off,pit=off,pic=off,rtc=on,auto-kernel-cmdline=off,acpi=off";
+    let item = |name: &str, kind: &str, steps: &str, answers: u32| {
+        let command = format!("{IN_QEMU}kind='{kind}'; begin $kind; {steps}");
+        // The device that ends QEMU turns 0 into 1.
+        let expect = Expect::status(0)
+            .out("status 1\n")
+            .out("the clock is KVM's")
+            .out("the machine has stood still: the wall clock is the host's again")
+            .out("ok      the sleep has ended")
+            .out(&format!("answers {answers}\n"))
+            .out_not("failed");
+        item(name, &command, expect).seconds(60)
+    };
+    let items = [
+        item("paused", &format!("{microvm} -cpu max"), PAUSED, 4),
+        item("paused-pc", "-machine pc -cpu max", PAUSED, 4),
+        item("restored", "-machine pc -cpu max", RESTORED, 3),
+    ];
+    let release = Release::Stable;
+    judge(&Nested::ensure(release)?, release, &paths, &items, mark)
 }
