@@ -211,3 +211,27 @@ pub fn with_path(command: &str) -> String {
 fn read(path: &Path) -> Result<Vec<u8>> {
     fs::read(path).with_context(|| format!("cannot read {}", path.display()))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_monitor_gets_network_cards_in_its_own_words() -> Result<()> {
+        let publish = ["8080:80", "0.0.0.0:5353:53/udp"].map(str::parse);
+        let publish = publish.into_iter().collect::<Result<Vec<_>, String>>();
+        let backend = Backend::User {
+            publish: publish.map_err(anyhow::Error::msg)?,
+            guest: None,
+        };
+        let words = network(&Card::new(0, backend))?;
+        let expected = "--net user --publish 127.0.0.1:8080:80 --publish 0.0.0.0:5353:53/udp";
+        assert_eq!(words.join(" "), expected);
+        let wire = Backend::Datagram {
+            own: "a".into(),
+            peer: "b".into(),
+        };
+        assert!(network(&Card::new(0, wire)).is_err());
+        Ok(())
+    }
+}

@@ -19,7 +19,7 @@ const PHASES: [(&str, &str); 8] = [
     ("– options, KVM opened", "skete::main"),
     (
         "– image checked and loaded, console, mounts",
-        "skete_hypervisor::image::File::open",
+        "<skete_hypervisor::image::File>::open",
     ),
     (
         "– machine and processors made",
