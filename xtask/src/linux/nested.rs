@@ -10,6 +10,7 @@ use std::fs;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
@@ -116,6 +117,9 @@ pub struct Nested {
 impl Nested {
     /// Takes the distribution's kernel and tools; downloads them the first time.
     pub fn ensure(release: Release) -> Result<Nested> {
+        /// Packages are downloaded by one at a time.
+        static FETCHING: Mutex<()> = Mutex::new(());
+        let _guard = FETCHING.lock().unwrap_or_else(PoisonError::into_inner);
         let directory = paths::generated().join("linux").join(release.name());
         let nested = Nested {
             kernel: directory.join("vmlinuz"),

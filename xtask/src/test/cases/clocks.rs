@@ -157,8 +157,10 @@ date -s @$(($(now) - 3600)) > /dev/null; sleep 1.2; now >&4; sleep 0.5; end; ech
 
 /// Saves the machine, and goes on with it in another process, seconds later.
 const RESTORED: &str = "until_ready; now >&4; sleep 0.3
-echo stop >&5; echo 'migrate \"exec:cat > state\"' >&5; sleep 3; echo quit >&5; wait $machine; sleep 4
-begin $kind -incoming 'exec:cat<state'; sleep 2; echo cont >&5; now >&4; sleep 1; now >&4; sleep 0.5; end; echo answers $(grep -c agrees out)";
+echo stop >&5; echo 'migrate \"exec:cat > state\"' >&5
+until grep -q completed said; do echo info migrate >&5; sleep 0.5; done; echo quit >&5; wait $machine; sleep 4
+begin $kind -incoming 'exec:cat<state'
+until grep 'status: p' said | tail -n 1 | grep -qv inmigrate; do echo info status >&5; sleep 0.5; done; echo cont >&5; now >&4; sleep 1; now >&4; sleep 0.5; end; echo answers $(grep -c agrees out)";
 
 /// The image under QEMU with KVM.
 fn run_in_qemu(bench: &Bench, mark: &str) -> Result<()> {
