@@ -196,6 +196,14 @@ impl Processor {
         let (Ok(general), Ok(special)) = (vcpu.get_regs(), vcpu.get_sregs()) else {
             return;
         };
+        // Where a processor begins when it is switched on (SDM volume 3, 10.1.1).
+        if (special.cs.selector, general.rip) == (0xf000, 0xfff0) {
+            eprintln!(
+                "skete: processor {} was reset by its fault, as AMD's are: its registers are lost; a breakpoint before the fault keeps them (--gdb)",
+                self.number
+            );
+            return;
+        }
         eprintln!("skete: registers of processor {}:", self.number);
         const NAMES: &str = "rax rbx rcx rdx rsi rdi rbp rsp r8 r9 r10 r11 r12 r13 r14 r15 rip flags \
             cr0 cr2 cr3 cr4 efer cs";
