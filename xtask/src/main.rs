@@ -98,7 +98,21 @@ fn main() -> ExitCode {
     }
 }
 
+/// A reader that has seen enough, as `head` has, is no bug: this process ends as others do then.
+fn end_with_reader() {
+    let usual = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |info| {
+        let text = info.payload_as_str().unwrap_or_default();
+        if text.starts_with("failed printing to stdout") && text.contains("Broken pipe") {
+            // 128 and the number of SIGPIPE.
+            std::process::exit(141);
+        }
+        usual(info);
+    }));
+}
+
 fn verb() -> anyhow::Result<ExitCode> {
+    end_with_reader();
     match Cli::parse().verb {
         Verb::Setup(args) => sdk::run(args)?,
         Verb::Build(args) => image::run(args)?,
