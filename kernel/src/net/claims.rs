@@ -111,25 +111,42 @@ impl Claims {
         &self,
         protocol: Protocol,
         flow: &Flow,
-        wants: impl Fn(usize) -> bool,
+        wants: &dyn Fn(usize) -> bool,
     ) -> Option<usize> {
         let target = flow.local;
-        let fit = || {
-            let claims = self.of((protocol, target.port)).iter();
-            claims
-                .map(|(_, claim)| claim)
-                .filter(|claim| claim.covers(target.address) && wants(claim.id))
-        };
-        let exact = fit().find(|claim| claim.address == target.address);
-        let found = exact.or_else(|| fit().last())?;
+        let claims = self.of((protocol, target.port));
+        let fits = |claim: &Claim| claim.covers(target.address) && wants(claim.id);
+        let mut found: Option<&Claim> = None;
+        for (_, claim) in claims {
+            if fits(claim) {
+                found = Some(claim);
+                if claim.address == target.address {
+                    break;
+                }
+            }
+        }
+        let found = found?;
         if !found.spread {
             return Some(found.id);
         }
-        let alike = || fit().filter(|claim| claim.spread && claim.address == found.address);
+        let is_alike =
+            |claim: &Claim| claim.spread && claim.address == found.address && fits(claim);
+        let mut count = 0;
+        for (_, claim) in claims {
+            count += usize::from(is_alike(claim));
+        }
         // Clients may choose every second port: a hash (Knuth, multiplicative) makes all of its bits count.
         let hash = u32::from(flow.remote.port).wrapping_mul(0x9e37_79b1) >> 16;
-        let which = hash as usize % alike().count().max(1);
-        alike().nth(which).map(|claim| claim.id)
+        let mut before = hash as usize % usize::max(count, 1);
+        for (_, claim) in claims {
+            if is_alike(claim) {
+                if before == 0 {
+                    return Some(claim.id);
+                }
+                before -= 1;
+            }
+        }
+        None
     }
 
     /// All sockets that have the port.
@@ -209,10 +226,10 @@ mod tests {
             .add(Protocol::Udp, 80, shared(claim("10.0.0.1", false, 2)))
             .unwrap();
         let find =
-            |claims: &Claims, address| claims.find(Protocol::Udp, &from(9, address), |_| true);
+            |claims: &Claims, address| claims.find(Protocol::Udp, &from(9, address), &|_| true);
         assert_eq!(find(&claims, "10.0.0.1"), Some(2));
         assert_eq!(find(&claims, "10.0.0.2"), Some(1));
-        let other = claims.find(Protocol::Udp, &from(9, "10.0.0.1"), |id| id != 2);
+        let other = claims.find(Protocol::Udp, &from(9, "10.0.0.1"), &|id| id != 2);
         assert_eq!(other, Some(1));
         claims.remove(Protocol::Udp, 80, 1);
         assert_eq!(find(&claims, "::5"), None);
@@ -235,7 +252,7 @@ mod tests {
             claims.add(Protocol::Tcp, 80, alone),
             Err(Error::AddressInUse)
         );
-        let find = |port| claims.find(Protocol::Tcp, &from(port, "10.0.0.1"), |_| true);
+        let find = |port| claims.find(Protocol::Tcp, &from(port, "10.0.0.1"), &|_| true);
         let mut counts = [0; 3];
         for port in (40_000..40_600).step_by(2) {
             let id = find(port).unwrap();
@@ -243,7 +260,7 @@ mod tests {
             counts[id] += 1;
         }
         assert!(counts.iter().all(|count| *count >= 50), "{counts:?}");
-        let two = claims.find(Protocol::Tcp, &from(40_000, "10.0.0.1"), |id| id == 1);
+        let two = claims.find(Protocol::Tcp, &from(40_000, "10.0.0.1"), &|id| id == 1);
         assert_eq!(two, Some(1));
     }
 

@@ -436,7 +436,7 @@ impl Stack {
         }
         if !to_many {
             let wants = |id| wants(&self.entries, id);
-            return match self.claims.find(Protocol::Udp, &flow, wants) {
+            return match self.claims.find(Protocol::Udp, &flow, &wants) {
                 Some(id) => self.deliver(id, link, bytes),
                 None => self.take_datagram_for_nobody(flow, link, bytes),
             };
@@ -527,7 +527,7 @@ impl Stack {
             }
             _ => false,
         };
-        if let Some(id) = self.claims.find(Protocol::Udp, &flow, sent)
+        if let Some(id) = self.claims.find(Protocol::Udp, &flow, &sent)
             && let Ok(datagram) = self.datagram(id)
         {
             datagram.error = Some(reason);
@@ -566,16 +566,10 @@ impl Stack {
             (false, Some(place)) => _ = groups.swap_remove(place),
             (false, None) => return Err(Error::AddressNotAvailable),
         }
-        let members = self
-            .entries
-            .iter()
-            .filter_map(|(_, entry)| match entry {
-                Entry::Datagram(datagram) => Some(datagram),
-                _ => None,
-            })
-            .flat_map(|datagram| &datagram.groups)
-            .filter(|own| own.0 == group)
-            .count();
+        let is_left = !self.entries.iter().any(|(_, entry)| match entry {
+            Entry::Datagram(datagram) => datagram.groups.iter().any(|own| own.0 == group),
+            _ => false,
+        });
         for number in [LOOPBACK, link] {
             let interface = self.links[number].interface();
             if join {
@@ -585,7 +579,7 @@ impl Stack {
                     groups.retain(|own| *own != (group, link));
                     return Err(Error::OutOfMemory);
                 }
-            } else if members == 0 {
+            } else if is_left {
                 // It was joined.
                 let _ = interface.leave_multicast_group(group);
             }

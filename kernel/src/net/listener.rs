@@ -93,7 +93,7 @@ impl Stack {
     /// Somebody asks for a connection.
     pub fn take_opening(&mut self, flow: Flow, link: usize, bytes: &[u8]) {
         let listens = |id| matches!(self.entries.get(id), Some(Entry::Listener(_)));
-        let listener = self.claims.find(Protocol::Tcp, &flow, listens);
+        let listener = self.claims.find(Protocol::Tcp, &flow, &listens);
         let Some(id) = listener else {
             return self.take_for_nobody(link, bytes);
         };

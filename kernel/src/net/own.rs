@@ -53,7 +53,7 @@ pub struct Own {
 }
 
 /// The values of an option for the card with this number: `ip` is for the first, `ip1` for the second.
-fn values(number: usize) -> impl Iterator<Item = &'static str> {
+fn values(number: usize) -> Vec<&'static str> {
     let name = match number {
         0 => "ip",
         1 => "ip1",
@@ -64,14 +64,29 @@ fn values(number: usize) -> impl Iterator<Item = &'static str> {
         6 => "ip6",
         _ => "ip7",
     };
-    boot::options(name).flat_map(|value| value.split(','))
+    words(name)
+}
+
+/// What stands between the commas of all options with this name.
+fn words(name: &'static str) -> Vec<&'static str> {
+    let mut words = Vec::new();
+    for value in boot::options(name) {
+        for word in value.split(',') {
+            words.push(word);
+        }
+    }
+    words
 }
 
 /// The addresses that an option gives: one that is none is told of.
-fn addresses<T: FromStr>(name: &'static str) -> impl Iterator<Item = T> {
-    boot::options(name)
-        .flat_map(|value| value.split(','))
-        .filter_map(move |word| parse(name, word))
+fn addresses(name: &'static str) -> Vec<IpAddr> {
+    let mut addresses = Vec::new();
+    for word in words(name) {
+        if let Some(address) = parse(name, word) {
+            addresses.push(address);
+        }
+    }
+    addresses
 }
 
 fn parse<T: FromStr>(name: &str, word: &str) -> Option<T> {
@@ -90,7 +105,7 @@ fn parse<T: FromStr>(name: &str, word: &str) -> Option<T> {
 
 /// The name servers of the command line.
 pub fn name_servers() -> Vec<IpAddr> {
-    addresses("dns").collect()
+    addresses("dns")
 }
 
 /// The link-local address of a card (RFC 4291, appendix A).
@@ -119,9 +134,10 @@ impl Own {
             next: now,
         };
         let mut given = Vec::new();
-        let mut dhcp = values(number).next().is_none();
+        let values = values(number);
+        let mut dhcp = values.is_empty();
         let mut any = true;
-        for word in values(number) {
+        for word in values {
             match word {
                 "dhcp" => dhcp = true,
                 "none" => any = false,
@@ -146,7 +162,7 @@ impl Own {
                 }
             }
         });
-        for gateway in addresses::<IpAddr>("gw") {
+        for gateway in addresses("gw") {
             if link.reaches(gateway) {
                 set_gateway(link.interface(), gateway);
             }
@@ -193,8 +209,7 @@ impl Own {
             next = next.min(now + again);
         }
         changed |= self.follow_scout(link, now);
-        self.advertised.retain(|(_, until)| now < *until);
-        self.follow_servers(link);
+        self.follow_servers(link, now);
         if !self.settled {
             changed |= self.wait(now);
             next = next.min(self.began + if self.warned { CONFIGURING } else { PATIENCE });
@@ -218,9 +233,8 @@ impl Own {
                     None => {}
                 }
             }
-            self.advertised.retain(|(_, until)| now < *until);
         }
-        let changed = self.follow_servers(link);
+        let changed = self.follow_servers(link, now);
         if self.follow_scout(link, now) {
             return true;
         }
@@ -231,14 +245,15 @@ impl Own {
     }
 
     /// Gives the link the name servers that are known; true when they are others than before.
-    fn follow_servers(&self, link: &mut Link) -> bool {
-        let advertised = self.advertised.iter().map(|(server, _)| (*server).into());
-        let servers = self.leased.iter().copied().chain(advertised);
-        if servers.clone().eq(link.name_servers.iter().copied()) {
-            return false;
+    fn follow_servers(&mut self, link: &mut Link, now: Instant) -> bool {
+        self.advertised.retain(|(_, until)| now < *until);
+        let mut servers = self.leased.clone();
+        for (server, _) in &self.advertised {
+            servers.push((*server).into());
         }
-        link.name_servers = servers.collect();
-        true
+        let changed = servers != link.name_servers;
+        link.name_servers = servers;
+        changed
     }
 
     fn work_dhcp(&mut self, link: &mut Link, now: Instant) -> bool {
@@ -259,7 +274,7 @@ impl Own {
                     set_gateway(link.interface(), router.into());
                 }
                 self.leased = servers;
-                self.follow_servers(link);
+                self.follow_servers(link, now);
                 self.settled = true;
                 self.tell(link, " (DHCP)");
                 true

@@ -131,9 +131,12 @@ pub fn start(
     let others = count() - 1;
     super::TRANSLATED.store(super::clock::is_translated(), Relaxed);
     super::tlb::prepare();
-    let prepared = (1..=others)
-        .take_while(|number| scheduler(*number).is_some_and(|data| prepare(*number, data)))
-        .count() as u32;
+    let mut prepared = 0;
+    while prepared < others
+        && scheduler(prepared + 1).is_some_and(|data| prepare(prepared + 1, data))
+    {
+        prepared += 1;
+    }
     let root = paging::root_address();
     let temporary = paging::with_page_zero().ok_or((others, MEMORY))?;
     let told = Told {

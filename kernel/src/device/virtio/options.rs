@@ -24,13 +24,11 @@ fn number(text: &str) -> Option<usize> {
         b'G' | b'g' => (&text[..text.len() - 1], 30),
         _ => (text, 0),
     };
-    let number = match digits
-        .strip_prefix("0x")
-        .or_else(|| digits.strip_prefix("0X"))
-    {
-        Some(digits) => usize::from_str_radix(digits, 16),
-        None => digits.parse(),
+    let (digits, radix) = match digits.as_bytes() {
+        [b'0', b'x' | b'X', ..] => (&digits[2..], 16),
+        _ => (digits, 10),
     };
+    let number = usize::from_str_radix(digits, radix);
     number.ok()?.checked_mul(1 << shift)
 }
 
