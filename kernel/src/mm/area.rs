@@ -497,7 +497,7 @@ pub fn populate(address: usize) -> bool {
     }
     match books.kind {
         Kind::Heap => {
-            let Some(frame) = frames::allocate_promised() else {
+            let Some(frame) = frames::allocate_promised(1) else {
                 return false;
             };
             page.map(frame, Access::ReadWrite);
@@ -530,7 +530,7 @@ fn populate_block(slot: usize, books: Books, address: usize) -> bool {
         // A table; or another processor was first.
         return entry.is_large();
     }
-    let Some(frame) = frames::allocate_promised_block() else {
+    let Some(frame) = frames::allocate_promised(BLOCK) else {
         return false;
     };
     entry.fill(frame, true);
@@ -590,7 +590,7 @@ impl Books {
     fn fill(self, depth: usize, page: Slot) -> Option<Books> {
         let frame = match self.promised {
             0 => frames::allocate_for_stack(),
-            _ => frames::allocate_promised(),
+            _ => frames::allocate_promised(1),
         };
         page.map(frame?, Access::ReadWrite);
         Some(Books {

@@ -108,28 +108,16 @@ pub fn allocate_zeroed() -> Option<usize> {
     Some(frame)
 }
 
-/// Makes good one promise: a zeroed frame.
-pub fn allocate_promised() -> Option<usize> {
-    let frame = {
+/// Makes good `count` promises, one or [`BLOCK`]: zeroed frames in one piece. `None` when there is no such piece.
+pub fn allocate_promised(count: usize) -> Option<usize> {
+    let address = {
         let mut frames = lock();
-        let frame = frames.blocks.allocate(1)?;
-        frames.promised -= 1;
-        frame
+        let address = frames.blocks.allocate(count)?;
+        frames.promised -= count;
+        address
     };
-    zero(frame, 1);
-    Some(frame)
-}
-
-/// Makes good as many promises as a whole block has frames: a zeroed one. `None` when no block is free.
-pub fn allocate_promised_block() -> Option<usize> {
-    let block = {
-        let mut frames = lock();
-        let block = frames.blocks.allocate(BLOCK)?;
-        frames.promised -= BLOCK;
-        block
-    };
-    zero(block, BLOCK);
-    Some(block)
+    zero(address, count);
+    Some(address)
 }
 
 /// A zeroed frame for the next page of a stack.
