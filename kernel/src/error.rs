@@ -53,6 +53,8 @@ pub enum Error {
     OtherDevice,
     /// There is no such device in this machine.
     NoDevice,
+    /// The device has failed to do it.
+    DeviceFailed,
     /// This kernel does not do it.
     Unsupported,
     /// The descriptor is no socket.

@@ -30,6 +30,7 @@ pub const fn number(error: Error) -> i32 {
         Error::Busy => EBUSY,
         Error::OtherDevice => EXDEV,
         Error::NoDevice => ENODEV,
+        Error::DeviceFailed => EIO,
         Error::Unsupported => ENOSYS,
         Error::NotASocket => ENOTSOCK,
         Error::FamilyNotSupported => EAFNOSUPPORT,

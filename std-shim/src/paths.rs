@@ -6,8 +6,9 @@ use core::mem::offset_of;
 
 use hermit_abi::errno::*;
 use hermit_abi::{
-    DT_CHR, DT_DIR, DT_LNK, DT_REG, O_APPEND, O_CREAT, O_DIRECTORY, O_EXCL, O_RDONLY, O_RDWR,
-    O_TRUNC, O_WRONLY, S_IFCHR, S_IFDIR, S_IFLNK, S_IFREG, dirent64, stat, timespec,
+    DT_BLK, DT_CHR, DT_DIR, DT_LNK, DT_REG, O_APPEND, O_CREAT, O_DIRECTORY, O_EXCL, O_RDONLY,
+    O_RDWR, O_TRUNC, O_WRONLY, S_IFBLK, S_IFCHR, S_IFDIR, S_IFLNK, S_IFREG, dirent64, stat,
+    timespec,
 };
 use skete_kernel::fd::{self, Handle};
 use skete_kernel::fs::{self, Kind, Metadata, Options};
@@ -206,6 +207,7 @@ fn describe(metadata: &Metadata) -> stat {
         Kind::Directory => S_IFDIR,
         Kind::Device => S_IFCHR,
         Kind::Link => S_IFLNK,
+        Kind::Disk => S_IFBLK,
     };
     stat {
         st_ino: metadata.number,
@@ -343,6 +345,7 @@ unsafe extern "C" fn sys_getdents64(descriptor: i32, buffer: *mut dirent64, leng
                     Kind::Directory => DT_DIR,
                     Kind::Device => DT_CHR,
                     Kind::Link => DT_LNK,
+                    Kind::Disk => DT_BLK,
                 };
                 place[NAME..][..entry.name.len()].copy_from_slice(entry.name);
                 used += size;

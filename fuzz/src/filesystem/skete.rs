@@ -153,7 +153,7 @@ fn kind(kind: fs::Kind) -> Kind {
         fs::Kind::File => Kind::File,
         fs::Kind::Directory => Kind::Directory,
         fs::Kind::Link => Kind::Link,
-        fs::Kind::Device => Kind::Other,
+        fs::Kind::Device | fs::Kind::Disk => Kind::Other,
     }
 }
 

@@ -1,3 +1,4 @@
 //! Drivers: one file a kind of device.
 
+pub mod block;
 pub mod net;

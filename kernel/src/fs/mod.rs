@@ -3,6 +3,8 @@
 mod archive;
 mod bytes;
 mod device;
+mod disk;
+mod drivers;
 mod host;
 mod lock;
 mod names;
@@ -164,15 +166,33 @@ pub fn canonical(path: &[u8]) -> Result<Vec<u8>> {
         place.metadata(true)?;
         return Ok(place.path());
     }
-    at(path, |tree, path| tree.canonical(path))
+    drivers::come_up(path);
+    drivers::or_by_link(path, || at(path, |tree, path| tree.canonical(path)))
 }
 
-/// Opens a file or a directory.
+/// Opens a file, a directory or a device, which comes up when its name is used for the first time.
 ///
 /// # Errors
 ///
-/// Those of open(2).
-pub fn open(path: &[u8], options: Options) -> Result<Arc<dyn Object>> {
+/// Those of open(2); [`Error::NotFound`] for a device that the machine does not have, also with `create`.
+pub fn open(path: &[u8], mut options: Options) -> Result<Arc<dyn Object>> {
+    if drivers::come_up(path) && options.create {
+        // Bytes that are meant to last are not to end up in a new file in memory.
+        if options.exclusive {
+            metadata(path)?;
+            return Err(Error::AlreadyExists);
+        }
+        options.create = false;
+    }
+    drivers::or_by_link(path, || open_known(path, options))
+}
+
+/// As [`open`], for what is there without a look for devices: a program that opens nothing else holds no drivers.
+///
+/// # Errors
+///
+/// As for [`open`].
+pub fn open_known(path: &[u8], options: Options) -> Result<Arc<dyn Object>> {
     if let Some(place) = on_host(path)? {
         return place.open(options);
     }
@@ -188,7 +208,10 @@ pub fn metadata(path: &[u8]) -> Result<Metadata> {
     if let Some(place) = on_host(path)? {
         return place.metadata(true);
     }
-    at(path, |tree, path| Ok(tree.find(path)?.metadata()))
+    drivers::come_up(path);
+    drivers::or_by_link(path, || {
+        at(path, |tree, path| Ok(tree.find(path)?.metadata()))
+    })
 }
 
 /// What there is to know about what a path leads to; about a symbolic link itself, when that is its last name.
@@ -200,6 +223,7 @@ pub fn link_metadata(path: &[u8]) -> Result<Metadata> {
     if let Some(place) = on_host(path)? {
         return place.metadata(false);
     }
+    drivers::come_up(path);
     at(path, |tree, path| Ok(tree.find_link(path)?.metadata()))
 }
 

@@ -6,6 +6,7 @@ use core::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
 
 use super::bytes::Bytes;
 use super::device::Device;
+use super::drivers::Driver;
 use super::lock::Holders;
 use super::names::Names;
 use super::report::Report;
@@ -24,6 +25,8 @@ pub enum Kind {
     Device,
     /// Another path.
     Link,
+    /// A disk.
+    Disk,
 }
 
 /// What there is to know about a file. Times are nanoseconds since 1970.
@@ -37,7 +40,7 @@ pub struct Metadata {
     pub links: u64,
     /// Permission bits.
     pub mode: u32,
-    /// Bytes in a file, or in the path of a symbolic link.
+    /// Bytes in a file, on a disk, or in the path of a symbolic link.
     pub length: u64,
     /// Bytes that it takes in memory.
     pub stored: u64,
@@ -80,6 +83,8 @@ pub(super) enum Content {
     Link(Vec<u8>),
     /// A file whose text is made when it is opened.
     Report(Report),
+    /// A device of the machine.
+    Driver(&'static dyn Driver),
 }
 
 /// What names stand for.
@@ -138,6 +143,11 @@ impl Node {
         Self::new(Content::Device(device), 0o666)
     }
 
+    /// A device of the machine.
+    pub(super) fn driver(driver: &'static dyn Driver) -> Result<Arc<Node>> {
+        Self::new(Content::Driver(driver), 0o666)
+    }
+
     /// A symbolic link.
     pub(super) fn link(target: &[u8]) -> Result<Arc<Node>> {
         let mut own = Vec::new();
@@ -150,12 +160,13 @@ impl Node {
         Self::new(Content::Report(report), 0o444)
     }
 
-    pub(super) const fn kind(&self) -> Kind {
+    pub(super) fn kind(&self) -> Kind {
         match self.content {
             Content::File(_) | Content::Report(_) => Kind::File,
             Content::Directory(_) => Kind::Directory,
             Content::Device(_) => Kind::Device,
             Content::Link(_) => Kind::Link,
+            Content::Driver(driver) => driver.kind(),
         }
     }
 
@@ -234,6 +245,7 @@ impl Node {
             Content::Link(target) => (target.len() as u64, 0, 0),
             Content::Directory(names) => (0, 0, 1 + names.lock().directories()),
             Content::Device(_) | Content::Report(_) => (0, 0, 0),
+            Content::Driver(driver) => (driver.length(), 0, 0),
         };
         let links = self.links.load(Relaxed);
         Metadata {

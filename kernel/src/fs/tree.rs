@@ -4,7 +4,8 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use super::device::Device;
-use super::node::{Kind, Node};
+use super::drivers::Driver;
+use super::node::{Content, Kind, Node};
 use super::open::OpenFile;
 use super::report::{self, Report};
 use super::walk::{Follow, Last, Place, walk};
@@ -48,6 +49,15 @@ impl Tree {
                 .put(Node::device(device)?)?;
         }
         Ok(())
+    }
+
+    /// Gives a device of the machine a name.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::AlreadyExists`] when something has it; [`Error::NoSpace`].
+    pub(super) fn add_driver(&mut self, path: &[u8], driver: &'static dyn Driver) -> Result<()> {
+        self.new_place(path)?.put(Node::driver(driver)?)
     }
 
     /// Makes `/proc` with its reports.
@@ -158,9 +168,12 @@ impl Tree {
             _ if options.directory || place.slash => return Err(Error::NotADirectory),
             Kind::Link => return Err(Error::Loop),
             _ if writes && !new && !node.is_writable() => return Err(Error::PermissionDenied),
-            Kind::File | Kind::Device => {}
+            Kind::File | Kind::Device | Kind::Disk => {}
         }
         let file = OpenFile::open(node.clone(), options)?;
+        if let Content::Driver(driver) = &node.content {
+            return driver.open(file, options);
+        }
         if new {
             place.put(node)?;
         } else if options.truncate && node.kind() == Kind::File {

@@ -12,7 +12,7 @@ use volatile::VolatilePtr;
 
 use super::options::Place;
 use super::queue::Areas;
-use super::transport::{Doorbell, Refusal, Transport};
+use super::transport::{Doorbell, Refusal, Transport, read_register};
 use crate::arch::ioapic::Line;
 use crate::arch::paging;
 use crate::debug;
@@ -164,20 +164,10 @@ impl Transport for Mmio {
         self.all().config_generation().read().to_ne()
     }
 
-    fn byte(&self, offset: usize) -> u8 {
-        assert!(offset < CONFIGURATION);
-        // SAFETY: in the configuration; the field is a byte (4.2.2.2).
-        unsafe { self.register(CONFIGURATION + offset).read_volatile() }
-    }
-
-    fn word(&self, offset: usize) -> u16 {
-        assert!(offset < CONFIGURATION && offset.is_multiple_of(2));
-        // SAFETY: in the configuration, aligned; the field has 16 bits (4.2.2.2).
-        u16::from_le(unsafe {
-            self.register(CONFIGURATION + offset)
-                .cast::<u16>()
-                .read_volatile()
-        })
+    fn field(&self, offset: usize, size: usize) -> u32 {
+        assert!(offset < CONFIGURATION && offset & (size - 1) == 0);
+        // SAFETY: in the configuration, aligned; the field has that many bytes (4.2.2.2).
+        unsafe { read_register(self.register(CONFIGURATION + offset), size) }
     }
 
     fn connect(&self, wakes: &'static Wakes) -> Result<u16, Refusal> {

@@ -12,7 +12,7 @@ use virtio::{DeviceStatus, Id, le16, le32, le64};
 use volatile::VolatilePtr;
 
 use super::queue::Areas;
-use super::transport::{Doorbell, NO_ENTRY, Refusal, Transport};
+use super::transport::{Doorbell, NO_ENTRY, Refusal, Transport, read_register};
 use crate::debug::{Level, Line};
 use crate::device::interrupt::{self, Source};
 use crate::device::pci::{self, Function, Messages, Ports};
@@ -247,18 +247,11 @@ impl Transport for Pci {
         self.common().config_generation().read().into()
     }
 
-    fn byte(&self, offset: usize) -> u8 {
-        // SAFETY: inside the structure.
-        self.own(offset, 1)
-            .map_or(0, |byte| unsafe { byte.read_volatile() })
-    }
-
-    fn word(&self, offset: usize) -> u16 {
-        assert!(offset.is_multiple_of(2));
+    fn field(&self, offset: usize, size: usize) -> u32 {
+        assert!(offset & (size - 1) == 0);
         // SAFETY: inside the structure, which is aligned (4.1.4.6.1), as is the field.
-        self.own(offset, 2).map_or(0, |word| unsafe {
-            u16::from_le(word.cast::<u16>().read_volatile())
-        })
+        self.own(offset, size)
+            .map_or(0, |field| unsafe { read_register(field, size) })
     }
 
     fn connect(&self, wakes: &'static Wakes) -> Result<u16, Refusal> {

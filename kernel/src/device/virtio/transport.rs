@@ -51,11 +51,8 @@ pub trait Transport: Send + Sync {
     /// Changes when the device's configuration does.
     fn generation(&self) -> u32;
 
-    /// A byte of the device's own configuration.
-    fn byte(&self, offset: usize) -> u8;
-
-    /// A 16-bit number of the device's own configuration.
-    fn word(&self, offset: usize) -> u16;
+    /// A number of 1, 2 or 4 bytes (`size`) of the device's own configuration, at a multiple of its size.
+    fn field(&self, offset: usize, size: usize) -> u32;
 
     /// Lets the device interrupt. Gives the number of entries of its table of messages that are for queues: entry n
     /// is for the parts whose number is n when divided by that count, on the processor of the same number. 0: it has
@@ -65,6 +62,40 @@ pub trait Transport: Send + Sync {
     ///
     /// Why it cannot.
     fn connect(&self, wakes: &'static Wakes) -> Result<u16, Refusal>;
+}
+
+impl dyn Transport + '_ {
+    /// A byte of the device's own configuration.
+    pub fn byte(&self, offset: usize) -> u8 {
+        self.field(offset, 1) as u8
+    }
+
+    /// A 16-bit number of the device's own configuration.
+    pub fn word(&self, offset: usize) -> u16 {
+        self.field(offset, 2) as u16
+    }
+
+    /// A 32-bit number of the device's own configuration.
+    pub fn long(&self, offset: usize) -> u32 {
+        self.field(offset, 4)
+    }
+}
+
+/// Reads a number of 1, 2 or 4 bytes that is least significant byte first.
+///
+/// # Safety
+///
+/// It is a device's register, mapped, and aligned.
+#[cfg(any(target_os = "none", skete_lint_arch))]
+pub(super) unsafe fn read_register(register: NonNull<u8>, size: usize) -> u32 {
+    // SAFETY: vouched for by the caller.
+    unsafe {
+        match size {
+            1 => register.read_volatile().into(),
+            2 => u16::from_le(register.cast::<u16>().read_volatile()).into(),
+            _ => u32::from_le(register.cast::<u32>().read_volatile()),
+        }
+    }
 }
 
 // As a supertrait it would bring into every image what prints each kind of way, and nothing prints one there.

@@ -109,16 +109,13 @@ impl Transport for Fake {
         0
     }
 
-    fn byte(&self, offset: usize) -> u8 {
-        [2, 0, 0, 0, 0, 7][offset]
-    }
-
-    fn word(&self, offset: usize) -> u16 {
-        match offset {
-            STATUS => 1,
-            MAX_PAIRS => self.max_pairs,
-            MTU => self.mtu,
-            _ => panic!("offset {offset}"),
+    fn field(&self, offset: usize, size: usize) -> u32 {
+        match (offset, size) {
+            (0..6, 1) => [2, 0, 0, 0, 0, 7][offset],
+            (STATUS, 2) => 1,
+            (MAX_PAIRS, 2) => self.max_pairs.into(),
+            (MTU, 2) => self.mtu.into(),
+            _ => panic!("{size} bytes at offset {offset}"),
         }
     }
 

@@ -19,7 +19,7 @@ pub fn lookup(name: &Name, family: Option<Family>) -> Result<Vec<SocketAddr>, Fa
         read: true,
         ..fs::Options::default()
     };
-    let file = match fs::open(PATH, options) {
+    let file = match fs::open_known(PATH, options) {
         Err(Error::NotFound | Error::NotADirectory) => return Ok(Vec::new()),
         file => file?,
     };

@@ -170,7 +170,8 @@ impl Model {
         self.give_raw(chain.id.into(), chain.descriptors, length)
     }
 
-    fn give_raw(&mut self, id: u32, descriptors: u16, length: u32) -> bool {
+    /// Uses a buffer by the number that is given.
+    pub fn give_raw(&mut self, id: u32, descriptors: u16, length: u32) -> bool {
         if self.format.packed {
             let at = usize::from(self.used) * 16;
             Self::write(self.areas.descriptors, at + 8, length);

@@ -1,0 +1,175 @@
+//! Names below `/dev` that stand for devices of the machine. A kind of device is looked for when a name of it is used
+//! for the first time, so that a machine which does not need its devices does not touch them.
+
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+use core::fmt;
+use core::sync::atomic::{AtomicBool, Ordering::Relaxed};
+
+use super::node::Kind;
+use super::open::OpenFile;
+use super::{Options, at};
+use crate::debug::{Level, Line};
+use crate::drivers::block;
+use crate::fd::Object;
+use crate::sync::Mutex;
+use crate::{Error, Result};
+
+/// A device of the machine, as a file.
+pub trait Driver: Send + Sync {
+    /// What its name stands for.
+    fn kind(&self) -> Kind;
+
+    /// Bytes that it holds.
+    fn length(&self) -> u64 {
+        0
+    }
+
+    /// Opens it. `file` is its node, opened, for all that the device has no part in.
+    ///
+    /// # Errors
+    ///
+    /// Those of open(2).
+    fn open(&'static self, file: Arc<OpenFile>, options: Options) -> Result<Arc<dyn Object>>;
+}
+
+impl fmt::Debug for dyn Driver {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("Driver")
+    }
+}
+
+/// Devices of one kind.
+struct Family {
+    /// What their names begin with.
+    name: &'static str,
+    /// How they are told apart.
+    suffix: fn(usize) -> Vec<u8>,
+    /// Brings up all of them.
+    find: fn() -> Vec<&'static dyn Driver>,
+    /// What gives a machine one.
+    option: &'static str,
+    /// It was told of.
+    told: AtomicBool,
+}
+
+const DIRECTORY: &[u8] = b"/dev";
+
+/// Every kind.
+static FAMILIES: [Family; 1] = [Family {
+    name: "vd",
+    suffix: letters,
+    find: || devices(block::disks()),
+    option: "--disk FILE (QEMU: -drive if=none,id=D,file=FILE,format=raw -device virtio-blk-pci,drive=D)",
+    told: AtomicBool::new(false),
+}];
+
+/// Which of them have been looked for, and how many there are.
+static FOUND: Mutex<[Option<usize>; FAMILIES.len()]> = Mutex::new([None; FAMILIES.len()]);
+
+fn devices<D: Driver>(found: Vec<&'static D>) -> Vec<&'static dyn Driver> {
+    found
+        .into_iter()
+        .map(|device| device as &dyn Driver)
+        .collect()
+}
+
+/// `a` to `z`, then `aa`, as Linux counts its disks.
+fn letters(number: usize) -> Vec<u8> {
+    let mut letters = match number / 26 {
+        0 => Vec::new(),
+        more => self::letters(more - 1),
+    };
+    letters.push(b'a' + (number % 26) as u8);
+    letters
+}
+
+/// The kind whose devices have names like this.
+fn family(name: &[u8]) -> Option<usize> {
+    FAMILIES.iter().position(|family| {
+        name.strip_prefix(family.name.as_bytes())
+            .is_some_and(|suffix| !suffix.is_empty() && suffix.iter().all(u8::is_ascii_lowercase))
+    })
+}
+
+/// Looks for the devices that a path's last name is about, or for all when it is `/dev`. True when the path is that of
+/// a device, whether or not it is there.
+pub fn come_up(path: &[u8]) -> bool {
+    let path = path.strip_suffix(b"/").unwrap_or(path);
+    if path == DIRECTORY {
+        (0..FAMILIES.len()).for_each(|number| _ = look(number));
+        return false;
+    }
+    let slash = path.iter().rposition(|byte| *byte == b'/');
+    let (directory, name) = path.split_at(slash.map_or(0, |slash| slash + 1));
+    let Some(number) = family(name) else {
+        return false;
+    };
+    // Its directory may be `/dev` by another name.
+    let count = look(number);
+    let ours = directory.strip_suffix(b"/") == Some(DIRECTORY);
+    if ours && count == 0 {
+        tell(&FAMILIES[number], path);
+    }
+    ours
+}
+
+/// Does it again with all devices when it fails for the path of a symbolic link: one may lead to a device that nobody
+/// has looked for.
+///
+/// # Errors
+///
+/// Those of `work`.
+pub fn or_by_link<T>(path: &[u8], mut work: impl FnMut() -> Result<T>) -> Result<T> {
+    let result = work();
+    let is_link = || {
+        at(path, |tree, path| {
+            Ok(tree.find_link(path)?.kind() == Kind::Link)
+        })
+    };
+    if matches!(result, Err(Error::NotFound)) && is_link() == Ok(true) {
+        let new = (0..FAMILIES.len()).map(look).sum::<usize>();
+        if new > 0 {
+            return work();
+        }
+    }
+    result
+}
+
+/// Brings up the devices of a kind, the first time, and gives them names. Tells how many there are.
+fn look(number: usize) -> usize {
+    let mut found = FOUND.lock();
+    if let Some(count) = found[number] {
+        return count;
+    }
+    let family = &FAMILIES[number];
+    let devices = (family.find)();
+    found[number] = Some(devices.len());
+    for (number, device) in devices.iter().enumerate() {
+        let mut path = Vec::from(DIRECTORY);
+        path.push(b'/');
+        path.extend_from_slice(family.name.as_bytes());
+        path.extend_from_slice(&(family.suffix)(number));
+        // A name that the program has given away stays what it is.
+        let named = at(&path, |tree, path| tree.add_driver(path, *device));
+        if let Err(Error::NoSpace) = named {
+            Line::log(Level::Error, |line| {
+                line.text("memory is short for the name of ").bytes(&path);
+            });
+        }
+    }
+    devices.len()
+}
+
+/// Says what is missing, for the first path of each kind.
+fn tell(family: &Family, path: &[u8]) {
+    if family.told.swap(true, Relaxed) {
+        return;
+    }
+    Line::log(Level::Warn, |line| {
+        line.text("there is no ")
+            .bytes(path)
+            .text(": the machine has no such device; give it one with ")
+            .text(family.option);
+    });
+}
