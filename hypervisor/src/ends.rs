@@ -7,6 +7,7 @@ use std::sync::Mutex;
 
 use anyhow::{Result, bail};
 
+use crate::devices::channel::Name;
 use crate::machine::Machine;
 
 /// Why a run ends.
@@ -85,6 +86,7 @@ pub fn finish(machine: &Machine, end: End) -> ! {
         }
     }
     let _ = std::io::stderr().write_all(text.as_bytes());
+    machine.names.iter().for_each(Name::remove);
     process::exit(status.into())
 }
 
@@ -100,8 +102,9 @@ fn write_core(machine: &Machine, file: &std::fs::File) -> Result<()> {
     crate::core_file::write(file, &machine.context.memory, &processors)
 }
 
-/// Ends the process without anything else.
-pub fn at_once(signal: i32) -> ! {
+/// Ends the process with almost nothing else.
+pub fn at_once(machine: &Machine, signal: i32) -> ! {
+    machine.names.iter().for_each(Name::remove);
     // SAFETY: never comes back.
     unsafe { libc::_exit(128 + signal) }
 }

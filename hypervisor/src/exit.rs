@@ -44,7 +44,7 @@ impl Processor {
             ends::finish(&machine, End::Broken(format!("{error:#}")));
         }
         if options.jail
-            && let Err(error) = jail::confine_calls(Role::Processor, !options.mounts.is_empty())
+            && let Err(error) = jail::confine_calls(Role::Processor, &jail::calls(options, true))
         {
             ends::finish(&machine, End::Refused(format!("{error:#}")));
         }

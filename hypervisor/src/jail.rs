@@ -17,7 +17,10 @@ use seccompiler::{
     SeccompRule, TargetArch,
 };
 
-use crate::devices::tap;
+use crate::options::Options;
+
+/// A system call, and what its second argument has to be if that matters.
+pub type Call = (libc::c_long, Option<u64>);
 
 /// What a thread does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -83,6 +86,17 @@ const FILES: [libc::c_long; 15] = [
     libc::SYS_fsync,
 ];
 
+/// What the thread takes that ends an orderly run, which the first one starts.
+const THREADS: [libc::c_long; 7] = [
+    libc::SYS_clone3,
+    libc::SYS_clone,
+    libc::SYS_set_robust_list,
+    libc::SYS_rseq,
+    libc::SYS_sched_getaffinity,
+    libc::SYS_prctl,
+    libc::SYS_mprotect,
+];
+
 /// The calls to KVM that a processor's thread makes (Linux, `include/uapi/linux/kvm.h`).
 const KVM_CALLS: [u64; 5] = [
     0xae80,      // KVM_RUN
@@ -93,14 +107,17 @@ const KVM_CALLS: [u64; 5] = [
 ];
 
 /// Takes away this thread's files and network, and those of the threads that it starts. `mounts` are the
-/// directories that stay, with whether they may be written to.
+/// directories that stay, with whether they may be written to; in those of `names`, a file may be removed.
 ///
 /// # Errors
 ///
 /// When the kernel has Landlock but does not take the rules. One without it is no error: the list of
 /// system calls still holds.
 #[inline(never)] // Instructions are counted from here on.
-pub fn confine_files<'a>(mounts: impl Iterator<Item = (BorrowedFd<'a>, bool)>) -> Result<()> {
+pub fn confine_files<'a>(
+    mounts: impl Iterator<Item = (BorrowedFd<'a>, bool)>,
+    names: impl Iterator<Item = BorrowedFd<'a>>,
+) -> Result<()> {
     let abi = ABI::V6;
     let mut rules = Ruleset::default()
         .set_compatibility(CompatLevel::BestEffort)
@@ -116,65 +133,68 @@ pub fn confine_files<'a>(mounts: impl Iterator<Item = (BorrowedFd<'a>, bool)>) -
         };
         rules = rules.add_rule(PathBeneath::new(directory, access))?;
     }
+    for directory in names {
+        rules = rules.add_rule(PathBeneath::new(directory, AccessFs::RemoveFile))?;
+    }
     rules
         .restrict_self()
         .context("the monitor cannot be confined (Landlock); --no-jail leaves that out")?;
     Ok(())
 }
 
-/// Leaves this thread the system calls of its role.
+/// The calls that a run makes with these options: `files` for processors, that with names at the end for all.
+pub fn calls(options: &Options, files: bool) -> Vec<Call> {
+    let files = if files && !options.mounts.is_empty() {
+        &FILES[..]
+    } else {
+        &[]
+    };
+    let names = if options.channels.is_empty() {
+        &[]
+    } else {
+        &[libc::SYS_unlinkat][..]
+    };
+    let calls = files.iter().chain(names);
+    calls.map(|number| (*number, None)).collect()
+}
+
+/// Leaves this thread the system calls of its role, and some more.
 ///
 /// # Errors
 ///
 /// When the kernel does not take the list.
-pub fn confine_calls(role: Role, files: bool) -> Result<()> {
-    let filter = filter(role, files)?;
+pub fn confine_calls(role: Role, more: &[Call]) -> Result<()> {
+    let filter = filter(role, more)?;
     report_violations()?;
     seccompiler::apply_filter(&filter)
         .context("the monitor cannot be confined (seccomp); --no-jail leaves that out")
 }
 
-fn filter(role: Role, files: bool) -> Result<BpfProgram> {
-    let mut rules: BTreeMap<i64, Vec<SeccompRule>> = BTreeMap::new();
-    let mut allow =
-        |numbers: &[libc::c_long]| rules.extend(numbers.iter().map(|number| (*number, Vec::new())));
-    allow(&ALWAYS);
+fn filter(role: Role, more: &[Call]) -> Result<BpfProgram> {
+    let mut calls = ALWAYS.map(|number| (number, None)).to_vec();
+    calls.extend(more);
     match role {
-        Role::Processor if files => allow(&FILES),
-        Role::Processor | Role::Device => {}
-        // It starts the thread that ends an orderly run.
-        Role::Watcher => allow(&[
-            libc::SYS_clone3,
-            libc::SYS_clone,
-            libc::SYS_set_robust_list,
-            libc::SYS_rseq,
-            libc::SYS_sched_getaffinity,
-            libc::SYS_prctl,
-            libc::SYS_mprotect,
-        ]),
+        Role::Processor => {
+            calls.extend(KVM_CALLS.map(|request| (libc::SYS_ioctl, Some(request))));
+        }
+        Role::Watcher => calls.extend(THREADS.map(|number| (number, None))),
+        Role::Device => {}
     }
     let argument = |number, operation, value| {
-        SeccompCondition::new(number, SeccompCmpArgLen::Dword, operation, value)
+        let condition = SeccompCondition::new(number, SeccompCmpArgLen::Dword, operation, value)?;
+        SeccompRule::new(vec![condition])
     };
+    let mut rules: BTreeMap<i64, Vec<SeccompRule>> = BTreeMap::new();
+    for (number, request) in calls {
+        let request = request.map(|request| argument(1, SeccompCmpOp::Eq, request));
+        rules
+            .entry(number)
+            .or_default()
+            .extend(request.transpose()?);
+    }
     // Memory, but no code.
     let no_code = argument(2, SeccompCmpOp::MaskedEq(libc::PROT_EXEC as u64), 0)?;
-    rules.insert(libc::SYS_mmap, vec![SeccompRule::new(vec![no_code])?]);
-    if role == Role::Processor {
-        let calls =
-            KVM_CALLS.map(|number| SeccompRule::new(vec![argument(1, SeccompCmpOp::Eq, number)?]));
-        rules.insert(
-            libc::SYS_ioctl,
-            calls.into_iter().collect::<Result<_, _>>()?,
-        );
-    }
-    if role == Role::Device {
-        let calls = [tap::SET_OFFLOADS, tap::SET_QUEUE]
-            .map(|number| SeccompRule::new(vec![argument(1, SeccompCmpOp::Eq, number)?]));
-        rules.insert(
-            libc::SYS_ioctl,
-            calls.into_iter().collect::<Result<_, _>>()?,
-        );
-    }
+    rules.insert(libc::SYS_mmap, vec![no_code]);
     let filter = SeccompFilter::new(
         rules,
         SeccompAction::Trap,
@@ -242,8 +262,8 @@ mod tests {
     #[test]
     #[ignore = "ends its process"]
     fn breaks_out_by_a_call() {
-        confine_files(std::iter::empty()).unwrap();
-        confine_calls(Role::Processor, true).unwrap();
+        confine_files(std::iter::empty(), std::iter::empty()).unwrap();
+        confine_calls(Role::Processor, &FILES.map(|number| (number, None))).unwrap();
         // SAFETY: makes a socket, or ends the process.
         unsafe { libc::socket(libc::AF_INET, libc::SOCK_STREAM, 0) };
     }
@@ -261,8 +281,8 @@ mod tests {
     #[test]
     #[ignore = "ends its process"]
     fn makes_code() {
-        confine_files(std::iter::empty()).unwrap();
-        confine_calls(Role::Watcher, false).unwrap();
+        confine_files(std::iter::empty(), std::iter::empty()).unwrap();
+        confine_calls(Role::Watcher, &[]).unwrap();
         let access = libc::PROT_READ | libc::PROT_EXEC;
         // SAFETY: a new mapping, or the process's end.
         unsafe {
@@ -299,7 +319,7 @@ mod tests {
         use std::os::fd::AsFd;
         let inside = tempfile::tempdir().unwrap();
         let directory = std::fs::File::open(inside.path()).unwrap();
-        confine_files([(directory.as_fd(), true)].into_iter()).unwrap();
+        confine_files([(directory.as_fd(), true)].into_iter(), std::iter::empty()).unwrap();
         std::fs::write(inside.path().join("new"), "x").unwrap();
         let confined = Ruleset::default().handle_access(AccessFs::Execute).is_ok();
         let opened = std::fs::read("/etc/passwd");

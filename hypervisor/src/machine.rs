@@ -11,8 +11,10 @@ use rustix::event::{PollFd, PollFlags, poll};
 use crate::calls::Context;
 use crate::console::Console;
 use crate::debugger::Debugger;
+use crate::devices::channel::Name;
 use crate::devices::passt::Passt;
-use crate::devices::{Bus, net, tap};
+use crate::devices::queue::Device;
+use crate::devices::{Bus, block, channel, entropy, net, tap};
 use crate::ends::{self, Signals};
 use crate::exit::Processor;
 use crate::files::Files;
@@ -32,6 +34,8 @@ pub struct Machine {
     pub context: Context,
     /// Devices.
     pub(crate) bus: Bus,
+    /// Names on the host that go with the run.
+    pub(crate) names: Vec<Name>,
     /// The processors, once all are there.
     pub vcpus: OnceLock<Vec<Arc<Mutex<VcpuFd>>>>,
     /// The file for a core.
@@ -83,17 +87,10 @@ pub fn run(mut options: Options) -> Result<()> {
         }
         cpu::set_up(vcpu, loaded.entry, number)?;
     }
+    let (devices, names) = devices(&options)?;
     let mut bus = Bus::default();
-    for card in &options.cards {
-        let card = match card {
-            // A pair of queues for each processor.
-            Card::Tap(name) => {
-                net::on_tap(tap::open(name, net::MOST_PAIRS.min(options.cpus.into()))?)
-            }
-            Card::User => net::on_passt(Passt::start(&options.published)?),
-        };
-        let card = card.context("the host does not give what a network card needs")?;
-        let word = bus.add(&vm, &memory, card, options.jail)?;
+    for device in devices {
+        let word = bus.add(&vm, &memory, device, options.jail)?;
         options.kernel.push(word);
     }
     boot::write(&memory, &options, loaded.info, kilohertz)?;
@@ -111,6 +108,7 @@ pub fn run(mut options: Options) -> Result<()> {
             options,
         },
         bus,
+        names,
         vcpus: OnceLock::new(),
         core,
         stats,
@@ -128,7 +126,8 @@ pub fn run(mut options: Options) -> Result<()> {
         None => None,
     };
     if context.options.jail {
-        jail::confine_files(context.files.directories())?;
+        let names = machine.names.iter().map(Name::directory);
+        jail::confine_files(context.files.directories(), names)?;
     }
     let vcpus = vcpus.into_iter().map(|vcpu| Arc::new(Mutex::new(vcpu)));
     let vcpus = vcpus.collect::<Vec<_>>();
@@ -162,9 +161,34 @@ pub fn run(mut options: Options) -> Result<()> {
         })?;
     }
     if context.options.jail {
-        jail::confine_calls(Role::Watcher, false)?;
+        jail::confine_calls(Role::Watcher, &jail::calls(&context.options, false))?;
     }
     watch(&machine, &signals)
+}
+
+/// The guest's devices, and what names they have on the host.
+fn devices(options: &Options) -> Result<(Vec<Device>, Vec<Name>)> {
+    let (mut devices, mut names) = (Vec::new(), Vec::new());
+    for card in &options.cards {
+        let card = match card {
+            // A pair of queues for each processor.
+            Card::Tap(name) => {
+                net::on_tap(tap::open(name, net::MOST_PAIRS.min(options.cpus.into()))?)
+            }
+            Card::User => net::on_passt(Passt::start(&options.published)?),
+        };
+        devices.push(card.context("the host does not give what a network card needs")?);
+    }
+    for disk in &options.disks {
+        devices.push(block::open(disk)?);
+    }
+    devices.extend(options.rng.then(entropy::source));
+    for path in &options.channels {
+        let (device, name) = channel::listen(path)?;
+        devices.push(device);
+        names.push(name);
+    }
+    Ok((devices, names))
 }
 
 /// A machine with interrupt controllers and nothing else.
@@ -213,7 +237,7 @@ fn watch(machine: &Arc<Machine>, signals: &Signals) -> Result<()> {
             && let Some(signal) = signals.take()
         {
             if stopping {
-                ends::at_once(signal);
+                ends::at_once(machine, signal);
             }
             stopping = true;
             let machine = machine.clone();

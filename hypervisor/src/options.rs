@@ -1,7 +1,8 @@
 //! The command line.
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::net::Ipv4Addr;
+use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 
 use anyhow::{Context, Result, bail};
@@ -25,6 +26,9 @@ Options of run:
       --net user             a network card that reaches what this user reaches, by the program passt
       --net tap=NAME         a network card, at this interface of the host [default: none]
       --publish [ADDRESS:]HOST:GUEST[/udp]  a port of the host is a port of the guest; implies --net user
+      --disk FILE[:ro]       a disk: a file or a block device of the host, in sectors of 512 bytes
+      --rng                  a source of random numbers: the host's
+      --channel PATH         a Unix socket on the host whose other end is the guest's /dev/hvc0
       --log LEVEL            the kernel's log: error, warn, info, debug, trace
       --kernel OPTION        one more option for the kernel, as it is
       --console FILE         standard output and error go to this file
@@ -79,6 +83,15 @@ pub enum Card {
     Tap(String),
 }
 
+/// A disk.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Disk {
+    /// A file or a block device of the host.
+    pub path: PathBuf,
+    /// The guest cannot change it.
+    pub read_only: bool,
+}
+
 /// A port of the host that is one of the guest.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Publish {
@@ -111,6 +124,12 @@ pub struct Options {
     pub cards: Vec<Card>,
     /// Ports of the host that are the guest's, with passt.
     pub published: Vec<Publish>,
+    /// The disks.
+    pub disks: Vec<Disk>,
+    /// A source of random numbers.
+    pub rng: bool,
+    /// Sockets of the host that are channels of the guest.
+    pub channels: Vec<PathBuf>,
     /// The kernel's log level.
     pub log: Option<String>,
     /// More options for the kernel.
@@ -144,6 +163,9 @@ impl Options {
             mounts: Vec::new(),
             cards: Vec::new(),
             published: Vec::new(),
+            disks: Vec::new(),
+            rng: false,
+            channels: Vec::new(),
             log: None,
             kernel: Vec::new(),
             console: None,
@@ -193,6 +215,9 @@ fn read_run(mut parser: lexopt::Parser) -> Result<Verb> {
             Long("mount") => options.mounts.push(mount(&text(parser.value()?)?)?),
             Long("net") => options.cards.extend(card(&text(parser.value()?)?)?),
             Long("publish") => options.published.push(publish(&text(parser.value()?)?)?),
+            Long("disk") => options.disks.push(disk(parser.value()?)?),
+            Long("rng") => options.rng = true,
+            Long("channel") => options.channels.push(parser.value()?.into()),
             Long("log") => options.log = Some(text(parser.value()?)?),
             Long("kernel") => options.kernel.push(text(parser.value()?)?),
             Long("console") => options.console = Some(parser.value()?.into()),
@@ -289,6 +314,17 @@ fn card(text: &str) -> Result<Option<Card>> {
     }
 }
 
+fn disk(word: OsString) -> Result<Disk> {
+    let (path, read_only) = match word.as_encoded_bytes().strip_suffix(b":ro") {
+        Some(path) => (OsStr::from_bytes(path).into(), true),
+        None => (PathBuf::from(word), false),
+    };
+    if path.as_os_str().is_empty() {
+        bail!("--disk takes a file, like disk.img or disk.img:ro");
+    }
+    Ok(Disk { path, read_only })
+}
+
 fn publish(text: &str) -> Result<Publish> {
     let read = || {
         let (ports, udp) = match text.split_once('/') {
@@ -379,6 +415,18 @@ mod tests {
     }
 
     #[test]
+    fn devices_are_read() {
+        let words = ["--disk", "a:b:ro", "--disk=c", "--rng", "--channel", "s"];
+        let options = run(&[&words[..], &["i"]].concat()).unwrap();
+        let disk = |path: &str, read_only| Disk {
+            path: path.into(),
+            read_only,
+        };
+        assert_eq!(options.disks, [disk("a:b", true), disk("c", false)]);
+        assert!(options.rng && options.channels == [PathBuf::from("s")]);
+    }
+
+    #[test]
     fn options_may_follow_the_image() {
         let options = run(&["image", "--stats"]).unwrap();
         assert!(options.stats && options.arguments.is_empty());
@@ -427,6 +475,7 @@ mod tests {
             &["--mount", "a:/", "i"],
             &["--net", "other", "i"],
             &["--net", "user", "--net", "user", "i"],
+            &["--disk", ":ro", "i"],
             &["--publish", "80", "i"],
             &["--publish", "0:80", "i"],
             &["--publish", "localhost:80:80", "i"],

@@ -3,6 +3,8 @@
 use std::io;
 use std::os::fd::BorrowedFd;
 
+use super::parts::Parts;
+
 /// Bytes in front of each frame that tell about it, as virtio has them (5.1.6).
 pub const HEADER: usize = 12;
 
@@ -35,14 +37,10 @@ pub trait Link: Send + std::fmt::Debug {
     /// Sends a frame with its header, from where its parts are. One that the host does not take is lost, as on a
     /// cable.
     ///
-    /// # Safety
-    ///
-    /// The parts can be read. Others may write to them meanwhile.
-    ///
     /// # Errors
     ///
     /// When there is nobody to send to any more.
-    unsafe fn send(&mut self, parts: &[libc::iovec]) -> io::Result<()>;
+    fn send(&mut self, parts: Parts<'_>) -> io::Result<()>;
 
     /// What to wait for.
     fn descriptor(&self) -> BorrowedFd<'_>;
@@ -50,28 +48,16 @@ pub trait Link: Send + std::fmt::Debug {
 
 /// A write of several parts; gives how much of them was written, `None` for none.
 ///
-/// # Safety
-///
-/// As for [`Link::send`].
-///
 /// # Errors
 ///
 /// When the other end is gone.
-pub unsafe fn write(file: BorrowedFd<'_>, parts: &[libc::iovec]) -> io::Result<Option<usize>> {
-    use std::os::fd::AsRawFd;
-    loop {
-        // SAFETY: the caller's.
-        let sent =
-            unsafe { libc::writev(file.as_raw_fd(), parts.as_ptr(), parts.len() as libc::c_int) };
-        if let Ok(sent) = usize::try_from(sent) {
-            return Ok(Some(sent));
-        }
-        let error = io::Error::last_os_error();
-        match error.raw_os_error() {
-            Some(libc::EINTR) => {}
+pub fn write(file: BorrowedFd<'_>, parts: &Parts<'_>) -> io::Result<Option<usize>> {
+    match parts.write(file) {
+        Ok(sent) => Ok(Some(sent)),
+        Err(error) => match error.raw_os_error() {
             // The interface, or the program, is gone.
-            Some(libc::EBADFD | libc::EPIPE | libc::ECONNRESET) => return Err(error),
-            _ => return Ok(None),
-        }
+            Some(libc::EBADFD | libc::EPIPE | libc::ECONNRESET) => Err(error),
+            _ => Ok(None),
+        },
     }
 }

@@ -249,6 +249,7 @@ impl Mmio {
                 continue;
             }
             let mut active = Active {
+                number,
                 memory: self.memory.clone(),
                 features,
                 queues: Vec::with_capacity(share.len()),
@@ -301,7 +302,7 @@ fn set_queue(state: &mut State, offset: u64, value: u32) {
 /// A worker's thread: runs it each time that the driver starts the device.
 fn serve(mut worker: Box<dyn Worker>, begin: &Receiver<Active>, ended: &Sender<()>, jail: bool) {
     // What it does not need, it gives up before the guest can talk to it.
-    if jail && let Err(error) = jail::confine_calls(Role::Device, false) {
+    if jail && let Err(error) = jail::confine_calls(Role::Device, worker.calls()) {
         eprintln!("skete: a device does not start: {error:#}");
         return;
     }

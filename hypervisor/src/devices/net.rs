@@ -1,17 +1,19 @@
 //! A network card (section 5.1): pairs of queues, each with a link to the host.
 
-use std::io::{self, Read, Write};
-use std::os::fd::BorrowedFd;
+use std::io::{self, Write};
 use std::sync::atomic::Ordering;
 
-use rustix::event::{PollFd, PollFlags, poll};
+use rustix::event::PollFlags;
+use rustix::rand::GetRandomFlags;
 use virtio_queue::QueueT;
-use vm_memory::{GuestMemoryBackend, GuestMemoryMmap};
 
 use super::link::{HEADER, Link};
+use super::parts::Parts;
 use super::passt::Passt;
-use super::queue::{Active, Model, USED, Worker, Workers, descriptor};
-use super::tap::Tap;
+use super::queue::{Active, Chain, Device, Model, USED, Worker, Workers};
+use super::tap::{self, Tap};
+use crate::jail::Call;
+use crate::memory::Memory;
 
 const NET: u32 = 1;
 
@@ -41,21 +43,18 @@ pub const MOST_PAIRS: usize = 8;
 const LONGEST: usize = HEADER + 18 + 65536;
 /// Where a frame's header tells how many buffers it has taken.
 const BUFFERS: usize = 10;
-/// Parts of a frame that are sent at once.
-const PARTS: usize = 64;
 
 /// A pair of queues.
 #[derive(Debug)]
 struct Pair {
     link: Box<dyn Link>,
-    is_first: bool,
     /// The first one's: the links of the others, and how many of them are in use.
     others: Vec<Tap>,
     used: usize,
 }
 
 /// A card on an interface of the host's, with a pair of queues for each of the interface's.
-pub fn on_tap(taps: Vec<Tap>) -> io::Result<(Model, Workers)> {
+pub fn on_tap(taps: Vec<Tap>) -> io::Result<Device> {
     let offloads = CSUM | GUEST_CSUM | GUEST_TSO4 | GUEST_TSO6 | HOST_TSO4 | HOST_TSO6;
     let others = taps.iter().skip(1).map(Tap::try_clone);
     let others = others.collect::<io::Result<Vec<_>>>()?;
@@ -70,15 +69,14 @@ pub fn on_tap(taps: Vec<Tap>) -> io::Result<(Model, Workers)> {
 }
 
 /// A card whose other end is passt.
-pub fn on_passt(passt: Passt) -> io::Result<(Model, Workers)> {
+pub fn on_passt(passt: Passt) -> io::Result<Device> {
     let link: Box<dyn Link> = Box::new(passt);
     Ok((model(0, 1)?, workers([link].into_iter(), Vec::new())))
 }
 
 fn workers(links: impl Iterator<Item = Box<dyn Link>>, mut others: Vec<Tap>) -> Workers {
-    let pairs = links.enumerate().map(|(number, link)| Pair {
+    let pairs = links.map(|link| Pair {
         link,
-        is_first: number == 0,
         others: std::mem::take(&mut others),
         used: 0,
     });
@@ -90,11 +88,7 @@ fn workers(links: impl Iterator<Item = Box<dyn Link>>, mut others: Vec<Tap>) -> 
 /// A card with an address that nobody else should have (IEEE 802, 8.4).
 fn model(features: u64, pairs: usize) -> io::Result<Model> {
     let mut mac = [0; 6];
-    // SAFETY: writes to the array.
-    let got = unsafe { libc::getrandom(mac.as_mut_ptr().cast(), mac.len(), 0) };
-    if got != mac.len() as isize {
-        return Err(io::Error::last_os_error());
-    }
+    rustix::rand::getrandom(&mut mac, GetRandomFlags::empty())?;
     mac[0] = mac[0] & !1 | 2;
     let mut configuration = mac.to_vec();
     // The status, which nobody reads, and the number of pairs.
@@ -135,7 +129,7 @@ impl Pair {
                 }
             }
             held.seen = available(active);
-            match deliver(active, held) {
+            match deliver(active, held)? {
                 Some(wants) => tell |= wants,
                 None => return Ok(tell),
             }
@@ -153,12 +147,14 @@ impl Pair {
                 if !self.link.has_room()? {
                     return Ok((tell, true));
                 }
-                let memory = active.memory.shared();
-                let Some(chain) = active.queues[TRANSMIT].pop_descriptor_chain(memory) else {
+                let Some(frame) = active.next(TRANSMIT)? else {
                     break;
                 };
-                let head = chain.head_index();
-                self.send(active.memory.map(), chain.readable())?;
+                let head = frame.head_index();
+                // One that is not in the guest's memory is lost, as on a cable.
+                if let Some(parts) = Parts::of(&active.memory, frame.readable()) {
+                    self.link.send(parts)?;
+                }
                 tell |= active.give(TRANSMIT, head, 0);
             }
             if !active.enable(TRANSMIT) {
@@ -167,55 +163,16 @@ impl Pair {
         }
     }
 
-    /// Sends a frame from where it is. One that is not in the guest's memory is lost, as on a cable.
-    fn send(
-        &mut self,
-        memory: &GuestMemoryMmap,
-        parts: impl Iterator<Item = virtio_queue::desc::split::Descriptor>,
-    ) -> io::Result<()> {
-        let mut slices = Vec::with_capacity(4);
-        for part in parts {
-            match memory.get_slice(part.addr(), part.len() as usize) {
-                Ok(slice) if slices.len() < PARTS => slices.push(slice),
-                _ => return Ok(()),
-            }
-        }
-        let guards = slices
-            .iter()
-            .map(vm_memory::VolatileSlice::ptr_guard)
-            .collect::<Vec<_>>();
-        let parts = guards.iter().map(|guard| libc::iovec {
-            iov_base: guard.as_ptr().cast_mut().cast(),
-            iov_len: guard.len(),
-        });
-        let parts = parts.collect::<Vec<_>>();
-        // SAFETY: the parts are in the guest's memory; what the guest does to them meanwhile is its own affair.
-        unsafe { self.link.send(&parts) }
-    }
-
-    /// Carries commands out. Gives whether the guest is to be told.
-    fn command(&mut self, active: &mut Active) -> bool {
-        let mut tell = false;
-        if active.queues.len() <= CONTROL {
-            return tell;
-        }
-        loop {
-            active.disable(CONTROL);
-            let memory = active.memory.clone();
-            while let Some(chain) = active.queues[CONTROL].pop_descriptor_chain(memory.shared()) {
-                let head = chain.head_index();
-                let mut command = [0; 4];
-                let read = chain.clone().reader(memory.map());
-                let read = read.is_ok_and(|mut from| from.read_exact(&mut command).is_ok());
-                let answer = [u8::from(!(read && self.obey(command)))];
-                let to = chain.writer(memory.map());
-                let answered = to.is_ok_and(|mut to| to.write_all(&answer).is_ok());
-                tell |= active.give(CONTROL, head, answered.into());
-            }
-            if !active.enable(CONTROL) {
-                return tell;
-            }
-        }
+    /// Carries a command out.
+    fn command(&mut self, memory: &Memory, command: &Chain) -> u32 {
+        let (from, to) = (
+            Parts::of(memory, command.clone().readable()),
+            Parts::of(memory, command.clone().writable()),
+        );
+        let mut bytes = [0; 4];
+        let read = from.is_some_and(|from| from.copy_to(&mut bytes) == bytes.len());
+        let answer = [u8::from(!(read && self.obey(bytes)))];
+        to.map_or(0, |to| to.copy_from(&answer) as u32)
     }
 
     /// Does the one thing that can be asked for: so many pairs from now on (5.1.6.5.6). Gives whether it could.
@@ -239,42 +196,6 @@ impl Pair {
         self.used = pairs - 1;
         true
     }
-
-    /// Waits for something to do; gives whether the card is to stop. `full` tells that the guest has no room,
-    /// `blocked` that the host has none.
-    fn wait(&self, active: &Active, full: bool, blocked: bool) -> io::Result<bool> {
-        let mut flags = PollFlags::empty();
-        flags.set(PollFlags::IN, !full);
-        flags.set(PollFlags::OUT, blocked);
-        let (stop, link) = (descriptor(&active.stop), self.link.descriptor());
-        let done = descriptor(&active.interrupt.done);
-        let kicks = active.kicks.iter().map(descriptor);
-        let kicks = kicks.collect::<Vec<BorrowedFd<'_>>>();
-        let mut ready = vec![PollFd::new(&stop, PollFlags::IN)];
-        ready.extend(kicks.iter().map(|kick| PollFd::new(kick, PollFlags::IN)));
-        if self.is_first {
-            ready.push(PollFd::new(&done, PollFlags::IN));
-        }
-        let told = ready.len();
-        // Else an end that is gone would be reported again and again.
-        if !flags.is_empty() {
-            ready.push(PollFd::new(&link, flags));
-        }
-        match poll(&mut ready, None) {
-            Ok(_) | Err(rustix::io::Errno::INTR) => {}
-            Err(error) => return Err(error.into()),
-        }
-        let is_ready = |number: usize| !ready[number].revents().is_empty();
-        for (number, kick) in (1..).zip(&active.kicks) {
-            if is_ready(number) {
-                let _ = kick.read();
-            }
-        }
-        if self.is_first && is_ready(told - 1) {
-            active.interrupt.again();
-        }
-        Ok(is_ready(0))
-    }
 }
 
 /// A frame of the host's, with virtio's header.
@@ -293,19 +214,18 @@ fn available(active: &Active) -> u16 {
 
 /// Puts a frame into as many buffers as it needs; `None` when there are too few, which stay. One that has no room
 /// in all buffers together is lost.
-fn deliver(active: &mut Active, frame: &mut Frame) -> Option<bool> {
+fn deliver(active: &mut Active, frame: &mut Frame) -> io::Result<Option<bool>> {
     let mergeable = active.features & MERGEABLE != 0;
     let before = active.queues[RECEIVE].next_avail();
     let mut chains = Vec::with_capacity(1);
     let mut room = 0;
     while room < frame.length {
-        let memory = active.memory.shared();
-        let Some(chain) = active.queues[RECEIVE].pop_descriptor_chain(memory) else {
+        let Some(chain) = active.next(RECEIVE)? else {
             if usize::from(active.queues[RECEIVE].size()) <= chains.len() {
                 break;
             }
             active.queues[RECEIVE].set_next_avail(before);
-            return None;
+            return Ok(None);
         };
         let length = chain
             .clone()
@@ -333,7 +253,7 @@ fn deliver(active: &mut Active, frame: &mut Frame) -> Option<bool> {
         };
         used.push((head, written as u32));
     }
-    Some(active.give_all(RECEIVE, &used))
+    Ok(Some(active.give_all(RECEIVE, &used)))
 }
 
 fn would_wait(error: &io::Error) -> bool {
@@ -344,8 +264,12 @@ fn would_wait(error: &io::Error) -> bool {
 }
 
 impl Worker for Pair {
+    fn calls(&self) -> &'static [Call] {
+        &tap::CALLS
+    }
+
     fn run(&mut self, active: &mut Active) -> io::Result<()> {
-        if self.is_first {
+        if active.number == 0 {
             self.link.begin(active.features)?;
         }
         let mut held = Frame {
@@ -366,11 +290,19 @@ impl Worker for Pair {
                 active.disable(RECEIVE);
             }
             let (wants, blocked) = self.transmit(active)?;
-            tell |= wants | self.command(active);
+            tell |= wants;
             if tell {
                 active.interrupt.raise(USED);
             }
-            if self.wait(active, full, blocked)? {
+            if active.queues.len() > CONTROL {
+                active.serve(CONTROL, |memory, command| self.command(memory, &command))?;
+            }
+            let mut flags = PollFlags::empty();
+            flags.set(PollFlags::IN, !full);
+            flags.set(PollFlags::OUT, blocked);
+            // Else an end that is gone would be reported again and again.
+            let link = (!flags.is_empty()).then(|| (self.link.descriptor(), flags));
+            if active.wait(link)?.is_none() {
                 self.use_pairs(1);
                 return Ok(());
             }

@@ -13,6 +13,7 @@ use anyhow::{Context, Result, bail};
 use rustix::io::FdFlags;
 
 use super::link::{self, HEADER, Link};
+use super::parts::Parts;
 use crate::options::Publish;
 
 /// Bytes of a length.
@@ -138,12 +139,8 @@ impl Link for Passt {
 
     fn has_room(&mut self) -> io::Result<bool> {
         while !self.rest.is_empty() {
-            let part = libc::iovec {
-                iov_base: self.rest.as_ptr().cast_mut().cast(),
-                iov_len: self.rest.len(),
-            };
-            // SAFETY: the part is the rest, which nobody else has.
-            match unsafe { link::write(self.socket.as_fd(), &[part]) }? {
+            let rest = Parts::from(&mut self.rest[..]);
+            match link::write(self.socket.as_fd(), &rest)? {
                 Some(written) => _ = self.rest.drain(..written),
                 None => return Ok(false),
             }
@@ -151,53 +148,23 @@ impl Link for Passt {
         Ok(true)
     }
 
-    unsafe fn send(&mut self, parts: &[libc::iovec]) -> io::Result<()> {
-        let all = parts.iter().map(|part| part.iov_len).sum::<usize>();
-        let Some(length) = all.checked_sub(HEADER).filter(|length| *length <= LONGEST) else {
+    fn send(&mut self, parts: Parts<'_>) -> io::Result<()> {
+        let (_, frame) = parts.split(HEADER);
+        let length = frame.len();
+        if parts.len() < HEADER || length > LONGEST {
             return Ok(());
-        };
-        let head = (length as u32).to_be_bytes();
-        let mut whole = Vec::with_capacity(parts.len() + 1);
-        whole.push(libc::iovec {
-            iov_base: head.as_ptr().cast_mut().cast(),
-            iov_len: head.len(),
-        });
-        whole.extend(behind(parts, HEADER));
-        // SAFETY: the length, and the caller's parts.
-        let written = unsafe { link::write(self.socket.as_fd(), &whole) }?.unwrap_or(0);
-        for part in behind(&whole, written) {
-            let length = self.rest.len();
-            self.rest.reserve(part.iov_len);
-            // SAFETY: the part can be read, and there is room for it. What another one writes there meanwhile is
-            // what is sent.
-            unsafe {
-                let to = self.rest.as_mut_ptr().add(length);
-                std::ptr::copy_nonoverlapping(part.iov_base.cast(), to, part.iov_len);
-                self.rest.set_len(length + part.iov_len);
-            }
         }
+        let mut head = (length as u32).to_be_bytes();
+        let whole = Parts::from(&mut head[..]).and(frame);
+        let written = link::write(self.socket.as_fd(), &whole)?.unwrap_or(0);
+        self.rest.resize(whole.len() - written, 0);
+        whole.split(written).1.copy_to(&mut self.rest);
         Ok(())
     }
 
     fn descriptor(&self) -> BorrowedFd<'_> {
         self.socket.as_fd()
     }
-}
-
-/// Parts without their first bytes.
-fn behind(parts: &[libc::iovec], mut skip: usize) -> Vec<libc::iovec> {
-    let mut rest = Vec::with_capacity(parts.len());
-    for part in parts {
-        let skipped = skip.min(part.iov_len);
-        skip -= skipped;
-        if skipped < part.iov_len {
-            rest.push(libc::iovec {
-                iov_base: part.iov_base.wrapping_byte_add(skipped),
-                iov_len: part.iov_len - skipped,
-            });
-        }
-    }
-    rest
 }
 
 #[cfg(test)]
@@ -212,11 +179,11 @@ mod tests {
         Ok((Passt::new(socket), other))
     }
 
-    fn part(bytes: &[u8]) -> libc::iovec {
-        libc::iovec {
-            iov_base: bytes.as_ptr().cast_mut().cast(),
-            iov_len: bytes.len(),
-        }
+    /// Sends parts of a frame.
+    fn send(passt: &mut Passt, parts: &[&[u8]]) -> io::Result<()> {
+        let mut parts = parts.iter().map(|part| part.to_vec()).collect::<Vec<_>>();
+        let parts = parts.iter_mut().map(|part| Parts::from(&mut part[..]));
+        passt.send(parts.reduce(Parts::and).unwrap_or_default())
     }
 
     #[test]
@@ -270,8 +237,7 @@ mod tests {
         let (head, body) = ([0; HEADER], vec![7; 60_000]);
         let mut sent = 0;
         while passt.has_room()? {
-            // SAFETY: the parts are arrays that live.
-            unsafe { passt.send(&[part(&head[..5]), part(&head[5..]), part(&body)]) }?;
+            send(&mut passt, &[&head[..5], &head[5..], &body])?;
             sent += 1;
         }
         assert!(sent > 1);
@@ -287,11 +253,8 @@ mod tests {
             assert!(got == expected);
         }
         // Too short, and too long.
-        // SAFETY: the parts are arrays that live.
-        unsafe {
-            passt.send(&[part(&head[1..])])?;
-            passt.send(&[part(&head), part(&body), part(&body)])?;
-        }
+        send(&mut passt, &[&head[1..]])?;
+        send(&mut passt, &[&head, &body, &body])?;
         other.set_nonblocking(true)?;
         assert!(other.read(&mut [0]).is_err());
         Ok(())

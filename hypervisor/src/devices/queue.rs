@@ -1,14 +1,20 @@
 //! What a device's own code sees of virtio: queues, and how to interrupt.
 
+use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering::SeqCst};
 
-use virtio_queue::{Queue, QueueT};
-use vm_memory::{Bytes, GuestAddress};
+use rustix::event::{PollFd, PollFlags, poll};
+use virtio_queue::{DescriptorChain, Queue, QueueOwnedT, QueueT};
+use vm_memory::{Bytes, GuestAddress, GuestMemoryMmap};
 use vmm_sys_util::eventfd::EventFd;
 
+use crate::jail;
 use crate::memory::Memory;
+
+/// The buffers of one request.
+pub type Chain = DescriptorChain<Arc<GuestMemoryMmap>>;
 
 /// Buffers were used.
 pub const USED: u32 = 1;
@@ -47,6 +53,8 @@ impl Interrupt {
 /// What a worker runs with, when the driver has set its device up.
 #[derive(Debug)]
 pub struct Active {
+    /// Which of the device's workers it is.
+    pub number: usize,
     /// The guest's memory.
     pub memory: Memory,
     /// What was agreed on.
@@ -63,8 +71,13 @@ pub struct Active {
 
 /// A part of a device's work, which has a thread of its own.
 pub trait Worker: Send + std::fmt::Debug {
+    /// The system calls that it makes beside those of all devices.
+    fn calls(&self) -> &'static [jail::Call] {
+        &[]
+    }
+
     /// Runs until it is to stop.
-    fn run(&mut self, active: &mut Active) -> std::io::Result<()>;
+    fn run(&mut self, active: &mut Active) -> io::Result<()>;
 }
 
 /// The workers of a device. The first one always runs, another one when all its queues are ready.
@@ -85,6 +98,9 @@ pub struct Model {
     pub share: fn(&Model, usize, u64) -> Vec<usize>,
 }
 
+/// A device: what its driver sees, and what does its work.
+pub type Device = (Model, Workers);
+
 /// An event as something to wait for.
 #[must_use]
 pub fn descriptor(event: &EventFd) -> BorrowedFd<'_> {
@@ -96,6 +112,68 @@ pub fn descriptor(event: &EventFd) -> BorrowedFd<'_> {
 pub const SIZE: u16 = 256;
 
 impl Active {
+    /// The next request in a queue. A queue that breaks the rules is an error.
+    pub fn next(&mut self, queue: usize) -> io::Result<Option<Chain>> {
+        match self.queues[queue].iter(self.memory.shared()) {
+            Ok(mut requests) => Ok(requests.next()),
+            Err(virtio_queue::Error::QueueNotReady) => Ok(None),
+            Err(error) => Err(io::Error::other(format!("its queue is broken: {error}"))),
+        }
+    }
+
+    /// Lets `work` carry out what is in a queue, until nothing is. It gives how many bytes it has written.
+    pub fn serve(
+        &mut self,
+        queue: usize,
+        mut work: impl FnMut(&Memory, Chain) -> u32,
+    ) -> io::Result<()> {
+        let memory = self.memory.clone();
+        loop {
+            self.disable(queue);
+            while let Some(request) = self.next(queue)? {
+                let head = request.head_index();
+                let written = work(&memory, request);
+                if self.give(queue, head, written) {
+                    self.interrupt.raise(USED);
+                }
+            }
+            if !self.enable(queue) {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Waits until the driver has put something into a queue, or `other` is ready for what is asked of it. Gives
+    /// what it is ready for, `None` when the worker is to stop.
+    pub fn wait(
+        &self,
+        other: Option<(BorrowedFd<'_>, PollFlags)>,
+    ) -> io::Result<Option<PollFlags>> {
+        let wait = |event| PollFd::from_borrowed_fd(descriptor(event), PollFlags::IN);
+        let mut ready = vec![wait(&self.stop)];
+        ready.extend(self.kicks.iter().map(wait));
+        // The first worker sees to the interrupt for all of them.
+        let own = ready.len() + usize::from(self.number == 0);
+        ready.extend((self.number == 0).then(|| wait(&self.interrupt.done)));
+        ready.extend(other.map(|(other, flags)| PollFd::from_borrowed_fd(other, flags)));
+        match poll(&mut ready, None) {
+            Ok(_) | Err(rustix::io::Errno::INTR) => {}
+            Err(error) => return Err(error.into()),
+        }
+        let (events, other) = ready.split_at(own);
+        let is_ready = |event: &PollFd<'_>| !event.revents().is_empty();
+        for (event, kick) in events[1..].iter().zip(&self.kicks) {
+            if is_ready(event) {
+                let _ = kick.read();
+            }
+        }
+        if events.get(1 + self.kicks.len()).is_some_and(is_ready) {
+            self.interrupt.again();
+        }
+        let flags = other.first().map_or(PollFlags::empty(), PollFd::revents);
+        Ok((!is_ready(&events[0])).then_some(flags))
+    }
+
     /// Gives a buffer back into which `length` bytes were written; true when the driver wants to know.
     pub fn give(&mut self, queue: usize, head: u16, length: u32) -> bool {
         let memory = self.memory.map();

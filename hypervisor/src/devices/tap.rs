@@ -10,13 +10,21 @@ use anyhow::{Context, Result, bail};
 
 use super::link::{self, HEADER, Link};
 use super::net::{GUEST_CSUM, GUEST_TSO4, GUEST_TSO6};
+use super::parts::Parts;
+use crate::jail::Call;
+
+/// What its worker calls.
+pub const CALLS: [Call; 2] = [
+    (libc::SYS_ioctl, Some(SET_OFFLOADS)),
+    (libc::SYS_ioctl, Some(SET_QUEUE)),
+];
 
 const SET_INTERFACE: libc::c_ulong = 0x4004_54ca;
 const SET_HEADER_SIZE: libc::c_ulong = 0x4004_54d8;
 /// `TUNSETOFFLOAD`.
-pub const SET_OFFLOADS: u64 = 0x4004_54d0;
+const SET_OFFLOADS: u64 = 0x4004_54d0;
 /// `TUNSETQUEUE`.
-pub const SET_QUEUE: u64 = 0x4004_54d9;
+const SET_QUEUE: u64 = 0x4004_54d9;
 
 /// Frames with their Ethernet header and nothing before it but virtio's.
 const FLAGS: u16 = 0x0002 | 0x1000 | 0x4000;
@@ -130,9 +138,8 @@ impl Link for Tap {
         self.0.read(frame)
     }
 
-    unsafe fn send(&mut self, parts: &[libc::iovec]) -> io::Result<()> {
-        // SAFETY: the caller's.
-        unsafe { link::write(self.0.as_fd(), parts) }.map(drop)
+    fn send(&mut self, parts: Parts<'_>) -> io::Result<()> {
+        link::write(self.0.as_fd(), &parts).map(drop)
     }
 
     fn descriptor(&self) -> BorrowedFd<'_> {
