@@ -39,14 +39,16 @@ fn place(value: &str) -> Option<Place> {
     place
 }
 
-/// Places that may have a device.
+/// Places that may have a device, in the order in which the devices were added.
 fn places() -> Vec<Place> {
     let told: Vec<Place> = boot::options(options::NAME).filter_map(place).collect();
     if !told.is_empty() || crate::arch::pci::is_there() {
         return told;
     }
     let (count, line) = microvm();
+    // QEMU fills them from the last to the first.
     (0..count)
+        .rev()
         .map(|number| Place {
             base: MICROVM + number * MICROVM_STEP,
             line: line + number as u32,
@@ -65,8 +67,6 @@ pub fn find(kind: Id) -> Vec<&'static dyn Transport> {
             Found::Refused(device, why) => refuse(&device, why),
         }
     }
-    // QEMU's microvm fills its places from the last to the first.
-    found.reverse();
     if crate::arch::pci::is_there() {
         pci::find(kind, &mut found);
     }
