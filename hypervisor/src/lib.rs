@@ -6,7 +6,6 @@
 
 mod boot;
 pub mod calls;
-pub mod check;
 pub mod console;
 mod core_file;
 mod cpu;

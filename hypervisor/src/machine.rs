@@ -22,7 +22,7 @@ use crate::jail::{self, Role};
 use crate::memory::Memory;
 use crate::options::{Card, Options};
 use crate::stats::Stats;
-use crate::{boot, check, cpu, gdb, image};
+use crate::{boot, cpu, gdb, image};
 
 /// The interrupt line that tells the guest of input.
 const INPUT_LINE: u32 = 4;
@@ -54,7 +54,7 @@ pub struct Machine {
 pub fn run(mut options: Options) -> Result<()> {
     let stats = Stats::default();
     let signals = Signals::block()?;
-    let kvm = check::open()?;
+    let kvm = skete_kvm_probe::open()?;
     let bytes = image::File::open(&options.image)?;
     let image =
         image::parse(&bytes).with_context(|| format!("{} is no image", options.image.display()))?;
@@ -83,7 +83,7 @@ pub fn run(mut options: Options) -> Result<()> {
         let cpuid = cpu::describe(&supported, &kvm, number, options.cpus, kilohertz);
         cpu::identify(vcpu, &cpuid)?;
         if number == 0 {
-            check::works(vcpu, &memory)?;
+            skete_kvm_probe::works(vcpu, memory.map())?;
         }
         cpu::set_up(vcpu, loaded.entry, number)?;
     }

@@ -123,7 +123,10 @@ pub fn checks() -> Vec<Check> {
     // The kernel's logic is checked as it runs in host tests, and once more with the room of the
     // processor in the place of `arch/hosted`.
     let packages: [(&str, &[&str]); 6] = [
-        ("clippy hypervisor", &["-p", "skete", "--all-targets"]),
+        (
+            "clippy hypervisor",
+            &["-p", "skete", "-p", "skete-kvm-probe", "--all-targets"],
+        ),
         ("clippy archive", &["-p", "skete-archive", "--all-targets"]),
         (
             "clippy xtask",

@@ -12,7 +12,6 @@ mod hash;
 mod image;
 mod init;
 mod kernel;
-mod kvm;
 mod linker;
 mod lint;
 mod linux;

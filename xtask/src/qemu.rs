@@ -353,7 +353,7 @@ impl Vm {
 
     fn accel(&self) -> Result<Accel> {
         match self.accel {
-            Accel::Auto if crate::kvm::works() => Ok(Accel::Kvm),
+            Accel::Auto if skete_kvm_probe::probe().is_ok() => Ok(Accel::Kvm),
             Accel::Auto => Ok(Accel::Tcg),
             chosen => Ok(chosen),
         }

@@ -41,6 +41,20 @@ pub fn all() -> Vec<HostTest> {
             Kind::Cargo(".", &["test", "--package", "skete-kernel"]),
         ),
         (
+            "host/hypervisor",
+            Kind::Cargo(
+                ".",
+                &[
+                    "test",
+                    "--package",
+                    "skete",
+                    "--package",
+                    "skete-kvm-probe",
+                    "--lib",
+                ],
+            ),
+        ),
+        (
             "host/loader",
             Kind::Cargo(
                 ".",

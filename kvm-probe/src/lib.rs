@@ -1,19 +1,17 @@
-//! Can this machine run a guest? An open `/dev/kvm` proves nothing: some hosts interpret guest code
+//! Can this machine run a guest?
+//!
+//! An open `/dev/kvm` proves nothing: some hosts interpret guest code
 //! instruction by instruction and know no vector instructions. So a processor has to run a million of them,
 //! in ring 0, within a second.
 
-use std::process::ExitCode;
 use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
-use kvm_bindings::kvm_segment;
+use kvm_bindings::{KVM_MAX_CPUID_ENTRIES, kvm_segment, kvm_userspace_memory_region};
 use kvm_ioctls::{Kvm, VcpuExit, VcpuFd};
-use vm_memory::{Bytes, GuestAddress};
-
-use crate::cpu;
-use crate::memory::Memory;
+use vm_memory::{Bytes, GuestAddress, GuestMemoryBackend, GuestMemoryMmap};
 
 const ELSE: &str = "QEMU needs no KVM: `cargo xtask run IMAGE`";
 /// How long the probe may take.
@@ -91,11 +89,23 @@ pub fn probe() -> Result<()> {
 }
 
 fn run(kvm: &Kvm) -> Result<()> {
-    let memory = Memory::new(0x4000, false)?;
+    /// Enough for the code, and what it writes.
+    const MEMORY: usize = 0x4000;
+    let memory = GuestMemoryMmap::<()>::from_ranges(&[(GuestAddress(0), MEMORY)])
+        .context("the host has no memory for a guest")?;
     let vm = kvm.create_vm().context("KVM gives no virtual machine")?;
-    memory.give(&vm)?;
+    let region = kvm_userspace_memory_region {
+        memory_size: MEMORY as u64,
+        userspace_addr: memory.get_host_address(GuestAddress(0))? as u64,
+        ..kvm_userspace_memory_region::default()
+    };
+    // SAFETY: the mapping has this length. It was made before the machine, so that it lives longer.
+    unsafe { vm.set_user_memory_region(region) }.context("KVM does not take the memory")?;
     let mut vcpu = vm.create_vcpu(0).context("KVM gives no processor")?;
-    vcpu.set_cpuid2(&cpu::supported(kvm)?)
+    let supported = kvm
+        .get_supported_cpuid(KVM_MAX_CPUID_ENTRIES)
+        .context("KVM does not tell what processor there is")?;
+    vcpu.set_cpuid2(&supported)
         .context("KVM does not take CPUID")?;
     rounds(&mut vcpu, &memory, MANY)
 }
@@ -106,14 +116,16 @@ fn run(kvm: &Kvm) -> Result<()> {
 /// # Errors
 ///
 /// When it does not, with what to do.
-pub fn works(vcpu: &mut VcpuFd, memory: &Memory) -> Result<()> {
+pub fn works(vcpu: &mut VcpuFd, memory: &GuestMemoryMmap) -> Result<()> {
     rounds(vcpu, memory, FEW)
 }
 
-fn rounds(vcpu: &mut VcpuFd, memory: &Memory, rounds: u32) -> Result<()> {
+fn rounds(vcpu: &mut VcpuFd, memory: &GuestMemoryMmap, rounds: u32) -> Result<()> {
     let mut program = PROGRAM;
     program[1..5].copy_from_slice(&rounds.to_le_bytes());
-    memory.write(&program, CODE)?;
+    memory
+        .write_slice(&program, GuestAddress(CODE))
+        .context("the guest has too little memory")?;
     let flat = |selector, type_| kvm_segment {
         limit: u32::MAX,
         selector,
@@ -144,28 +156,13 @@ fn rounds(vcpu: &mut VcpuFd, memory: &Memory, rounds: u32) -> Result<()> {
             _ => break false,
         }
     };
-    let sums = memory.map().read_obj::<[u32; 4]>(GuestAddress(0x2000))?;
+    let sums = memory.read_obj::<[u32; 4]>(GuestAddress(0x2000))?;
     if !ended || sums != [rounds; 4] {
         bail!(
             "this host's KVM cannot run a guest: vector instructions do not work in ring 0; {ELSE}"
         );
     }
     Ok(())
-}
-
-/// `skete check`: says what there is.
-#[must_use]
-pub fn print() -> ExitCode {
-    match probe() {
-        Ok(()) => {
-            println!("this machine can run images: KVM works");
-            ExitCode::SUCCESS
-        }
-        Err(error) => {
-            println!("this machine cannot run images: {error:#}");
-            ExitCode::FAILURE
-        }
-    }
 }
 
 #[cfg(test)]
