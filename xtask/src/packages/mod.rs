@@ -64,7 +64,7 @@ impl Downloads {
 }
 
 /// Programs that tests and measurements of networks use, and their packages.
-pub const NETWORK: [(&str, &str); 9] = [
+pub const NETWORK: [(&str, &str); 10] = [
     ("ip", "iproute2"),
     ("curl", "curl"),
     ("wrk", "wrk"),
@@ -74,6 +74,7 @@ pub const NETWORK: [(&str, &str); 9] = [
     ("dig", "bind9-dnsutils"),
     ("openssl", "openssl"),
     ("iperf3", "iperf3"),
+    ("passt", "passt"),
 ];
 
 /// Installs those programs of [`NETWORK`] that are missing, or says how to.
