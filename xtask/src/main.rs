@@ -7,6 +7,7 @@ mod bench;
 mod change;
 mod clean;
 mod conformance;
+mod devices;
 mod fuzz;
 mod hash;
 mod image;

@@ -1,5 +1,6 @@
 //! The monitor: built, and run in a Linux that has KVM (`cargo xtask kvm`).
 
+use std::ffi::OsString;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
@@ -8,6 +9,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 use clap::{Args, ValueEnum};
 
+use crate::devices::DeviceArgs;
 use crate::image::{self, BuildOptions};
 use crate::linux::nested::{Check, Nested, Release};
 use crate::net::card::{Backend, Card};
@@ -90,12 +92,26 @@ pub fn boot(vm: &Vm) -> Result<ExitCode> {
     for card in &vm.cards {
         monitor.args(network(card)?);
     }
+    monitor.args(devices(&vm.devices));
     for option in &vm.network {
         monitor.args(["--kernel", option]);
     }
     monitor.arg(&vm.image).arg("--").args(&vm.args);
     let error = std::os::unix::process::CommandExt::exec(&mut monitor);
     Err(error).context("cannot start the monitor")
+}
+
+/// The monitor's options for devices, which are ours.
+fn devices(devices: &DeviceArgs) -> Vec<OsString> {
+    let mut words = Vec::new();
+    for disk in &devices.disks {
+        words.extend(["--disk".into(), disk.to_string().into()]);
+    }
+    words.extend(devices.rng.then(|| "--rng".into()));
+    for path in &devices.channels {
+        words.extend(["--channel".into(), path.into()]);
+    }
+    words
 }
 
 /// The monitor's options for a network card.

@@ -12,6 +12,7 @@ use anyhow::{Context, Result, bail};
 use clap::ValueEnum;
 use skete_loader::options::Quoted;
 
+use crate::devices::DeviceArgs;
 use crate::net::card::Card;
 use crate::process;
 use crate::root::Root;
@@ -104,6 +105,8 @@ pub struct Vm {
     /// Words that stand before `--` on the command line, for a kernel that is not ours: it knows
     /// none of the boot protocol's.
     pub options: Option<Vec<String>>,
+    /// Its disks, its source of random numbers, its channels.
+    pub devices: DeviceArgs,
     /// Its network cards.
     pub cards: Vec<Card>,
     /// What the kernel is told of the network, words of the boot protocol.
@@ -147,6 +150,7 @@ impl Vm {
             env: Vec::new(),
             root: None,
             options: None,
+            devices: DeviceArgs::default(),
             cards: Vec::new(),
             network: Vec::new(),
             terminals: String::new(),
@@ -297,6 +301,7 @@ impl Vm {
         for (index, card) in self.cards.iter().enumerate() {
             qemu.args(card.arguments(index, self.machine, &mut open)?);
         }
+        qemu.args(self.devices.arguments(self.machine));
         qemu.args(&self.qemu_args);
         qemu.arg("-kernel")
             .arg(plain_name(&self.loader, &mut open)?);
@@ -441,6 +446,7 @@ mod tests {
             env: vec![("A".into(), "1 2".into())],
             root: None,
             options: None,
+            devices: DeviceArgs::default(),
             cards: Vec::new(),
             network: vec!["ip=10.0.0.2/24".into()],
             terminals: String::new(),

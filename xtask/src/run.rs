@@ -7,6 +7,7 @@ use std::time::Duration;
 use anyhow::{Result, anyhow, bail};
 use clap::Args;
 
+use crate::devices::DeviceArgs;
 use crate::image::{self, BuildOptions, ProfileArgs};
 use crate::monitor::{self, Monitor};
 use crate::net::NetArgs;
@@ -28,6 +29,7 @@ Examples:
   cargo xtask run ../my-app --machine q35 --timeout 10 -- --verbose
   cargo xtask run ../my-app --root ../my-files
   cargo xtask run httpd --publish 8080:8080   # then: curl http://127.0.0.1:8080/
+  cargo xtask run ../my-app --disk my-disk.img --channel my.sock
   cargo xtask run hello --gdb
   cargo xtask run hello --monitor skete
   SKETE_MEMORY=1G cargo run          # in a crate set up with `cargo xtask init`")]
@@ -102,6 +104,9 @@ pub struct VmArgs {
     qemu: Vec<String>,
 
     #[command(flatten)]
+    devices: DeviceArgs,
+
+    #[command(flatten)]
     net: NetArgs,
 }
 
@@ -128,6 +133,7 @@ impl VmArgs {
     /// built.
     pub fn check(&self) -> Result<()> {
         self.root.as_deref().map_or(Ok(()), root::check)?;
+        self.devices.check()?;
         self.net.check()
     }
 
@@ -154,6 +160,7 @@ impl VmArgs {
             env,
             root: self.root.map(Root::Pack),
             options: None,
+            devices: self.devices,
             cards: network.cards,
             network: network.options,
             terminals: String::new(),
