@@ -71,6 +71,12 @@ pub fn changed() {
     }
 }
 
+/// The word that counts changes: what a device's interrupt is to count up when that is all it means.
+#[must_use]
+pub const fn changes() -> &'static AtomicU32 {
+    &CHANGES
+}
+
 /// As [`changed`], for an interrupt handler.
 pub fn changed_from_interrupt() {
     CHANGES.fetch_add(1, SeqCst);

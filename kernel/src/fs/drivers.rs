@@ -10,7 +10,7 @@ use super::node::Kind;
 use super::open::OpenFile;
 use super::{Options, at};
 use crate::debug::{Level, Line};
-use crate::drivers::block;
+use crate::drivers::{block, console, entropy};
 use crate::fd::Object;
 use crate::sync::Mutex;
 use crate::{Error, Result};
@@ -43,8 +43,8 @@ impl fmt::Debug for dyn Driver {
 struct Family {
     /// What their names begin with.
     name: &'static str,
-    /// How they are told apart.
-    suffix: fn(usize) -> Vec<u8>,
+    /// What is behind that.
+    suffix: Suffix,
     /// Brings up all of them.
     find: fn() -> Vec<&'static dyn Driver>,
     /// What gives a machine one.
@@ -55,14 +55,45 @@ struct Family {
 
 const DIRECTORY: &[u8] = b"/dev";
 
+/// How devices of a kind are told apart.
+#[derive(Clone, Copy)]
+enum Suffix {
+    /// There is one.
+    None,
+    /// `0`, `1`, …
+    Number,
+    /// `a` to `z`, then `aa`, as Linux counts its disks.
+    Letters,
+}
+
 /// Every kind.
-static FAMILIES: [Family; 1] = [Family {
-    name: "vd",
-    suffix: letters,
-    find: || devices(block::disks()),
-    option: "--disk FILE (QEMU: -drive if=none,id=D,file=FILE,format=raw -device virtio-blk-pci,drive=D)",
-    told: AtomicBool::new(false),
-}];
+static FAMILIES: [Family; 3] = [
+    Family {
+        name: "vd",
+        suffix: Suffix::Letters,
+        find: || devices(block::disks()),
+        option: "--disk FILE (QEMU: -drive if=none,id=D,file=FILE,format=raw -device virtio-blk-pci,drive=D)",
+        told: AtomicBool::new(false),
+    },
+    Family {
+        name: "hwrng",
+        suffix: Suffix::None,
+        find: || {
+            let mut sources = devices(entropy::sources());
+            sources.truncate(1);
+            sources
+        },
+        option: "--rng (QEMU: -device virtio-rng-pci)",
+        told: AtomicBool::new(false),
+    },
+    Family {
+        name: "hvc",
+        suffix: Suffix::Number,
+        find: || devices(console::consoles()),
+        option: "--channel PATH (QEMU: -device virtio-serial-pci,max_ports=1 -device virtconsole,chardev=C)",
+        told: AtomicBool::new(false),
+    },
+];
 
 /// Which of them have been looked for, and how many there are.
 static FOUND: Mutex<[Option<usize>; FAMILIES.len()]> = Mutex::new([None; FAMILIES.len()]);
@@ -74,21 +105,37 @@ fn devices<D: Driver>(found: Vec<&'static D>) -> Vec<&'static dyn Driver> {
         .collect()
 }
 
-/// `a` to `z`, then `aa`, as Linux counts its disks.
-fn letters(number: usize) -> Vec<u8> {
-    let mut letters = match number / 26 {
-        0 => Vec::new(),
-        more => self::letters(more - 1),
-    };
-    letters.push(b'a' + (number % 26) as u8);
-    letters
+impl Suffix {
+    /// Adds the one of the device with this number.
+    fn add(self, number: usize, name: &mut Vec<u8>) {
+        let (first, base) = match self {
+            Suffix::None => return,
+            Suffix::Number => (b'0', 10),
+            Suffix::Letters => (b'a', 26),
+        };
+        if number >= base {
+            // There is no digit for nothing among letters.
+            let more = number / base - usize::from(base == 26);
+            self.add(more, name);
+        }
+        name.push(first + (number % base) as u8);
+    }
+
+    /// Whether these bytes are one.
+    fn is(self, bytes: &[u8]) -> bool {
+        match self {
+            Suffix::None => bytes.is_empty(),
+            Suffix::Number => !bytes.is_empty() && bytes.iter().all(u8::is_ascii_digit),
+            Suffix::Letters => !bytes.is_empty() && bytes.iter().all(u8::is_ascii_lowercase),
+        }
+    }
 }
 
 /// The kind whose devices have names like this.
 fn family(name: &[u8]) -> Option<usize> {
     FAMILIES.iter().position(|family| {
         name.strip_prefix(family.name.as_bytes())
-            .is_some_and(|suffix| !suffix.is_empty() && suffix.iter().all(u8::is_ascii_lowercase))
+            .is_some_and(|suffix| family.suffix.is(suffix))
     })
 }
 
@@ -149,7 +196,7 @@ fn look(number: usize) -> usize {
         let mut path = Vec::from(DIRECTORY);
         path.push(b'/');
         path.extend_from_slice(family.name.as_bytes());
-        path.extend_from_slice(&(family.suffix)(number));
+        family.suffix.add(number, &mut path);
         // A name that the program has given away stays what it is.
         let named = at(&path, |tree, path| tree.add_driver(path, *device));
         if let Err(Error::NoSpace) = named {
@@ -172,4 +219,63 @@ fn tell(family: &Family, path: &[u8]) {
             .text(": the machine has no such device; give it one with ")
             .text(family.option);
     });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_those_of_linux() {
+        let name = |suffix: Suffix, number| {
+            let mut name = Vec::new();
+            suffix.add(number, &mut name);
+            assert!(suffix.is(&name));
+            String::from_utf8(name).unwrap()
+        };
+        for (number, letters) in [(0, "a"), (25, "z"), (26, "aa"), (52, "ba"), (702, "aaa")] {
+            assert_eq!(name(Suffix::Letters, number), letters);
+        }
+        assert_eq!(name(Suffix::Number, 0), "0");
+        assert_eq!(name(Suffix::Number, 123), "123");
+        assert_eq!(name(Suffix::None, 0), "");
+    }
+
+    #[test]
+    fn other_names_are_no_devices() {
+        for (name, number) in [
+            ("vda", 0),
+            ("vdab", 0),
+            ("hwrng", 1),
+            ("hvc0", 2),
+            ("hvc12", 2),
+        ] {
+            assert_eq!(family(name.as_bytes()), Some(number), "{name}");
+        }
+        for name in [
+            "", "vd", "vd0", "vda1", "vdA", "hwrng0", "hvc", "hvca", "null",
+        ] {
+            assert_eq!(family(name.as_bytes()), None, "{name}");
+        }
+    }
+
+    /// A missing device is missing, and no file is made in its place.
+    #[test]
+    fn what_is_not_there_is_not_made() {
+        let create = Options {
+            write: true,
+            create: true,
+            ..Options::default()
+        };
+        let exclusive = Options {
+            exclusive: true,
+            ..create
+        };
+        for options in [create, exclusive] {
+            let result = crate::fs::open(b"/dev/vda", options);
+            assert_eq!(result.err(), Some(Error::NotFound));
+        }
+        assert!(crate::fs::open(b"/dev/vda1", create).is_ok());
+        assert!(crate::fs::open(b"/tmp/vda", create).is_ok());
+    }
 }

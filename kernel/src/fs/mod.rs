@@ -13,6 +13,7 @@ mod open;
 pub mod path;
 mod report;
 mod room;
+mod streams;
 mod tree;
 mod walk;
 

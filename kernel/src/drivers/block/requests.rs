@@ -8,13 +8,13 @@ use core::sync::atomic::{AtomicU32, Ordering::SeqCst};
 
 use virtio::blk::{S, T};
 
+use super::super::patience::Patience;
 use super::{Device, FRAME};
-use crate::debug::Line;
 use crate::device::dma::Chunk;
 use crate::device::virtio::queue::{Buffer, Queue, Span};
 use crate::device::virtio::transport::Doorbell;
 use crate::sync::Lock;
-use crate::{Error, Result, sched, time};
+use crate::{Error, Result, sched};
 
 /// Bytes of a request's header: its kind, a reserved number, its sector (5.2.6).
 const HEADER: usize = 16;
@@ -24,8 +24,6 @@ const HEAD: usize = 32;
 const NONE: u8 = 0xff;
 /// Descriptors of a request, at most.
 const PARTS: u16 = 3;
-/// Nanoseconds after which a request that is not answered is told of.
-const PATIENCE: u64 = 30_000_000_000;
 
 /// Memory for a request.
 #[derive(Debug)]
@@ -236,7 +234,7 @@ impl Requests {
 
     /// Looks until there is something.
     fn wait<T>(&self, mut look: impl FnMut(&mut State) -> Option<T>) -> Result<T> {
-        let mut told = false;
+        let mut patience = Patience::default();
         loop {
             let before = self.events.load(SeqCst);
             let mut state = self.state.lock();
@@ -258,26 +256,10 @@ impl Requests {
                 None if again => continue,
                 None => {}
             }
-            let deadline = time::monotonic().saturating_add(PATIENCE);
-            if sched::wait_for_device(&self.events, before, Some(deadline)) == Err(Error::TimedOut)
-            {
-                self.look_after(&mut told);
+            if !patience.wait(self.device, &self.events, before) {
+                self.state.lock().dead = true;
+                self.changed();
             }
-        }
-    }
-
-    /// Asks a device that has not answered for long how it is, and tells of it once in a call.
-    #[cold]
-    fn look_after(&self, told: &mut bool) {
-        if !self.device.works() {
-            self.state.lock().dead = true;
-            self.changed();
-        } else if !core::mem::replace(told, true) {
-            let mut line = Line::new();
-            line.text("skete: ");
-            self.device.transport().describe(&mut line);
-            line.text(": the disk has not answered for 30 s; still waiting")
-                .end();
         }
     }
 }
