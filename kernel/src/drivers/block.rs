@@ -161,7 +161,7 @@ impl Disk {
         }
         let end = position + length;
         let all = position & !(self.sector - 1)..end.next_multiple_of(self.sector);
-        let (done, result) = self.transfer(all.clone(), T::In, |data, at| {
+        let (done, result) = self.transfer(all.clone(), T::In, &mut |data, at| {
             // The first request may begin before the buffer does, the last one end behind its end.
             let (from, to) = (position.max(at), end.min(at + data.len() as u64));
             let data = &data[(from - at) as usize..(to - at) as usize];
@@ -227,7 +227,7 @@ impl Disk {
     /// Writes whole sectors.
     fn write_whole(&self, bytes: &[u8], position: u64) -> (u64, Result<()>) {
         let all = position..position + bytes.len() as u64;
-        self.transfer(all, T::Out, |data, at| {
+        self.transfer(all, T::Out, &mut |data, at| {
             data.copy_from_slice(&bytes[(at - position) as usize..][..data.len()]);
         })
     }
@@ -267,10 +267,12 @@ impl Disk {
         sector
             .try_reserve_exact(self.sector as usize)
             .map_err(|_| Error::OutOfMemory)?;
-        self.transfer(all.clone(), T::In, |data, _| sector.extend_from_slice(data))
-            .1?;
+        self.transfer(all.clone(), T::In, &mut |data, _| {
+            sector.extend_from_slice(data);
+        })
+        .1?;
         sector[offset as usize..][..bytes.len()].copy_from_slice(bytes);
-        self.transfer(all, T::Out, |data, _| data.copy_from_slice(&sector))
+        self.transfer(all, T::Out, &mut |data, _| data.copy_from_slice(&sector))
             .1
     }
 
@@ -281,7 +283,7 @@ impl Disk {
         &self,
         all: Range<u64>,
         kind: T,
-        mut each: impl FnMut(&mut [u8], u64),
+        each: &mut dyn FnMut(&mut [u8], u64),
     ) -> (u64, Result<()>) {
         let requests = self.requests;
         let mut under_way = VecDeque::new();

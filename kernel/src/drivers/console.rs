@@ -7,9 +7,10 @@ use alloc::vec::Vec;
 
 use virtio::Id;
 
+use super::bytes::Bytes;
 use crate::debug::{Level, Line};
 use crate::device::dma::Chunk;
-use crate::device::virtio::queue::{Buffer, Queue, Span};
+use crate::device::virtio::queue::Queue;
 use crate::device::virtio::transport::{Doorbell, Refusal, Transport};
 use crate::device::virtio::{self as device, Device};
 use crate::device::wake::Wakes;
@@ -23,27 +24,6 @@ const RECEIVE: u16 = 0;
 const TRANSMIT: u16 = 1;
 /// Bytes of what is received that wait for a reader, in buffers of that many.
 const BUFFERS: u16 = 4;
-
-/// Memory for bytes on their way.
-#[derive(Debug)]
-pub struct Bytes {
-    chunk: Chunk,
-    length: u32,
-    writable: bool,
-}
-
-// SAFETY: the span is inside of the chunk, which is nobody else's, for good.
-unsafe impl Buffer for Bytes {
-    type Spans = [Span; 1];
-
-    fn spans(&self) -> Self::Spans {
-        [Span {
-            physical: self.chunk.physical(),
-            length: self.length,
-            writable: self.writable,
-        }]
-    }
-}
 
 #[derive(Debug)]
 struct Receiver {
@@ -105,13 +85,7 @@ impl Console {
 
     fn with_queues(device: &'static Device, wakes: &'static Wakes) -> Result<Console, Refusal> {
         const MEMORY: Refusal = "memory is short for its buffers";
-        let bytes = |writable| {
-            Some(Bytes {
-                chunk: Chunk::new(FRAME)?,
-                length: FRAME as u32,
-                writable,
-            })
-        };
+        let bytes = |writable| Some(Bytes::new(Chunk::new(FRAME)?, writable));
         let (queue, doorbell) = device.queue(RECEIVE, BUFFERS, 0)?;
         let mut receiver = Receiver {
             queue,

@@ -6,10 +6,11 @@ use core::sync::atomic::{AtomicU32, Ordering::SeqCst};
 
 use virtio::Id;
 
+use super::bytes::Bytes;
 use super::patience::Patience;
 use crate::debug::{Level, Line};
 use crate::device::dma::Chunk;
-use crate::device::virtio::queue::{Buffer, Queue, Span};
+use crate::device::virtio::queue::Queue;
 use crate::device::virtio::transport::{Doorbell, Refusal, Transport};
 use crate::device::virtio::{self as device, Device};
 use crate::device::wake::Wakes;
@@ -17,32 +18,12 @@ use crate::mm::frames::FRAME;
 use crate::sync::{Lock, Mutex};
 use crate::{Error, Result};
 
-/// Memory for random numbers.
-#[derive(Debug)]
-pub struct Numbers {
-    chunk: Chunk,
-    length: u32,
-}
-
-// SAFETY: the span is inside of the chunk, which is nobody else's, for good.
-unsafe impl Buffer for Numbers {
-    type Spans = [Span; 1];
-
-    fn spans(&self) -> Self::Spans {
-        [Span {
-            physical: self.chunk.physical(),
-            length: self.length,
-            writable: true,
-        }]
-    }
-}
-
 #[derive(Debug)]
 struct State {
-    queue: Queue<Numbers>,
+    queue: Queue<Bytes>,
     doorbell: Doorbell,
     /// `None` while the device has it, and when it will not give it back.
-    idle: Option<Numbers>,
+    idle: Option<Bytes>,
 }
 
 /// A source of random numbers.
@@ -96,7 +77,7 @@ impl Source {
             state: Lock::new(State {
                 queue,
                 doorbell,
-                idle: Some(Numbers { chunk, length: 0 }),
+                idle: Some(Bytes::new(chunk, true)),
             }),
             events: AtomicU32::new(0),
             turn: Mutex::new(()),
@@ -136,7 +117,7 @@ impl Source {
         Ok(())
     }
 
-    fn answer(&self) -> Result<(Numbers, usize)> {
+    fn answer(&self) -> Result<(Bytes, usize)> {
         let mut patience = Patience::default();
         loop {
             let before = self.events.load(SeqCst);

@@ -1,6 +1,7 @@
 //! Drivers: one file a kind of device.
 
 pub mod block;
+mod bytes;
 pub mod console;
 pub mod entropy;
 pub mod net;

@@ -4,6 +4,7 @@ mod alone;
 mod backtraces;
 mod cards;
 mod clocks;
+mod devices;
 mod ecosystem;
 mod exits;
 mod faults;
@@ -41,6 +42,7 @@ pub fn all() -> Vec<Case> {
         roots_damaged::all(),
         programs::all(),
         cards::all(),
+        devices::all(),
         streams::all(),
         faults::all(),
         backtraces::all(),
