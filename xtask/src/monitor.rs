@@ -21,25 +21,52 @@ pub const TARGET: &str = "x86_64-unknown-linux-gnu";
 
 /// Builds the monitor as one static file, stripped: it runs on any Linux.
 pub fn build() -> Result<PathBuf> {
-    build_with("monitor", "-Ctarget-feature=+crt-static", true)
+    build_with(
+        "monitor",
+        "-Ctarget-feature=+crt-static",
+        true,
+        &["--bin", "skete"],
+    )
+}
+
+/// Builds a program that talks to guests from outside, for the monitor's tests.
+pub fn build_connect() -> Result<PathBuf> {
+    let built = build_with(
+        "monitor",
+        "-Ctarget-feature=+crt-static",
+        true,
+        &["--example", "connect"],
+    )?;
+    Ok(built.with_file_name("examples/connect"))
 }
 
 /// The same with its symbols.
 pub fn build_with_symbols() -> Result<PathBuf> {
-    build_with("monitor-symbols", "-Ctarget-feature=+crt-static", false)
+    build_with(
+        "monitor-symbols",
+        "-Ctarget-feature=+crt-static",
+        false,
+        &["--bin", "skete"],
+    )
 }
 
 /// Builds it for this host's C library.
 pub fn build_shared() -> Result<PathBuf> {
-    build_with("monitor-shared", "-Ctarget-feature=-crt-static", true)
+    build_with(
+        "monitor-shared",
+        "-Ctarget-feature=-crt-static",
+        true,
+        &["--bin", "skete"],
+    )
 }
 
-fn build_with(directory: &str, flag: &str, strip: bool) -> Result<PathBuf> {
+fn build_with(directory: &str, flag: &str, strip: bool, what: &[&str]) -> Result<PathBuf> {
     let target = paths::generated().join("build").join(directory);
     let mut cargo = process::cargo();
     cargo
         .args(["build", "--quiet", "--profile", "monitor"])
-        .args(["--package", "skete", "--bin", "skete", "--target", TARGET])
+        .args(["--package", "skete", "--target", TARGET])
+        .args(what)
         .arg("--target-dir")
         .arg(&target)
         .env("CARGO_ENCODED_RUSTFLAGS", flag)

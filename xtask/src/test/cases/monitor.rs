@@ -12,7 +12,7 @@ use crate::linux::nested::{Check, Nested, Release};
 use crate::{monitor, peer};
 
 /// Programs of the repository that the checks run.
-const PROGRAMS: [&str; 12] = [
+const PROGRAMS: [&str; 13] = [
     "hello",
     "hypercalls",
     "stdio",
@@ -25,6 +25,7 @@ const PROGRAMS: [&str; 12] = [
     "fetch",
     "files",
     "backtrace",
+    "devices",
 ];
 
 /// A hundred guests at once, each of which waits for its input; prints how many there are, and how they ended.
@@ -71,11 +72,15 @@ impl Item {
 
 fn run(bench: &Bench, mark: &str, release: Release) -> Result<()> {
     let nested = Nested::ensure(release)?;
-    let mut paths = vec![("skete", monitor::build()?)];
+    let mut paths = vec![
+        ("skete", monitor::build()?),
+        ("connect", monitor::build_connect()?),
+    ];
     for name in PROGRAMS {
         paths.push((name, bench.image(name)?.to_path_buf()));
     }
     let mut items = items();
+    items.extend(devices());
     // Only when it is asked for: they take minutes to build.
     if release == Release::Backports {
         paths.push(("uhyve", peer::uhyve()?));
@@ -152,6 +157,65 @@ fn peers() -> Vec<Item> {
             Expect::status(0).out("Hermit").out(peer::HERMIT).stderr(""),
         ),
         item("hermit-uhyve", "uhyve -m 64MiB hermit", greeting()),
+    ]
+}
+
+/// Disks, random numbers, channels.
+fn devices() -> Vec<Item> {
+    let refused = |name, command, what| {
+        let expect = Expect::status(1).stdout("").err_line(what);
+        item(name, command, expect)
+    };
+    vec![
+        item(
+            "disk",
+            // What one guest has written, the host has, and the next one finds.
+            "seq 200000 | head -c 1048576 > d; cp d c\n\
+             skete run -c 2 --disk d --disk c:ro devices -- disk=/dev/vda constant=/dev/vdb missing=/dev/vdc > 1; echo $?\n\
+             skete run --disk d:ro devices -- constant=/dev/vda > 2; echo $?; grep -h -e before -e constant 1\n\
+             [ \"$(head -n 1 2)\" = \"$(sed -n s/after/constant/p 1)\" ] && echo kept\n\
+             cmp -s d c || echo changed; seq 200000 | head -c 1048576 | cmp - c && echo constant",
+            Expect::status(0)
+                .stdout("0\n0\nbefore 3366407670 1048576\nconstant 3366407670 1048576\nok constant=/dev/vdb\nkept\nchanged\nconstant\n")
+                .stderr(""),
+        )
+        .seconds(60),
+        item(
+            "disk-in-use",
+            "truncate -s 1M d; mkfifo f; exec 3<>f; skete run --disk d stdio -- cat < f 3>&- > /dev/null 2>&1 & sleep 1\n\
+             skete run --disk d:ro hello; echo $?; exec 3>&-; wait; skete run --disk d:ro hello",
+            Expect::status(0)
+                .stdout("1\nHello, world!\n")
+                .err_line("the disk d: is in use by another guest"),
+        ),
+        refused("disk-missing", "skete run --disk d hello", "is not there: make it"),
+        refused("disk-directory", "skete run --disk /tmp hello", "is a directory"),
+        refused(
+            "disk-odd",
+            "truncate -s 1000 d; skete run --disk d hello",
+            "has 1000 bytes, which is no multiple of 512",
+        ),
+        item(
+            "rng",
+            "skete run --rng devices -- random=/dev/hwrng",
+            Expect::status(0).out("ok random").stderr(""),
+        ),
+        item(
+            "channel",
+            "skete run --channel c devices -- echo=/dev/hvc0 > out & while [ ! -S c ]; do sleep 0.1; done\n\
+             skete run --channel c hello; echo one | connect c 1; (seq 500; echo end) > sent\n\
+             connect c 501 < sent > got; cmp sent got && echo same; wait; cat out; ls c 2> /dev/null",
+            Expect::status(1)
+                .stdout("one\nsame\nok echo=/dev/hvc0\n")
+                .err_line("no channel can be made at c: it exists"),
+        )
+        .seconds(60),
+        item(
+            "channel-removed",
+            "skete run --channel c stdio -- cat < /dev/zero > /dev/null & while [ ! -S c ]; do sleep 0.1; done\n\
+             kill -TERM $!; wait $!; echo $?; ls c 2> /dev/null",
+            Expect::status(1).stdout("143\n").stderr(""),
+        ),
     ]
 }
 
