@@ -73,7 +73,7 @@ pub fn consoles() -> Vec<&'static Console> {
 }
 
 impl Console {
-    fn new(transport: &'static dyn Transport) -> Result<Console, Refusal> {
+    pub(super) fn new(transport: &'static dyn Transport) -> Result<Console, Refusal> {
         let mut device = Device::begin(transport, 0, |_, offered| offered)?;
         let wakes: &'static Wakes = Box::leak(Box::new(Wakes::new(1)));
         let connected = device.connect(wakes);

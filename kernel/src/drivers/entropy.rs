@@ -56,7 +56,7 @@ pub fn sources() -> Vec<&'static Source> {
 }
 
 impl Source {
-    fn new(transport: &'static dyn Transport) -> Result<&'static Source, Refusal> {
+    pub(super) fn new(transport: &'static dyn Transport) -> Result<&'static Source, Refusal> {
         let mut device = Device::begin(transport, 0, |_, offered| offered)?;
         let wakes: &'static Wakes = Box::leak(Box::new(Wakes::new(1)));
         let connected = device.connect(wakes);

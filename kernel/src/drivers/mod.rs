@@ -6,3 +6,5 @@ pub mod console;
 pub mod entropy;
 pub mod net;
 mod patience;
+#[cfg(test)]
+mod tests;
