@@ -1,7 +1,7 @@
 //! The library OS of Skete: what a Rust program needs of an operating system, as a library that is
 //! linked into its image.
 //!
-//! The rooms, from the top: `fd` and `fs`, `net`, `drivers`, `device`, `console` and `random`, `time`,
+//! The rooms, from the top: `fd` and `fs`, `net` and `vsock`, `drivers`, `device`, `console` and `random`, `time`,
 //! `sched`, `mm`, `arch`. An upper room calls a lower one, never back. The boot path names no subsystem:
 //! each comes up at its first use, so that an image holds, and a boot pays for, only what the program
 //! reaches.
@@ -30,5 +30,6 @@ pub mod sched;
 pub mod sync;
 pub mod text;
 pub mod time;
+pub mod vsock;
 
 pub use error::{Error, Result};

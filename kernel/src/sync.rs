@@ -5,7 +5,8 @@ use core::marker::PhantomData;
 use core::ops::{Deref, DerefMut};
 use core::ptr;
 use core::sync::atomic::{
-    AtomicBool, AtomicPtr, AtomicU32, Ordering::Acquire, Ordering::Relaxed, Ordering::Release,
+    AtomicBool, AtomicPtr, AtomicU32, Ordering::AcqRel, Ordering::Acquire, Ordering::Relaxed,
+    Ordering::Release,
 };
 
 use crate::{arch, sched, time};
@@ -120,10 +121,23 @@ impl<T> Hook<&'static T> {
         self.0.store(value.cast_mut().cast(), Release);
     }
 
+    /// Sets it, and `next` to what it was before: the links of a list.
+    pub fn push(&self, value: &'static T, next: &Self) {
+        let link = ptr::from_ref(value).cast_mut().cast();
+        let mut before = self.0.load(Relaxed);
+        loop {
+            next.0.store(before, Relaxed);
+            match self.0.compare_exchange(before, link, AcqRel, Acquire) {
+                Ok(_) => return,
+                Err(other) => before = other,
+            }
+        }
+    }
+
     /// What it was set to.
     #[inline]
     pub fn get(&self) -> Option<&'static T> {
-        // SAFETY: null, or what `set` has stored.
+        // SAFETY: null, or what `set` or `push` has stored.
         unsafe { self.0.load(Acquire).cast::<T>().as_ref() }
     }
 }

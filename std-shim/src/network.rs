@@ -6,27 +6,39 @@ mod address;
 mod names;
 mod options;
 mod transfer;
+mod vsock;
+
+use alloc::sync::Arc;
 
 use hermit_abi::errno::*;
 use hermit_abi::{
     AF_INET, AF_INET6, IPPROTO_IP, IPPROTO_TCP, IPPROTO_UDP, SHUT_RD, SHUT_RDWR, SHUT_WR,
     SOCK_CLOEXEC, SOCK_DGRAM, SOCK_NONBLOCK, SOCK_STREAM, sockaddr, socklen_t,
 };
-use skete_kernel::fd::{self, Handle};
+use skete_kernel::fd::{self, Handle, Object};
 use skete_kernel::net::{self, Family, Shutdown, Socket};
 use skete_kernel::{Error, Result};
 
 use crate::errno::{self, fail};
 use address::Place;
+use vsock::FAMILY;
 
 /// The longest queue of connections that nobody has accepted yet.
 const LONGEST_QUEUE: usize = 4096;
 
 /// Does something with the socket behind a descriptor.
 fn with<T>(descriptor: i32, work: impl FnOnce(&dyn Socket) -> Result<T>) -> Result<T> {
-    let handle = fd::get(descriptor)?;
-    let object = handle.object(Error::NotASocket)?;
+    let object = object(descriptor)?;
     work(object.socket().ok_or(Error::NotASocket)?)
+}
+
+/// What a descriptor stands for that may be a socket's.
+#[inline(never)]
+fn object(descriptor: i32) -> Result<Arc<dyn Object>> {
+    match fd::get(descriptor)? {
+        Handle::Object(object) => Ok(object),
+        _ => Err(Error::NotASocket),
+    }
 }
 
 /// The number of a socket's error: what it cannot do is told in other words than what the kernel cannot.
@@ -63,7 +75,7 @@ extern "C" fn sys_socket(domain: i32, kind: i32, protocol: i32) -> i32 {
     let family = match domain {
         AF_INET => Family::V4,
         AF_INET6 => Family::V6,
-        _ => return fail(EAFNOSUPPORT),
+        _ => return vsock::other(domain, kind, protocol),
     };
     let nonblocking = kind & SOCK_NONBLOCK != 0;
     let socket = match (kind & !(SOCK_NONBLOCK | SOCK_CLOEXEC), protocol) {
@@ -77,6 +89,12 @@ extern "C" fn sys_socket(domain: i32, kind: i32, protocol: i32) -> i32 {
 
 #[unsafe(no_mangle)]
 unsafe extern "C" fn sys_bind(descriptor: i32, name: *const sockaddr, length: socklen_t) -> i32 {
+    if let Some(family) = FAMILY.get()
+        // SAFETY: passed on as it was passed.
+        && let Some(done) = unsafe { (family.bind)(descriptor, name, length) }
+    {
+        return done;
+    }
     status(with(descriptor, |socket| {
         // SAFETY: the caller passes an address of this length.
         let local = unsafe { address::read(name, length) }?;
@@ -86,6 +104,12 @@ unsafe extern "C" fn sys_bind(descriptor: i32, name: *const sockaddr, length: so
 
 #[unsafe(no_mangle)]
 unsafe extern "C" fn sys_connect(descriptor: i32, name: *const sockaddr, length: socklen_t) -> i32 {
+    if let Some(family) = FAMILY.get()
+        // SAFETY: passed on as it was passed.
+        && let Some(done) = unsafe { (family.connect)(descriptor, name, length) }
+    {
+        return done;
+    }
     status(with(descriptor, |socket| {
         // SAFETY: the caller passes an address of this length.
         socket.connect(unsafe { address::read(name, length) }?)
@@ -118,6 +142,12 @@ unsafe extern "C" fn sys_accept4(
     length: *mut socklen_t,
     flags: i32,
 ) -> i32 {
+    if let Some(family) = FAMILY.get()
+        // SAFETY: passed on as it was passed.
+        && let Some(done) = unsafe { (family.accept)(descriptor, name, length, flags) }
+    {
+        return done;
+    }
     if flags & !(SOCK_NONBLOCK | SOCK_CLOEXEC) != 0 {
         return fail(EINVAL);
     }
@@ -140,6 +170,12 @@ unsafe extern "C" fn sys_getsockname(
     name: *mut sockaddr,
     length: *mut socklen_t,
 ) -> i32 {
+    if let Some(family) = FAMILY.get()
+        // SAFETY: passed on as it was passed.
+        && let Some(done) = unsafe { (family.local)(descriptor, name, length) }
+    {
+        return done;
+    }
     status(with(descriptor, |socket| {
         // SAFETY: the caller passes room of this length.
         unsafe { Place::new(name, length) }?.put(Some(socket.local()?));
@@ -153,6 +189,12 @@ unsafe extern "C" fn sys_getpeername(
     name: *mut sockaddr,
     length: *mut socklen_t,
 ) -> i32 {
+    if let Some(family) = FAMILY.get()
+        // SAFETY: passed on as it was passed.
+        && let Some(done) = unsafe { (family.peer)(descriptor, name, length) }
+    {
+        return done;
+    }
     status(with(descriptor, |socket| {
         // SAFETY: the caller passes room of this length.
         unsafe { Place::new(name, length) }?.put(Some(socket.peer()?));

@@ -29,12 +29,36 @@ pub fn options(name: &str) -> impl Iterator<Item = &'static str> {
 }
 
 /// What is still to be done when the program ends with a status, by a part that came up meanwhile.
-pub static AT_EXIT: Hook<&'static fn()> = Hook::new();
+#[derive(Debug)]
+pub struct AtExit {
+    finish: fn(),
+    next: Hook<&'static AtExit>,
+}
+
+impl AtExit {
+    /// Calls `finish` at the end.
+    #[must_use]
+    pub const fn new(finish: fn()) -> AtExit {
+        AtExit {
+            finish,
+            next: Hook::new(),
+        }
+    }
+}
+
+static AT_EXIT: Hook<&'static AtExit> = Hook::new();
+
+/// Adds what is to be done; the last comes first. Each part does so once, as it comes up.
+pub fn at_exit(part: &'static AtExit) {
+    AT_EXIT.push(part, &part.next);
+}
 
 /// Ends the machine with the program's status, after what is to be done before.
 pub fn exit(status: i32) -> ! {
-    if let Some(finish) = AT_EXIT.get() {
+    let mut part = AT_EXIT.get();
+    while let Some(AtExit { finish, next }) = part {
         finish();
+        part = next.get();
     }
     crate::arch::power::end(status)
 }

@@ -8,3 +8,4 @@ pub mod net;
 mod patience;
 #[cfg(test)]
 mod tests;
+pub mod vsock;

@@ -16,8 +16,8 @@ const STEP: u64 = 200_000;
 
 /// Has the machine's end wait for what was sent.
 pub fn prepare() {
-    static FINISH: fn() = finish;
-    boot::AT_EXIT.set(&FINISH);
+    static FINISH: boot::AtExit = boot::AtExit::new(finish);
+    boot::at_exit(&FINISH);
 }
 
 /// Ends all connections with other machines in order.

@@ -18,7 +18,7 @@ mod port;
 mod reply;
 pub mod resolve;
 mod ring;
-mod signal;
+pub(crate) mod signal;
 mod socket;
 mod stack;
 mod stream;

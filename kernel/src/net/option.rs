@@ -81,6 +81,8 @@ pub enum Name {
     Listens,
     /// A stream or datagrams (`SO_TYPE`).
     Kind,
+    /// The number by which [`crate::vsock`] knows its socket; others have none.
+    Number,
 }
 
 /// What an option is.

@@ -44,6 +44,7 @@ impl Signal {
     }
 
     /// Looks what the socket is ready for, and remembers it.
+    #[inline]
     pub fn look(&self, look: impl FnOnce() -> Events) -> Events {
         let before = self.events.load(SeqCst);
         let events = look();
@@ -66,6 +67,7 @@ impl Signal {
     ///
     /// [`Error::WouldBlock`] when nothing has come of it and the call does not wait (`deadline` 0), or not
     /// beyond `deadline`, in nanoseconds of the monotonic clock; those of `attempt`.
+    #[inline]
     pub fn wait<T>(
         &self,
         deadline: Option<u64>,
