@@ -14,7 +14,7 @@ use crate::debugger::Debugger;
 use crate::devices::channel::Name;
 use crate::devices::passt::Passt;
 use crate::devices::queue::Device;
-use crate::devices::{Bus, block, channel, entropy, net, tap};
+use crate::devices::{Bus, block, channel, entropy, net, tap, vsock};
 use crate::ends::{self, Signals};
 use crate::exit::Processor;
 use crate::files::Files;
@@ -87,7 +87,7 @@ pub fn run(mut options: Options) -> Result<()> {
         }
         cpu::set_up(vcpu, loaded.entry, number)?;
     }
-    let (devices, names) = devices(&options)?;
+    let (devices, names) = devices(&options, &memory)?;
     let mut bus = Bus::default();
     for device in devices {
         let word = bus.add(&vm, &memory, device, options.jail)?;
@@ -167,7 +167,7 @@ pub fn run(mut options: Options) -> Result<()> {
 }
 
 /// The guest's devices, and what names they have on the host.
-fn devices(options: &Options) -> Result<(Vec<Device>, Vec<Name>)> {
+fn devices(options: &Options, memory: &Memory) -> Result<(Vec<Device>, Vec<Name>)> {
     let (mut devices, mut names) = (Vec::new(), Vec::new());
     for card in &options.cards {
         let card = match card {
@@ -183,6 +183,9 @@ fn devices(options: &Options) -> Result<(Vec<Device>, Vec<Name>)> {
         devices.push(block::open(disk)?);
     }
     devices.extend(options.rng.then(entropy::source));
+    if let Some(cid) = options.vsock {
+        devices.push(vsock::open(cid, memory)?);
+    }
     for path in &options.channels {
         let (device, name) = channel::listen(path)?;
         devices.push(device);

@@ -29,6 +29,7 @@ Options of run:
       --disk FILE[:ro]       a disk: a file or a block device of the host, in sectors of 512 bytes
       --rng                  a source of random numbers: the host's
       --channel PATH         a Unix socket on the host whose other end is the guest's /dev/hvc0
+      --vsock CID            streams to this host without a network: the guest's number, from 3 on
       --log LEVEL            the kernel's log: error, warn, info, debug, trace
       --kernel OPTION        one more option for the kernel, as it is
       --console FILE         standard output and error go to this file
@@ -130,6 +131,8 @@ pub struct Options {
     pub rng: bool,
     /// Sockets of the host that are channels of the guest.
     pub channels: Vec<PathBuf>,
+    /// The guest's CID, when it has streams to the host.
+    pub vsock: Option<u32>,
     /// The kernel's log level.
     pub log: Option<String>,
     /// More options for the kernel.
@@ -166,6 +169,7 @@ impl Options {
             disks: Vec::new(),
             rng: false,
             channels: Vec::new(),
+            vsock: None,
             log: None,
             kernel: Vec::new(),
             console: None,
@@ -218,6 +222,7 @@ fn read_run(mut parser: lexopt::Parser) -> Result<Verb> {
             Long("disk") => options.disks.push(disk(parser.value()?)?),
             Long("rng") => options.rng = true,
             Long("channel") => options.channels.push(parser.value()?.into()),
+            Long("vsock") => options.vsock = Some(context(&text(parser.value()?)?)?),
             Long("log") => options.log = Some(text(parser.value()?)?),
             Long("kernel") => options.kernel.push(text(parser.value()?)?),
             Long("console") => options.console = Some(parser.value()?.into()),
@@ -325,6 +330,14 @@ fn disk(word: OsString) -> Result<Disk> {
     Ok(Disk { path, read_only })
 }
 
+/// A machine's CID (virtio 1.2, 5.10.4): those below, and the last, have meanings of their own.
+fn context(text: &str) -> Result<u32> {
+    match text.parse() {
+        Ok(cid) if (3..u32::MAX).contains(&cid) => Ok(cid),
+        _ => bail!("--vsock takes the guest's CID, a number from 3 to 4294967294, not `{text}`"),
+    }
+}
+
 fn publish(text: &str) -> Result<Publish> {
     let read = || {
         let (ports, udp) = match text.split_once('/') {
@@ -430,6 +443,7 @@ mod tests {
     fn options_may_follow_the_image() {
         let options = run(&["image", "--stats"]).unwrap();
         assert!(options.stats && options.arguments.is_empty());
+        assert_eq!(run(&["image", "--vsock", "3"]).unwrap().vsock, Some(3));
         assert_eq!(
             run(&["image", "--stats", "--", "a"]).unwrap().arguments,
             ["a"]
@@ -480,6 +494,8 @@ mod tests {
             &["--publish", "0:80", "i"],
             &["--publish", "localhost:80:80", "i"],
             &["--publish", "80:80/sctp", "i"],
+            &["--vsock", "2", "i"],
+            &["--vsock", "4294967295", "i"],
             &["--nothing", "i"],
             &["i", "j"],
             &[],

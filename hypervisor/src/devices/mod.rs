@@ -15,6 +15,7 @@ mod parts;
 pub mod passt;
 pub mod queue;
 pub mod tap;
+pub mod vsock;
 
 use anyhow::Result;
 use kvm_ioctls::VmFd;

@@ -1,0 +1,146 @@
+//! A socket device (section 5.10): the host's own, by vhost. Programs of the host use ordinary sockets of the
+//! family `AF_VSOCK`.
+//!
+//! The host's kernel works on the queues itself, and the guest tells it directly. What is left for the device's
+//! thread is the interrupt's status, which the driver reads.
+
+use std::io;
+
+use anyhow::{Context, Result, bail};
+use rustix::event::{PollFd, PollFlags, poll};
+use vhost::vhost_kern::vsock::Vsock;
+use vhost::vsock::VhostVsock;
+use vhost::{Error, VhostBackend, VhostUserMemoryRegionInfo, VringConfigData};
+use virtio_queue::QueueT;
+use vm_memory::{GuestMemoryBackend, GuestMemoryRegion};
+use vmm_sys_util::eventfd::{EFD_NONBLOCK, EventFd};
+
+use super::queue::{Active, Device, Model, USED, Worker, descriptor};
+use crate::jail;
+use crate::memory::Memory;
+
+const VSOCK: u32 = 19;
+/// Those that the host works on; the third one is for events, of which there are none.
+const QUEUES: usize = 2;
+
+/// The calls to the host's device that the thread makes (Linux, `include/uapi/linux/vhost.h`).
+const CALLS: [jail::Call; 7] = [
+    (libc::SYS_ioctl, Some(0x4008_af00)), // VHOST_SET_FEATURES
+    (libc::SYS_ioctl, Some(0x4008_af10)), // VHOST_SET_VRING_NUM
+    (libc::SYS_ioctl, Some(0x4028_af11)), // VHOST_SET_VRING_ADDR
+    (libc::SYS_ioctl, Some(0x4008_af12)), // VHOST_SET_VRING_BASE
+    (libc::SYS_ioctl, Some(0x4008_af20)), // VHOST_SET_VRING_KICK
+    (libc::SYS_ioctl, Some(0x4008_af21)), // VHOST_SET_VRING_CALL
+    (libc::SYS_ioctl, Some(0x4004_af61)), // VHOST_VSOCK_SET_RUNNING
+];
+
+struct Host {
+    vsock: Vsock<std::sync::Arc<vm_memory::GuestMemoryMmap>>,
+    /// Told when the host has used a buffer.
+    call: EventFd,
+}
+
+impl std::fmt::Debug for Host {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.write_str("Host")
+    }
+}
+
+/// A device by which the guest has this CID.
+///
+/// # Errors
+///
+/// When the host has no such sockets for machines, or another machine has the CID.
+pub fn open(cid: u32, memory: &Memory) -> Result<Device> {
+    let vsock = match Vsock::new(memory.shared()) {
+        Ok(vsock) => vsock,
+        Err(Error::VhostOpen(error)) => match error.kind() {
+            io::ErrorKind::NotFound => {
+                bail!("this host has no /dev/vhost-vsock; load its module: modprobe vhost_vsock")
+            }
+            _ => bail!(
+                "cannot open /dev/vhost-vsock: {error}; this user needs the right to write to it"
+            ),
+        },
+        Err(error) => bail!("cannot open /dev/vhost-vsock: {error}"),
+    };
+    let regions = memory.map().iter().map(|region| VhostUserMemoryRegionInfo {
+        guest_phys_addr: region.start_addr().0,
+        memory_size: region.len(),
+        userspace_addr: region.as_ptr() as u64,
+        ..VhostUserMemoryRegionInfo::default()
+    });
+    let regions = regions.collect::<Vec<_>>();
+    let begun = vsock
+        .set_owner()
+        .and_then(|()| vsock.set_mem_table(&regions));
+    begun.context("/dev/vhost-vsock does not take the guest's memory")?;
+    match vsock.set_guest_cid(cid.into()) {
+        Ok(()) => {}
+        Err(Error::IoctlError(error)) if error.raw_os_error() == Some(libc::EADDRINUSE) => {
+            bail!("another machine has the CID {cid}; choose one that is free for --vsock")
+        }
+        Err(error) => return Err(error).context("/dev/vhost-vsock does not take the CID"),
+    }
+    let model = Model {
+        id: VSOCK,
+        features: 0,
+        configuration: u64::from(cid).to_le_bytes().to_vec(),
+        queues: QUEUES + 1,
+        share: |model, _, _| (0..model.queues).collect(),
+    };
+    let call = EventFd::new(EFD_NONBLOCK).context("the host gives no eventfd")?;
+    Ok((model, vec![Box::new(Host { vsock, call })]))
+}
+
+impl Host {
+    fn start(&self, active: &Active) -> vhost::Result<()> {
+        self.vsock.set_features(active.features)?;
+        for (number, queue) in active.queues.iter().enumerate().take(QUEUES) {
+            let place = VringConfigData {
+                queue_max_size: queue.max_size(),
+                queue_size: queue.size(),
+                flags: 0,
+                desc_table_addr: queue.desc_table(),
+                used_ring_addr: queue.used_ring(),
+                avail_ring_addr: queue.avail_ring(),
+                log_addr: None,
+            };
+            self.vsock.set_vring_num(number, queue.size())?;
+            self.vsock.set_vring_addr(number, &place)?;
+            self.vsock.set_vring_base(number, 0)?;
+            self.vsock.set_vring_call(number, &self.call)?;
+            self.vsock.set_vring_kick(number, &active.kicks[number])?;
+        }
+        self.vsock.start()
+    }
+}
+
+impl Worker for Host {
+    fn calls(&self) -> &'static [jail::Call] {
+        &CALLS
+    }
+
+    fn run(&mut self, active: &mut Active) -> io::Result<()> {
+        self.start(active).map_err(io::Error::other)?;
+        loop {
+            let events = [&active.stop, &self.call, &active.interrupt.done].map(descriptor);
+            let mut ready = [0, 1, 2].map(|at| PollFd::new(&events[at], PollFlags::IN));
+            match poll(&mut ready, None) {
+                Ok(_) | Err(rustix::io::Errno::INTR) => {}
+                Err(error) => return Err(error.into()),
+            }
+            let [stop, call, done] = ready.map(|event| !event.revents().is_empty());
+            if stop {
+                return self.vsock.stop().map_err(io::Error::other);
+            }
+            if call {
+                let _ = self.call.read();
+                active.interrupt.raise(USED);
+            }
+            if done {
+                active.interrupt.again();
+            }
+        }
+    }
+}
