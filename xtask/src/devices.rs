@@ -38,6 +38,10 @@ pub struct DeviceArgs {
         value_delimiter = ','
     )]
     pub channels: Vec<PathBuf>,
+
+    /// Streams to programs of this host by sockets of the family AF_VSOCK: the machine's number, from 3 on
+    #[arg(long, value_name = "CID", env = "SKETE_VSOCK", value_parser = clap::value_parser!(u32).range(3..4_294_967_295))]
+    pub vsock: Option<u32>,
 }
 
 /// A disk.
@@ -154,7 +158,12 @@ impl DeviceArgs {
         self.disks.iter().try_for_each(Disk::check)?;
         self.channels
             .iter()
-            .try_for_each(|path| check_channel(path))
+            .try_for_each(|path| check_channel(path))?;
+        ensure!(
+            self.vsock.is_none() || Path::new("/dev/vhost-vsock").exists(),
+            "--vsock: this host has no /dev/vhost-vsock; load its module: modprobe vhost_vsock"
+        );
+        Ok(())
     }
 
     /// QEMU's arguments.
@@ -199,6 +208,9 @@ impl DeviceArgs {
                 format!("virtconsole,bus=serial{index}.0,chardev=channel{index}"),
             );
         }
+        if let Some(cid) = self.vsock {
+            add("-device", format!("vhost-vsock-{on},guest-cid={cid}"));
+        }
         words
     }
 }
@@ -228,6 +240,7 @@ mod tests {
                 .map_err(anyhow::Error::msg)?,
             rng: true,
             channels: vec!["s".into()],
+            vsock: Some(5),
         };
         assert_eq!(
             words(&args, Machine::Microvm),
@@ -238,7 +251,8 @@ mod tests {
              -object rng-builtin,id=rng0 -device virtio-rng-device,rng=rng0 \
              -chardev socket,id=channel0,path=s,server=on,wait=off \
              -device virtio-serial-device,id=serial0,max_ports=1 \
-             -device virtconsole,bus=serial0.0,chardev=channel0"
+             -device virtconsole,bus=serial0.0,chardev=channel0 \
+             -device vhost-vsock-device,guest-cid=5"
         );
         assert!(words(&args, Machine::Q35).contains("virtio-blk-pci,drive=disk1"));
         assert_eq!(args.disks[0].to_string(), "a,b:c:ro");

@@ -138,6 +138,9 @@ fn devices(devices: &DeviceArgs) -> Vec<OsString> {
     for path in &devices.channels {
         words.extend(["--channel".into(), path.into()]);
     }
+    if let Some(cid) = devices.vsock {
+        words.extend(["--vsock".into(), cid.to_string().into()]);
+    }
     words
 }
 

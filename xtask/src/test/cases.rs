@@ -21,6 +21,7 @@ mod streams;
 mod stress;
 pub mod tools;
 mod variants;
+mod vsock;
 
 use super::case::{Case, Doing, Guest};
 use super::expect::Expect;
@@ -36,6 +37,7 @@ pub fn all() -> Vec<Case> {
         init::all(),
         monitor::all(),
         clocks::all(),
+        vsock::all(),
         variants::all(),
         stress::all(),
         roots::all(),
