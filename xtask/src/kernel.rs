@@ -22,10 +22,11 @@ const LOADER_TARGET: &str = "x86_64-unknown-none";
 /// The memory functions that the compiler calls without being asked.
 const MEMORY: [&str; 6] = ["memcpy", "memmove", "memset", "memcmp", "bcmp", "strlen"];
 /// What the object leaves for the program to define, std's entry, for the linker, the image's own ELF
-/// header, and for the wrapper, an archive in the image.
-const IMPORTS: [&str; 4] = [
+/// header and whether devices are wanted, and for the wrapper, an archive in the image.
+const IMPORTS: [&str; 5] = [
     "runtime_entry",
     "__ehdr_start",
+    "skete_devices",
     "skete_root_start",
     "skete_root_end",
 ];

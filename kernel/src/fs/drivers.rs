@@ -1,5 +1,8 @@
 //! Names below `/dev` that stand for devices of the machine. A kind of device is looked for when a name of it is used
 //! for the first time, so that a machine which does not need its devices does not touch them.
+//!
+//! The drivers are in images whose link asks for them: the linker defines `skete_devices` as `sys_devices`
+//! (decision 180).
 
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -12,7 +15,7 @@ use super::{Options, at};
 use crate::debug::{Level, Line};
 use crate::drivers::{block, console, entropy};
 use crate::fd::Object;
-use crate::sync::Mutex;
+use crate::sync::{Hook, Mutex};
 use crate::{Error, Result};
 
 /// A device of the machine, as a file.
@@ -45,8 +48,6 @@ struct Family {
     name: &'static str,
     /// What is behind that.
     suffix: Suffix,
-    /// Brings up all of them.
-    find: fn() -> Vec<&'static dyn Driver>,
     /// What gives a machine one.
     option: &'static str,
     /// It was told of.
@@ -71,29 +72,69 @@ static FAMILIES: [Family; 3] = [
     Family {
         name: "vd",
         suffix: Suffix::Letters,
-        find: || devices(block::disks()),
         option: "--disk FILE (QEMU: -drive if=none,id=D,file=FILE,format=raw -device virtio-blk-pci,drive=D)",
         told: AtomicBool::new(false),
     },
     Family {
         name: "hwrng",
         suffix: Suffix::None,
-        find: || {
-            let mut sources = devices(entropy::sources());
-            sources.truncate(1);
-            sources
-        },
         option: "--rng (QEMU: -device virtio-rng-pci)",
         told: AtomicBool::new(false),
     },
     Family {
         name: "hvc",
         suffix: Suffix::Number,
-        find: || devices(console::consoles()),
         option: "--channel PATH (QEMU: -device virtio-serial-pci,max_ports=1 -device virtconsole,chardev=C)",
         told: AtomicBool::new(false),
     },
 ];
+
+/// Brings up all devices of a kind.
+type Find = fn() -> Vec<&'static dyn Driver>;
+
+type ComeUp = fn(&[u8]) -> bool;
+
+/// What [`come_up`] does in an image with drivers.
+static COME_UP: Hook<&'static ComeUp> = Hook::new();
+
+/// How the devices of each kind are found.
+static FIND: [Find; FAMILIES.len()] = [
+    || devices(block::disks()),
+    || {
+        let mut sources = devices(entropy::sources());
+        sources.truncate(1);
+        sources
+    },
+    || devices(console::consoles()),
+];
+
+/// Lets names lead to devices: who names this function has the drivers in the image.
+pub fn allow() {
+    static LOOK_FOR: ComeUp = look_for;
+    COME_UP.set(&LOOK_FOR);
+}
+
+/// What the image's link asks for.
+#[cfg(any(target_os = "none", skete_lint_arch))]
+mod asked {
+    // 0 when the linker was not told what the symbol is.
+    core::arch::global_asm!(
+        ".pushsection .rodata.skete_devices_wanted, \"a\"",
+        ".weak skete_devices",
+        ".balign 8",
+        "skete_devices_wanted: .quad skete_devices",
+        ".popsection",
+    );
+
+    /// Leads to [`super::allow`].
+    pub fn for_devices() -> Option<extern "C" fn()> {
+        unsafe extern "C" {
+            static skete_devices_wanted: Option<extern "C" fn()>;
+        }
+        // SAFETY: defined above, and constant: null, or the address of `sys_devices`.
+        unsafe { skete_devices_wanted }
+    }
+}
 
 /// Which of them have been looked for, and how many there are.
 static FOUND: Mutex<[Option<usize>; FAMILIES.len()]> = Mutex::new([None; FAMILIES.len()]);
@@ -139,48 +180,57 @@ fn family(name: &[u8]) -> Option<usize> {
     })
 }
 
-/// Looks for the devices that a path's last name is about, or for all when it is `/dev`. True when the path is that of
-/// a device, whether or not it is there.
+/// Sees to it that a device which a path leads to is there. True when the path is that of a device, whether or not
+/// it is there.
 pub fn come_up(path: &[u8]) -> bool {
+    #[cfg(any(target_os = "none", skete_lint_arch))]
+    if COME_UP.get().is_none()
+        && let Some(allow) = asked::for_devices()
+    {
+        allow();
+    }
+    COME_UP.get().unwrap_or(&(tell_of_none as ComeUp))(path)
+}
+
+/// [`come_up`] in an image without drivers.
+fn tell_of_none(path: &[u8]) -> bool {
+    static TOLD: AtomicBool = AtomicBool::new(false);
+    let name = path.strip_prefix(b"/dev/").and_then(family);
+    if name.is_some() && !TOLD.swap(true, Relaxed) {
+        Line::new()
+            .text("skete: no way to ")
+            .bytes(path)
+            .text(": the image holds no drivers for devices; link it with --defsym=skete_devices=sys_devices")
+            .end();
+    }
+    name.is_some()
+}
+
+/// [`come_up`] in an image with drivers: looks for the devices that a path's last name is about, or for all when it
+/// is `/dev`, or a symbolic link that leads to nothing yet.
+fn look_for(path: &[u8]) -> bool {
+    let look_for_all = || (0..FAMILIES.len()).for_each(|number| _ = look(number));
     let path = path.strip_suffix(b"/").unwrap_or(path);
     if path == DIRECTORY {
-        (0..FAMILIES.len()).for_each(|number| _ = look(number));
+        look_for_all();
         return false;
     }
     let slash = path.iter().rposition(|byte| *byte == b'/');
     let (directory, name) = path.split_at(slash.map_or(0, |slash| slash + 1));
-    let Some(number) = family(name) else {
-        return false;
-    };
-    // Its directory may be `/dev` by another name.
-    let count = look(number);
-    let ours = directory.strip_suffix(b"/") == Some(DIRECTORY);
-    if ours && count == 0 {
-        tell(&FAMILIES[number], path);
-    }
-    ours
-}
-
-/// Does it again with all devices when it fails for the path of a symbolic link: one may lead to a device that nobody
-/// has looked for.
-///
-/// # Errors
-///
-/// Those of `work`.
-pub fn or_by_link<T>(path: &[u8], mut work: impl FnMut() -> Result<T>) -> Result<T> {
-    let result = work();
-    let is_link = || {
-        at(path, |tree, path| {
-            Ok(tree.find_link(path)?.kind() == Kind::Link)
-        })
-    };
-    if matches!(result, Err(Error::NotFound)) && is_link() == Ok(true) {
-        let new = (0..FAMILIES.len()).map(look).sum::<usize>();
-        if new > 0 {
-            return work();
+    if let Some(number) = family(name) {
+        // Its directory may be `/dev` by another name.
+        let count = look(number);
+        let ours = directory.strip_suffix(b"/") == Some(DIRECTORY);
+        if ours && count == 0 {
+            tell(&FAMILIES[number], path);
         }
+        return ours;
     }
-    result
+    let kind = at(path, |tree, path| Ok(tree.find_link(path)?.kind()));
+    if kind == Ok(Kind::Link) && at(path, |tree, path| tree.find(path).map(drop)).is_err() {
+        look_for_all();
+    }
+    false
 }
 
 /// Brings up the devices of a kind, the first time, and gives them names. Tells how many there are.
@@ -190,7 +240,7 @@ fn look(number: usize) -> usize {
         return count;
     }
     let family = &FAMILIES[number];
-    let devices = (family.find)();
+    let devices = FIND[number]();
     found[number] = Some(devices.len());
     for (number, device) in devices.iter().enumerate() {
         let mut path = Vec::from(DIRECTORY);

@@ -18,6 +18,7 @@ mod tree;
 mod walk;
 
 pub use archive::unpack;
+pub use drivers::allow as allow_devices;
 pub use lock::Lock;
 pub use node::{Entry, Kind, Metadata};
 pub use tree::Tree;
@@ -168,7 +169,7 @@ pub fn canonical(path: &[u8]) -> Result<Vec<u8>> {
         return Ok(place.path());
     }
     drivers::come_up(path);
-    drivers::or_by_link(path, || at(path, |tree, path| tree.canonical(path)))
+    at(path, |tree, path| tree.canonical(path))
 }
 
 /// Opens a file, a directory or a device, which comes up when its name is used for the first time.
@@ -185,7 +186,7 @@ pub fn open(path: &[u8], mut options: Options) -> Result<Arc<dyn Object>> {
         }
         options.create = false;
     }
-    drivers::or_by_link(path, || open_known(path, options))
+    open_known(path, options)
 }
 
 /// As [`open`], for what is there without a look for devices: a program that opens nothing else holds no drivers.
@@ -210,9 +211,7 @@ pub fn metadata(path: &[u8]) -> Result<Metadata> {
         return place.metadata(true);
     }
     drivers::come_up(path);
-    drivers::or_by_link(path, || {
-        at(path, |tree, path| Ok(tree.find(path)?.metadata()))
-    })
+    at(path, |tree, path| Ok(tree.find(path)?.metadata()))
 }
 
 /// What there is to know about what a path leads to; about a symbolic link itself, when that is its last name.

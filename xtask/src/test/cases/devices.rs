@@ -19,7 +19,7 @@ use crate::qemu::Machine;
 const SIZE: usize = (2 << 20) + 512;
 
 pub fn all() -> Vec<Case> {
-    let cases: [(&str, Steps); 9] = [
+    let cases: [(&str, Steps); 10] = [
         ("disk/microvm", |bench, mark| {
             disk(bench, mark, Guest::new("devices"), "")
         }),
@@ -41,6 +41,7 @@ pub fn all() -> Vec<Case> {
         }),
         ("disk/bad", bad),
         ("none", none),
+        ("no-drivers", no_drivers),
         ("streams/microvm", |bench, mark| {
             streams(bench, mark, Guest::new("devices"))
         }),
@@ -173,6 +174,23 @@ fn none(bench: &Bench, mark: &str) -> Result<()> {
         .err("there is no /dev/hwrng: the machine has no such device; give it one with --rng")
         .err("there is no /dev/hvc0: the machine has no such device; give it one with --channel PATH")
         .err_not("/dev/vdb")
+        .judge(&got)
+}
+
+/// A machine with a disk, and an image that was not linked with the drivers.
+fn no_drivers(bench: &Bench, mark: &str) -> Result<()> {
+    let directory = tempfile::tempdir()?;
+    let devices = DeviceArgs {
+        disks: vec![Disk {
+            path: file(directory.path(), "disk", 1024)?,
+            read_only: false,
+        }],
+        ..DeviceArgs::default()
+    };
+    let got = boot(bench, mark, &Guest::new("no-devices"), devices)?;
+    Expect::status(0)
+        .out("ok")
+        .err("no way to /dev/vda: the image holds no drivers for devices; link it with --defsym=skete_devices=sys_devices")
         .judge(&got)
 }
 
