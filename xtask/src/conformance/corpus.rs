@@ -36,6 +36,8 @@ const SETTINGS: &str = ".cargo/config.toml";
 struct List {
     /// Dependencies of benchmarks and the like, which no test needs; taken out of every manifest.
     without: Vec<String>,
+    /// Dependencies that are optimized: without that, and in emulation, they exceed the tests' time limits.
+    optimized: Vec<String>,
     #[serde(rename = "crate")]
     crates: Vec<Entry>,
 }
@@ -217,6 +219,9 @@ impl Corpus {
         manifest["workspace"] = toml_edit::table();
         manifest["workspace"]["resolver"] = value("2");
         manifest["workspace"]["members"] = value(members);
+        for name in &self.list.optimized {
+            manifest["profile"]["dev"]["package"][name]["opt-level"] = value(3);
+        }
         fs::write(root.join("Cargo.toml"), manifest.to_string())?;
         Ok(())
     }

@@ -170,11 +170,11 @@ fn devices() -> Vec<Item> {
         item(
             "disk",
             // What one guest has written, the host has, and the next one finds.
-            "seq 200000 | head -c 1048576 > d; cp d c\n\
-             skete run -c 2 --disk d --disk c:ro devices -- disk=/dev/vda constant=/dev/vdb missing=/dev/vdc > 1; echo $?\n\
-             skete run --disk d:ro devices -- constant=/dev/vda > 2; echo $?; grep -h -e before -e constant 1\n\
-             [ \"$(head -n 1 2)\" = \"$(sed -n s/after/constant/p 1)\" ] && echo kept\n\
-             cmp -s d c || echo changed; seq 200000 | head -c 1048576 | cmp - c && echo constant",
+            "seq 200000 | head -c 1048576 > vda; cp vda vdb\n\
+             skete run -c 2 --disk vda --disk vdb:ro devices -- disk=/dev/vda constant=/dev/vdb missing=/dev/vdc > first; echo $?\n\
+             skete run --disk vda:ro devices -- constant=/dev/vda > second; echo $?; grep -h -e before -e constant first\n\
+             [ \"$(head -n 1 second)\" = \"$(sed -n s/after/constant/p first)\" ] && echo kept\n\
+             cmp -s vda vdb || echo changed; seq 200000 | head -c 1048576 | cmp - vdb && echo constant",
             Expect::status(0)
                 .stdout("0\n0\nbefore 3366407670 1048576\nconstant 3366407670 1048576\nok constant=/dev/vdb\nkept\nchanged\nconstant\n")
                 .stderr(""),
@@ -182,17 +182,17 @@ fn devices() -> Vec<Item> {
         .seconds(60),
         item(
             "disk-in-use",
-            "truncate -s 1M d; mkfifo f; exec 3<>f; skete run --disk d stdio -- cat < f 3>&- > /dev/null 2>&1 & sleep 1\n\
-             skete run --disk d:ro hello; echo $?; exec 3>&-; wait; skete run --disk d:ro hello",
+            "truncate -s 1M used; mkfifo held; exec 3<>held; skete run --disk used stdio -- cat < held 3>&- > /dev/null 2>&1 & sleep 1\n\
+             skete run --disk used:ro hello; echo $?; exec 3>&-; wait; skete run --disk used:ro hello",
             Expect::status(0)
                 .stdout("1\nHello, world!\n")
-                .err_line("the disk d: is in use by another guest"),
+                .err_line("the disk used: is in use by another guest"),
         ),
-        refused("disk-missing", "skete run --disk d hello", "is not there: make it"),
+        refused("disk-missing", "skete run --disk none.img hello", "is not there: make it"),
         refused("disk-directory", "skete run --disk /tmp hello", "is a directory"),
         refused(
             "disk-odd",
-            "truncate -s 1000 d; skete run --disk d hello",
+            "truncate -s 1000 odd; skete run --disk odd hello",
             "has 1000 bytes, which is no multiple of 512",
         ),
         item(
@@ -202,18 +202,18 @@ fn devices() -> Vec<Item> {
         ),
         item(
             "channel",
-            "skete run --channel c devices -- echo=/dev/hvc0 > out & while [ ! -S c ]; do sleep 0.1; done\n\
-             skete run --channel c hello; echo one | connect c 1; (seq 500; echo end) > sent\n\
-             connect c 501 < sent > got; cmp sent got && echo same; wait; cat out; ls c 2> /dev/null",
+            "skete run --channel chan devices -- echo=/dev/hvc0 > echoed & while [ ! -S chan ]; do sleep 0.1; done\n\
+             skete run --channel chan hello; echo one | connect chan 1; (seq 500; echo end) > lines\n\
+             connect chan 501 < lines > back; cmp lines back && echo same; wait; cat echoed; ls chan 2> /dev/null",
             Expect::status(1)
                 .stdout("one\nsame\nok echo=/dev/hvc0\n")
-                .err_line("no channel can be made at c: it exists"),
+                .err_line("no channel can be made at chan: it exists"),
         )
         .seconds(60),
         item(
             "channel-removed",
-            "skete run --channel c stdio -- cat < /dev/zero > /dev/null & while [ ! -S c ]; do sleep 0.1; done\n\
-             kill -TERM $!; wait $!; echo $?; ls c 2> /dev/null",
+            "skete run --channel chan stdio -- cat < /dev/zero > /dev/null & while [ ! -S chan ]; do sleep 0.1; done\n\
+             kill -TERM $!; wait $!; echo $?; ls chan 2> /dev/null",
             Expect::status(1).stdout("143\n").stderr(""),
         ),
     ]
