@@ -37,6 +37,7 @@ struct List {
     /// Dependencies of benchmarks and the like, which no test needs; taken out of every manifest.
     without: Vec<String>,
     /// Dependencies that are optimized: without that, and in emulation, they exceed the tests' time limits.
+    #[serde(default)]
     optimized: Vec<String>,
     #[serde(rename = "crate")]
     crates: Vec<Entry>,
