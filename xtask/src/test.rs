@@ -68,7 +68,8 @@ impl TestArgs {
 }
 
 /// What is tested only when a part of its name is asked for: more of the same, that takes minutes.
-const ON_REQUEST: [&str; 3] = [
+const ON_REQUEST: [&str; 4] = [
+    "ecosystem/bench",
     "monitor/backports",
     "monitor/clock",
     "monitor/clock-in-qemu",
