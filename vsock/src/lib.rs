@@ -18,8 +18,6 @@
 mod address;
 mod listener;
 mod stream;
-#[cfg_attr(target_os = "hermit", path = "sys/hermit.rs")]
-#[cfg_attr(target_os = "linux", path = "sys/linux.rs")]
 mod sys;
 
 pub use address::{VMADDR_CID_ANY, VMADDR_CID_HOST, VMADDR_CID_LOCAL, VMADDR_PORT_ANY, VsockAddr};

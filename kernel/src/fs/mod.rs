@@ -189,7 +189,7 @@ pub fn open(path: &[u8], mut options: Options) -> Result<Arc<dyn Object>> {
     open_known(path, options)
 }
 
-/// As [`open`], for what is there without a look for devices: a program that opens nothing else holds no drivers.
+/// As [`open`], without a look for devices: a program that opens nothing else holds none of their names.
 ///
 /// # Errors
 ///

@@ -55,10 +55,18 @@ impl Signal {
 
     /// What the socket was ready for when it was last looked at, if nothing has happened since. By then it may be
     /// ready for less, which a call of the program's own brings about, and not for more.
-    pub fn known(&self) -> Option<Events> {
+    fn known(&self) -> Option<Events> {
         let known = self.known.load(SeqCst);
         let fresh = known & KNOWN != 0 && known as u32 == self.events.load(SeqCst);
         fresh.then(|| Events::from_bits((known >> 40) as u8))
+    }
+
+    /// What is [`Signal::known`], when nothing of it is wanted.
+    pub fn idle(&self, wanted: Events) -> Option<Events> {
+        let known = self.known()?;
+        (known & (wanted | Events::UNASKED))
+            .is_empty()
+            .then_some(known)
     }
 
     /// Calls `attempt` until something comes of it, again after each event.

@@ -194,10 +194,7 @@ impl Object for Handle {
     }
 
     fn idle(&self, wanted: Events) -> Option<Events> {
-        let known = self.signal.known()?;
-        (known & (wanted | Events::UNASKED))
-            .is_empty()
-            .then_some(known)
+        self.signal.idle(wanted)
     }
 
     fn set_nonblocking(&self, nonblocking: bool) {
