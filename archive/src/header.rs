@@ -29,11 +29,7 @@ impl<'a> Header<'a> {
     pub fn has_valid_checksum(&self) -> bool {
         let (mut unsigned, mut signed) = (0_i64, 0_i64);
         for (index, byte) in self.0.iter().enumerate() {
-            let byte = if CHECKSUM.contains(&index) {
-                b' '
-            } else {
-                *byte
-            };
+            let byte = if CHECKSUM.contains(&index) { b' ' } else { *byte };
             unsigned += i64::from(byte);
             signed += i64::from(byte.cast_signed());
         }

@@ -58,22 +58,14 @@ impl<'a> Entry<'a> {
     /// This entry as the place of a problem.
     #[must_use]
     pub const fn damage(&self, problem: Problem) -> Damage<'a> {
-        Damage {
-            offset: self.offset,
-            name: Some(self.name),
-            problem,
-        }
+        Damage { offset: self.offset, name: Some(self.name), problem }
     }
 }
 
 /// The entries of an archive, in its order. The first damage ends it.
 #[must_use]
 pub const fn entries(archive: &[u8]) -> Entries<'_> {
-    Entries {
-        archive,
-        offset: Some(0),
-        end: None,
-    }
+    Entries { archive, offset: Some(0), end: None }
 }
 
 /// The content of the file with this name: components between slashes, of which `.` and empty ones do not
@@ -130,11 +122,7 @@ impl<'a> Entries<'a> {
         let mut extension = Extension::default();
         // Each round reads one header and goes on behind its content.
         while let Some(offset) = self.offset.take() {
-            let damage = |problem| Damage {
-                offset,
-                name: None,
-                problem,
-            };
+            let damage = |problem| Damage { offset, name: None, problem };
             let Some(block) = self.archive.get(offset..).and_then(<[u8]>::first_chunk) else {
                 return Err(damage(match self.archive.len() {
                     0 => Problem::Empty,
@@ -164,11 +152,7 @@ impl<'a> Entries<'a> {
                 Some(name) => Name::new(b"", name),
                 None => header.name(),
             };
-            let damage = |problem| Damage {
-                offset,
-                name: Some(name),
-                problem,
-            };
+            let damage = |problem| Damage { offset, name: Some(name), problem };
             let flag = header.flag();
             let stated = header.size().ok_or(damage(Problem::Number))?;
             let size = match (header.has_content(), extension.size) {
@@ -189,9 +173,7 @@ impl<'a> Entries<'a> {
                 // The label of a volume.
                 b'V' => {}
                 _ => {
-                    return self
-                        .entry(&header, offset, name, content, &extension)
-                        .map(Some);
+                    return self.entry(&header, offset, name, content, &extension).map(Some);
                 }
             }
             extension.present |= matches!(flag, b'x' | b'L' | b'K');
@@ -214,15 +196,8 @@ impl<'a> Entries<'a> {
         content: &'a [u8],
         extension: &Extension<'a>,
     ) -> Result<Entry<'a>, Damage<'a>> {
-        let damage = |problem| Damage {
-            offset,
-            name: Some(name),
-            problem,
-        };
-        let target = extension
-            .target
-            .or(extension.long_target)
-            .unwrap_or_else(|| header.target());
+        let damage = |problem| Damage { offset, name: Some(name), problem };
+        let target = extension.target.or(extension.long_target).unwrap_or_else(|| header.target());
         let kind = match header.flag() {
             0 | b'0' | b'7' if name.means_directory() => match content {
                 [] => Kind::Directory,
@@ -272,14 +247,12 @@ impl<'a> Extension<'a> {
                 b"path" => self.name = text,
                 b"linkpath" => self.target = text,
                 b"size" => {
-                    self.size = text
-                        .map(|text| pax::number(text).ok_or(Problem::Extension))
-                        .transpose()?;
+                    self.size =
+                        text.map(|text| pax::number(text).ok_or(Problem::Extension)).transpose()?;
                 }
                 b"mtime" => {
-                    self.modified = text
-                        .map(|text| pax::time(text).ok_or(Problem::Extension))
-                        .transpose()?;
+                    self.modified =
+                        text.map(|text| pax::time(text).ok_or(Problem::Extension)).transpose()?;
                 }
                 key if key.starts_with(b"GNU.sparse.") => return Err(Problem::Sparse),
                 _ => {}

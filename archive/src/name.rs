@@ -34,9 +34,7 @@ impl<'a> Name<'a> {
 
     /// Whether it can be the name of something in a tree.
     pub(crate) fn check(&self) -> Result<(), Problem> {
-        let first = [self.prefix, self.rest]
-            .into_iter()
-            .find(|part| !part.is_empty());
+        let first = [self.prefix, self.rest].into_iter().find(|part| !part.is_empty());
         if first.is_none() {
             return Err(Problem::NoName);
         }

@@ -64,9 +64,7 @@ pub fn time(text: &[u8]) -> Option<i64> {
     let point = text.iter().position(|byte| *byte == b'.');
     let (seconds, fraction) = text.split_at(point.unwrap_or(text.len()));
     let fraction = fraction.strip_prefix(b".").unwrap_or_default();
-    let mut nanoseconds = i64::try_from(number(seconds)?)
-        .ok()?
-        .checked_mul(1_000_000_000)?;
+    let mut nanoseconds = i64::try_from(number(seconds)?).ok()?.checked_mul(1_000_000_000)?;
     let mut unit = 100_000_000;
     for digit in fraction {
         let digit = char::from(*digit).to_digit(10)?;
@@ -114,10 +112,7 @@ mod tests {
 
     #[test]
     fn times_have_fractions() {
-        assert_eq!(
-            time(b"1350244992.023960108"),
-            Some(1_350_244_992_023_960_108)
-        );
+        assert_eq!(time(b"1350244992.023960108"), Some(1_350_244_992_023_960_108));
         assert_eq!(time(b"1.5"), Some(1_500_000_000));
         assert_eq!(time(b"-1.5"), Some(-1_500_000_000));
         assert_eq!(time(b"7"), Some(7_000_000_000));

@@ -35,13 +35,7 @@ fn archive(build: impl FnOnce(&mut Builder<Vec<u8>>)) -> Vec<u8> {
 /// An archive with one file.
 fn one(name: &str, content: &[u8]) -> Vec<u8> {
     archive(|builder| {
-        builder
-            .append_data(
-                &mut header(EntryType::Regular, content.len()),
-                name,
-                content,
-            )
-            .unwrap();
+        builder.append_data(&mut header(EntryType::Regular, content.len()), name, content).unwrap();
     })
 }
 
@@ -64,10 +58,7 @@ fn patched(mut archive: Vec<u8>, offset: usize, bytes: &[u8]) -> Vec<u8> {
     archive[offset..offset + bytes.len()].copy_from_slice(bytes);
     let start = offset / BLOCK * BLOCK;
     archive[start + 148..start + 156].fill(b' ');
-    let sum: u32 = archive[start..start + BLOCK]
-        .iter()
-        .map(|byte| u32::from(*byte))
-        .sum();
+    let sum: u32 = archive[start..start + BLOCK].iter().map(|byte| u32::from(*byte)).sum();
     archive[start + 148..start + 156].copy_from_slice(format!("{sum:06o}\0 ").as_bytes());
     archive
 }
@@ -80,24 +71,16 @@ fn every_kind_of_entry_is_read() {
         add_raw(builder, EntryType::Regular, b"./etc//motd", b"hello");
         add_raw(builder, EntryType::Continuous, b"odd \xff", b"");
         let mut link = header(EntryType::Symlink, 0);
-        builder
-            .append_link(&mut link, "l", "../to/nowhere")
-            .unwrap();
+        builder.append_link(&mut link, "l", "../to/nowhere").unwrap();
         let mut link = header(EntryType::Link, 0);
         builder.append_link(&mut link, "h", "etc/motd").unwrap();
     });
     let found: Vec<_> = entries(&bytes).map(Result::unwrap).collect();
     let names: Vec<_> = found.iter().map(|entry| joined(entry.name)).collect();
-    assert_eq!(
-        names,
-        [&b""[..], b"etc", b"etc/motd", b"odd \xff", b"l", b"h"]
-    );
+    assert_eq!(names, [&b""[..], b"etc", b"etc/motd", b"odd \xff", b"l", b"h"]);
     assert_eq!(found[0].kind, Kind::Directory);
     assert_eq!(found[2].kind, Kind::File(b"hello"));
-    assert_eq!(
-        (found[2].mode, found[2].modified),
-        (0o640, 1_700_000_000_000_000_000)
-    );
+    assert_eq!((found[2].mode, found[2].modified), (0o640, 1_700_000_000_000_000_000));
     assert_eq!(found[4].kind, Kind::Symlink(b"../to/nowhere"));
     assert!(matches!(found[5].kind, Kind::HardLink(target) if joined(target) == b"etc/motd"));
     assert_eq!(find(&bytes, b"/etc/./motd").unwrap(), Some(&b"hello"[..]));
@@ -121,11 +104,8 @@ fn long_names_are_read_in_every_form() {
         builder.append_link(&mut header, &long, &target).unwrap();
     });
     let pax = archive(|builder| {
-        let records = [
-            ("path", long.as_bytes()),
-            ("linkpath", target.as_bytes()),
-            ("mtime", b"2.5"),
-        ];
+        let records =
+            [("path", long.as_bytes()), ("linkpath", target.as_bytes()), ("mtime", b"2.5")];
         builder.append_pax_extensions(records).unwrap();
         let mut link = header(EntryType::Symlink, 0);
         builder.append_link(&mut link, "short", "short").unwrap();
@@ -150,9 +130,7 @@ fn long_names_are_read_in_every_form() {
 #[test]
 fn a_pax_size_overrides_the_header() {
     let bytes = archive(|builder| {
-        builder
-            .append_pax_extensions([("size", &b"3"[..])])
-            .unwrap();
+        builder.append_pax_extensions([("size", &b"3"[..])]).unwrap();
         add_raw(builder, EntryType::Regular, b"a", b"abc");
     });
     let bytes = patched(bytes, 1024 + 124, b"00000000000\0");
@@ -177,10 +155,7 @@ fn an_archive_may_be_empty_but_not_without_end() {
     assert!(all.by_ref().all(|entry| entry.is_ok()));
     assert_eq!(all.end(), Some(1024));
     // Two archives in one file: the second one would be lost.
-    assert_eq!(
-        first_damage(&[whole.clone(), whole].concat()),
-        Problem::Trailing
-    );
+    assert_eq!(first_damage(&[whole.clone(), whole].concat()), Problem::Trailing);
 }
 
 #[test]
@@ -196,16 +171,8 @@ fn damaged_headers_are_refused() {
     for (offset, bytes, problem) in [
         (124, &b"00000010000\0"[..], Problem::Size),
         (124, b"77777777777\0", Problem::Size),
-        (
-            124,
-            b"\x80\0\0\0\x7f\xff\xff\xff\xff\xff\xff\xff",
-            Problem::Size,
-        ),
-        (
-            124,
-            b"\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff",
-            Problem::Number,
-        ),
+        (124, b"\x80\0\0\0\x7f\xff\xff\xff\xff\xff\xff\xff", Problem::Size),
+        (124, b"\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff", Problem::Number),
         (124, b"0000000001x\0", Problem::Number),
         (124, b"x\0", Problem::Number),
         (100, b"000800 \0", Problem::Number),
@@ -225,11 +192,7 @@ fn damaged_headers_are_refused() {
         (0, b"a/", Problem::DirectoryContent),
         (0, b".", Problem::NoName),
     ] {
-        assert_eq!(
-            first_damage(&patched(two.clone(), offset, bytes)),
-            problem,
-            "{bytes:?}"
-        );
+        assert_eq!(first_damage(&patched(two.clone(), offset, bytes)), problem, "{bytes:?}");
     }
 }
 
@@ -245,14 +208,10 @@ fn names_have_limits() {
         ("a/..".into(), Some(Problem::Upward)),
     ] {
         let bytes = archive(|builder| {
-            builder
-                .append_pax_extensions([("path", name.as_bytes())])
-                .unwrap();
+            builder.append_pax_extensions([("path", name.as_bytes())]).unwrap();
             add_raw(builder, EntryType::Directory, b"x", b"");
         });
-        let found = entries(&bytes)
-            .find_map(Result::err)
-            .map(|damage| damage.problem);
+        let found = entries(&bytes).find_map(Result::err).map(|damage| damage.problem);
         assert_eq!(found, problem, "{} bytes", name.len());
     }
 }
@@ -260,26 +219,17 @@ fn names_have_limits() {
 #[test]
 fn extensions_need_an_entry() {
     let bytes = archive(|builder| {
-        builder
-            .append_pax_extensions([("path", &b"a"[..])])
-            .unwrap();
+        builder.append_pax_extensions([("path", &b"a"[..])]).unwrap();
     });
     assert_eq!(first_damage(&bytes), Problem::LooseExtension);
     let sparse = archive(|builder| {
-        builder
-            .append_pax_extensions([("GNU.sparse.major", &b"1"[..])])
-            .unwrap();
+        builder.append_pax_extensions([("GNU.sparse.major", &b"1"[..])]).unwrap();
         add_raw(builder, EntryType::Regular, b"a", b"");
     });
     assert_eq!(first_damage(&sparse), Problem::Sparse);
     // A comment for all entries, as git writes it, belongs to none.
     let global = archive(|builder| {
-        add_raw(
-            builder,
-            EntryType::XGlobalHeader,
-            b"pax_global_header",
-            b"13 comment=x\n",
-        )
+        add_raw(builder, EntryType::XGlobalHeader, b"pax_global_header", b"13 comment=x\n")
     });
     assert_eq!(entries(&global).next(), None);
 }

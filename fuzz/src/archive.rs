@@ -59,9 +59,7 @@ fn compare(archive: &[u8], entries: &[Entry<'_>]) {
             b'x' | b'L' | b'K' => return,
             _ => {}
         }
-        let our = ours
-            .next()
-            .expect("as many entries as another reader finds");
+        let our = ours.next().expect("as many entries as another reader finds");
         let kinds = match our.kind {
             Kind::File(_) => kind.is_file() || kind.is_contiguous(),
             // A file whose name ends in a slash is one as well.
@@ -94,9 +92,7 @@ fn unpack(archive: &[u8]) {
             damage.describe(&mut |text| line.push_str(text));
             assert!(!line.chars().any(char::is_control), "{line:?}");
         }
-        let end = outcome
-            .as_ref()
-            .map_or_else(|damage| damage.offset, |()| usize::MAX);
+        let end = outcome.as_ref().map_or_else(|damage| damage.offset, |()| usize::MAX);
         look(&mut tree, leaked, end);
     }
     assert!(leaked == archive, "the archive was changed");
@@ -112,10 +108,7 @@ fn look(tree: &mut Tree, archive: &'static [u8], end: usize) {
         if entry.offset >= end {
             break;
         }
-        let path = entry
-            .name
-            .components()
-            .flat_map(|name| [b"/", name].concat());
+        let path = entry.name.components().flat_map(|name| [b"/", name].concat());
         let path = path.collect::<Vec<_>>();
         match entry.kind {
             Kind::File(content) => {
@@ -131,15 +124,9 @@ fn look(tree: &mut Tree, archive: &'static [u8], end: usize) {
     }
     // The last one is written to: nothing of the archive may change.
     if let Some((path, content)) = files.pop_last()
-        && tree
-            .find(&path)
-            .is_ok_and(|node| node.metadata().mode & 0o222 != 0)
+        && tree.find(&path).is_ok_and(|node| node.metadata().mode & 0o222 != 0)
     {
-        let options = Options {
-            write: true,
-            append: true,
-            ..Options::default()
-        };
+        let options = Options { write: true, append: true, ..Options::default() };
         let file = tree.open(&path, options).expect("a file");
         file.write(b"more").expect("room for four bytes");
         assert_eq!(read(tree, &path), [content, b"more"].concat());
@@ -148,10 +135,7 @@ fn look(tree: &mut Tree, archive: &'static [u8], end: usize) {
 }
 
 fn read(tree: &mut Tree, path: &[u8]) -> Vec<u8> {
-    let options = Options {
-        read: true,
-        ..Options::default()
-    };
+    let options = Options { read: true, ..Options::default() };
     let file = tree.open(path, options).expect("a file");
     let mut bytes = vec![0; 1 << 16];
     let length = file.read(&mut bytes).expect("bytes");

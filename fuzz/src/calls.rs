@@ -106,9 +106,7 @@ pub fn run(data: &[u8]) {
     }
     let secret = fs::read(place_of_host.path().join("secret")).expect("the file outside");
     assert_eq!(secret, b"secret", "a file outside the mount has changed");
-    let names = fs::read_dir(place_of_host.path())
-        .expect("the directory outside")
-        .count();
+    let names = fs::read_dir(place_of_host.path()).expect("the directory outside").count();
     assert_eq!(names, 2, "something was made outside the mount");
 }
 
@@ -116,11 +114,7 @@ fn context(inside: &Path) -> Context {
     let mut options = Options::new("image".into());
     options.arguments = vec!["an argument".into()];
     options.environment = vec![("KEY".into(), "value".into())];
-    options.mounts = vec![Mount {
-        host: inside.into(),
-        guest: "/data".into(),
-        read_only: false,
-    }];
+    options.mounts = vec![Mount { host: inside.into(), guest: "/data".into(), read_only: false }];
     Context {
         memory: Memory::new(MEMORY, false).expect("memory"),
         console: Console::new(Some(Path::new("/dev/null"))).expect("a console"),
@@ -141,10 +135,7 @@ fn do_step(context: &Context, step: Step) -> bool {
                 Word::Entry(page, bits) => u64::from(page) << 12 | u64::from(bits),
                 Word::Any(word) => word,
             };
-            context
-                .memory
-                .write(&word.to_le_bytes(), place(at))
-                .expect("a place in memory");
+            context.memory.write(&word.to_le_bytes(), place(at)).expect("a place in memory");
             return false;
         }
         Step::Path(at, path) => {
@@ -152,10 +143,7 @@ fn do_step(context: &Context, step: Step) -> bool {
                 Name::Known(number) => PATHS[usize::from(*number) % PATHS.len()],
                 Name::Any(bytes) => &bytes[..bytes.len().min(4096)],
             };
-            context
-                .memory
-                .write(bytes, place(at))
-                .expect("a place in memory");
+            context.memory.write(bytes, place(at)).expect("a place in memory");
             return false;
         }
         Step::Call(number, argument) => {
@@ -165,23 +153,12 @@ fn do_step(context: &Context, step: Step) -> bool {
                 Argument::NearEnd(back) => MEMORY - u64::from(back),
                 Argument::Any(argument) => argument,
             };
-            Call {
-                port,
-                argument,
-                value: argument as u32,
-            }
+            Call { port, argument, value: argument as u32 }
         }
-        Step::Port(port, argument) => Call {
-            port,
-            argument,
-            value: argument as u32,
-        },
+        Step::Port(port, argument) => Call { port, argument, value: argument as u32 },
     };
     // The page tables are what else has been put there.
-    !matches!(
-        context.handle(call, &|| PLACES),
-        None | Some(Flow::Continue)
-    )
+    !matches!(context.handle(call, &|| PLACES), None | Some(Flow::Continue))
 }
 
 #[cfg(test)]

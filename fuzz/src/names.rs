@@ -93,17 +93,10 @@ pub fn run(data: &[u8]) {
     let query = Query {
         id: 0x1234,
         name: &name,
-        family: if first & 1 == 0 {
-            Family::V4
-        } else {
-            Family::V6
-        },
+        family: if first & 1 == 0 { Family::V4 } else { Family::V6 },
         extended: first & 2 != 0,
     };
-    let question = Query {
-        extended: false,
-        ..query.clone()
-    };
+    let question = Query { extended: false, ..query.clone() };
     // Bytes as they are, or a description of an answer.
     let message = match first & 4 {
         0 => rest.to_vec(),

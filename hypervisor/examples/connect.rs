@@ -38,7 +38,5 @@ fn talk(path: &str, lines: usize) -> io::Result<()> {
         output.write_all(&line?)?;
         output.write_all(b"\n")?;
     }
-    sender
-        .join()
-        .map_err(|_| io::Error::other("the sender has failed"))?
+    sender.join().map_err(|_| io::Error::other("the sender has failed"))?
 }

@@ -44,18 +44,12 @@ pub fn write(
     info: LoadInfo,
     kilohertz: Option<u32>,
 ) -> Result<()> {
-    let segments = SEGMENTS
-        .iter()
-        .flat_map(|segment| segment.to_le_bytes())
-        .collect::<Vec<_>>();
+    let segments = SEGMENTS.iter().flat_map(|segment| segment.to_le_bytes()).collect::<Vec<_>>();
     memory.write(&segments, DESCRIPTORS)?;
     write_page_tables(memory)?;
     let tree = tree(memory, options, kilohertz).context("the device tree cannot be written")?;
     if TREE + tree.len() as u64 > LOWEST {
-        bail!(
-            "the program's arguments and environment are too long: {} KiB",
-            tree.len() >> 10
-        );
+        bail!("the program's arguments and environment are too long: {} KiB", tree.len() >> 10);
     }
     memory.write(&tree, TREE)?;
     let information = RawBootInfo::from(BootInfo {
@@ -75,10 +69,7 @@ pub fn write(
     // SAFETY: a structure of numbers; padding is written over with zeros first.
     let bytes = unsafe {
         let mut bytes = [0u8; size_of::<RawBootInfo>()];
-        bytes
-            .as_mut_ptr()
-            .cast::<RawBootInfo>()
-            .write_unaligned(information);
+        bytes.as_mut_ptr().cast::<RawBootInfo>().write_unaligned(information);
         bytes
     };
     memory.write(&bytes, INFORMATION)
@@ -155,12 +146,7 @@ fn command_line(options: &Options) -> String {
         words.push(format!("env={}", Quoted(&format!("{key}={value}"))));
     }
     words.push("--".to_owned());
-    words.extend(
-        options
-            .arguments
-            .iter()
-            .map(|word| Quoted(word).to_string()),
-    );
+    words.extend(options.arguments.iter().map(|word| Quoted(word).to_string()));
     words.join(" ")
 }
 
@@ -200,18 +186,12 @@ mod tests {
     fn a_small_guest_gets_everything() -> Result<()> {
         use vm_memory::{Bytes, GuestAddress};
         let memory = Memory::new(2 << 20, false)?;
-        let info = LoadInfo {
-            kernel_image_addr_range: LOWEST..LOWEST,
-            tls_info: None,
-        };
+        let info = LoadInfo { kernel_image_addr_range: LOWEST..LOWEST, tls_info: None };
         write(&memory, &Options::new("app".into()), info, Some(1000))?;
         let entry = |at| memory.map().read_obj::<u64>(GuestAddress(at));
         assert_eq!(entry(PAGE_TABLES)?, PAGE_TABLES + 0x1003);
         assert_eq!(entry(PAGE_TABLES + 0x2000 + 8 * 511)?, 511 << 21 | 0x83);
-        assert_eq!(
-            memory.map().read_obj::<u32>(GuestAddress(TREE))?,
-            0xd00d_feed_u32.to_be()
-        );
+        assert_eq!(memory.map().read_obj::<u32>(GuestAddress(TREE))?, 0xd00d_feed_u32.to_be());
         Ok(())
     }
 }

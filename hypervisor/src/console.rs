@@ -63,14 +63,8 @@ impl Console {
                 (file.try_clone()?.into(), file.into())
             }
             None => (
-                io::stdout()
-                    .as_fd()
-                    .try_clone_to_owned()
-                    .context("there is no standard output")?,
-                io::stderr()
-                    .as_fd()
-                    .try_clone_to_owned()
-                    .context("there is no standard error")?,
+                io::stdout().as_fd().try_clone_to_owned().context("there is no standard output")?,
+                io::stderr().as_fd().try_clone_to_owned().context("there is no standard error")?,
             ),
         };
         Ok(Console {
@@ -85,11 +79,7 @@ impl Console {
     /// The digits of the streams that are terminals.
     #[must_use]
     pub fn terminals(&self) -> String {
-        let streams = [
-            rustix::stdio::stdin(),
-            self.output.as_fd(),
-            self.error.as_fd(),
-        ];
+        let streams = [rustix::stdio::stdin(), self.output.as_fd(), self.error.as_fd()];
         let streams = streams.into_iter().enumerate();
         streams
             .filter(|(_, stream)| rustix::termios::isatty(stream))
@@ -109,20 +99,13 @@ impl Console {
         address: u64,
         length: u64,
     ) -> Result<(), i32> {
-        let mut target = if stream == 2 {
-            self.error.as_fd()
-        } else {
-            self.output.as_fd()
-        };
+        let mut target = if stream == 2 { self.error.as_fd() } else { self.output.as_fd() };
         let (mut address, mut left) = (address, usize::try_from(length).map_err(|_| libc::EFAULT)?);
         if !memory.contains(address, length) {
             return Err(libc::EFAULT);
         }
         while left > 0 {
-            match memory
-                .map()
-                .write_volatile_to(GuestAddress(address), &mut target, left)
-            {
+            match memory.map().write_volatile_to(GuestAddress(address), &mut target, left) {
                 Ok(0) => return Err(libc::EIO),
                 Ok(written) => {
                     address += written as u64;
@@ -226,13 +209,9 @@ mod tests {
         let memory = Memory::new(2 << 20, false)?;
         memory.write(b"hello", 0x1000)?;
         assert_eq!(console.write(1, &memory, 0x1000, 5), Ok(()));
-        for (address, length) in [
-            (2 << 20, 1),
-            ((2 << 20) - 1, 2),
-            (0, u64::MAX),
-            (u64::MAX, 2),
-            (0x1000, 1 << 40),
-        ] {
+        for (address, length) in
+            [(2 << 20, 1), ((2 << 20) - 1, 2), (0, u64::MAX), (u64::MAX, 2), (0x1000, 1 << 40)]
+        {
             assert_eq!(
                 console.write(1, &memory, address, length),
                 Err(libc::EFAULT),

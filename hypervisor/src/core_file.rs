@@ -76,14 +76,7 @@ fn program_header(kind: u32, offset: u64, address: u64, length: u64) -> Vec<u8> 
     let mut header = Vec::new();
     header.extend(kind.to_le_bytes());
     header.extend(ALL.to_le_bytes());
-    for word in [
-        offset,
-        address,
-        0,
-        length,
-        length,
-        if kind == 1 { PAGE } else { 4 },
-    ] {
+    for word in [offset, address, 0, length, length, if kind == 1 { PAGE } else { 4 }] {
         header.extend(word.to_le_bytes());
     }
     header
@@ -96,9 +89,8 @@ pub fn write(
     processors: &[(u32, kvm_regs, kvm_sregs)],
 ) -> Result<()> {
     let (_, _, first) = processors.first().context("no processor stands still")?;
-    let notes = processors
-        .iter()
-        .flat_map(|(number, general, special)| note(*number, general, special));
+    let notes =
+        processors.iter().flat_map(|(number, general, special)| note(*number, general, special));
     let notes = notes.collect::<Vec<_>>();
     let ranges = paging::ranges(memory, first.cr3, MOST);
     let count = ranges.len() as u64 + 1;
@@ -117,12 +109,7 @@ pub fn write(
     }
     head.extend(program_header(4, notes_at, 0, notes.len() as u64));
     for range in &ranges {
-        head.extend(program_header(
-            1,
-            memory_at + range.physical,
-            range.start,
-            range.length,
-        ));
+        head.extend(program_header(1, memory_at + range.physical, range.start, range.length));
     }
     head.extend(notes);
     file.write_all_at(&head, 0)?;
@@ -160,14 +147,8 @@ mod tests {
         memory.write(&0x2003u64.to_le_bytes(), 0x1000)?;
         memory.write(&0x3003u64.to_le_bytes(), 0x2000)?;
         memory.write(&0x83u64.to_le_bytes(), 0x3000)?;
-        let special = kvm_sregs {
-            cr3: 0x1000,
-            ..kvm_sregs::default()
-        };
-        let general = kvm_regs {
-            rip: 0x1234,
-            ..kvm_regs::default()
-        };
+        let special = kvm_sregs { cr3: 0x1000, ..kvm_sregs::default() };
+        let general = kvm_regs { rip: 0x1234, ..kvm_regs::default() };
         let file = tempfile::tempfile()?;
         write(&file, &memory, &[(0, general, special)])?;
         let mut head = [0; 64 + 2 * 56];

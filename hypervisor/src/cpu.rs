@@ -100,29 +100,17 @@ pub fn describe(
 /// Tells a processor what it says about itself: first of all, for later kernels refuse long mode on a processor
 /// that does not have it yet.
 pub fn identify(vcpu: &VcpuFd, cpuid: &[kvm_cpuid_entry2]) -> Result<()> {
-    let cpuid = CpuId::from_entries(cpuid)
-        .ok()
-        .context("too many leaves of CPUID")?;
+    let cpuid = CpuId::from_entries(cpuid).ok().context("too many leaves of CPUID")?;
     vcpu.set_cpuid2(&cpuid).context("KVM does not take CPUID")
 }
 
 /// Sets a processor up: it begins at `entry` in long mode, as `hermit_entry::Entry` promises, and gets its
 /// number.
 pub fn set_up(vcpu: &VcpuFd, entry: u64, number: u8) -> Result<()> {
-    let msrs = [
-        (MISC_ENABLE, FAST_STRINGS),
-        (MTRR_DEFAULT, MTRR_ENABLED_WRITE_BACK),
-    ];
-    let msrs = msrs.map(|(index, data)| kvm_msr_entry {
-        index,
-        data,
-        ..kvm_msr_entry::default()
-    });
-    let msrs = Msrs::from_entries(&msrs)
-        .ok()
-        .context("too many registers")?;
-    vcpu.set_msrs(&msrs)
-        .context("KVM does not take model-specific registers")?;
+    let msrs = [(MISC_ENABLE, FAST_STRINGS), (MTRR_DEFAULT, MTRR_ENABLED_WRITE_BACK)];
+    let msrs = msrs.map(|(index, data)| kvm_msr_entry { index, data, ..kvm_msr_entry::default() });
+    let msrs = Msrs::from_entries(&msrs).ok().context("too many registers")?;
+    vcpu.set_msrs(&msrs).context("KVM does not take model-specific registers")?;
 
     let mut special = vcpu.get_sregs().context("KVM gives no registers")?;
     let segment = |number: u16, type_: u8, long: u8| kvm_segment {
@@ -149,8 +137,7 @@ pub fn set_up(vcpu: &VcpuFd, entry: u64, number: u8) -> Result<()> {
     special.cr4 = 1 << 5;
     // Long mode enabled and active, no-execute.
     special.efer = 1 << 8 | 1 << 10 | 1 << 11;
-    vcpu.set_sregs(&special)
-        .context("KVM does not take long mode")?;
+    vcpu.set_sregs(&special).context("KVM does not take long mode")?;
     let registers = kvm_regs {
         rflags: 2,
         rip: entry,
@@ -160,6 +147,5 @@ pub fn set_up(vcpu: &VcpuFd, entry: u64, number: u8) -> Result<()> {
         rsp: boot::STACK - 8,
         ..kvm_regs::default()
     };
-    vcpu.set_regs(&registers)
-        .context("KVM does not take registers")
+    vcpu.set_regs(&registers).context("KVM does not take registers")
 }

@@ -137,29 +137,19 @@ impl Debugger {
             if state.waiting == self.processors {
                 let _ = self.stopped.write(1);
             }
-            state = self
-                .changed
-                .wait(state)
-                .unwrap_or_else(PoisonError::into_inner);
+            state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
             state.waiting -= 1;
         }
         if *known != state.version {
             *known = state.version;
-            let step = if state.step {
-                KVM_GUESTDBG_SINGLESTEP
-            } else {
-                0
-            };
+            let step = if state.step { KVM_GUESTDBG_SINGLESTEP } else { 0 };
             let debug = kvm_guest_debug {
                 control: KVM_GUESTDBG_ENABLE | KVM_GUESTDBG_USE_HW_BP | step,
                 pad: 0,
-                arch: kvm_guest_debug_arch {
-                    debugreg: state.registers.values(),
-                },
+                arch: kvm_guest_debug_arch { debugreg: state.registers.values() },
             };
             let vcpu = vcpu.lock().unwrap_or_else(PoisonError::into_inner);
-            vcpu.set_guest_debug(&debug)
-                .context("KVM does not take debug registers")?;
+            vcpu.set_guest_debug(&debug).context("KVM does not take debug registers")?;
         }
         Ok(())
     }
@@ -244,10 +234,7 @@ pub fn let_signal_into_guest_only(vcpu: &VcpuFd) -> Result<()> {
         length: u32,
         signals: u64,
     }
-    let mask = Mask {
-        length: 8,
-        signals: !(1 << (signal() - 1)),
-    };
+    let mask = Mask { length: 8, signals: !(1 << (signal() - 1)) };
     // SAFETY: the handler does nothing; the set is made before it is used; KVM reads the mask.
     let done = unsafe {
         let mut action: libc::sigaction = std::mem::zeroed();
@@ -260,10 +247,7 @@ pub fn let_signal_into_guest_only(vcpu: &VcpuFd) -> Result<()> {
         libc::ioctl(vcpu.as_raw_fd(), SET_SIGNAL_MASK, &raw const mask)
     };
     if done != 0 {
-        bail!(
-            "KVM does not take a signal: {}",
-            std::io::Error::last_os_error()
-        );
+        bail!("KVM does not take a signal: {}", std::io::Error::last_os_error());
     }
     Ok(())
 }
@@ -275,10 +259,7 @@ pub fn take_signal() {
         let mut set = std::mem::zeroed();
         libc::sigemptyset(&raw mut set);
         libc::sigaddset(&raw mut set, signal());
-        let now = libc::timespec {
-            tv_sec: 0,
-            tv_nsec: 0,
-        };
+        let now = libc::timespec { tv_sec: 0, tv_nsec: 0 };
         libc::sigtimedwait(&raw const set, std::ptr::null_mut(), &raw const now);
     }
 }

@@ -74,9 +74,9 @@ pub fn finish(machine: &Machine, end: End) -> ! {
     {
         match write_core(machine, file) {
             Ok(()) => text.push_str("skete: the core file is written; gdb IMAGE CORE opens it\n"),
-            Err(error) => text.push_str(&format!(
-                "skete: the core file cannot be written: {error:#}\n"
-            )),
+            Err(error) => {
+                text.push_str(&format!("skete: the core file cannot be written: {error:#}\n"))
+            }
         }
     }
     if machine.context.options.stats {

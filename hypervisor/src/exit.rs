@@ -83,10 +83,7 @@ impl Processor {
         match vcpu.run() {
             Ok(VcpuExit::IoOut(port, data)) => {
                 let mut value = [0; 4];
-                value
-                    .iter_mut()
-                    .zip(data)
-                    .for_each(|(to, from)| *to = *from);
+                value.iter_mut().zip(data).for_each(|(to, from)| *to = *from);
                 Reason::Out(port, u32::from_le_bytes(value))
             }
             // Nothing is there: all ones.
@@ -133,9 +130,7 @@ impl Processor {
                     }
                     Reason::Done(Kind::Signal)
                 }
-                _ => Reason::End(End::Broken(format!(
-                    "processor {number} does not run: {error}"
-                ))),
+                _ => Reason::End(End::Broken(format!("processor {number} does not run: {error}"))),
             },
         }
     }
@@ -148,25 +143,13 @@ impl Processor {
             Ok(special) => special.cr3,
             Err(_) => boot::PAGE_TABLES,
         };
-        let call = Call {
-            port,
-            argument,
-            value,
-        };
+        let call = Call { port, argument, value };
         let flow = context.handle(call, &tables);
         if context.options.trace
             && let Some(name) = Context::name(port)
         {
-            let shown = if port < 0x1000 {
-                value.into()
-            } else {
-                argument
-            };
-            eprintln!(
-                "skete: cpu {}: {name}({shown:#x}) = {}",
-                self.number,
-                self.result(flow)
-            );
+            let shown = if port < 0x1000 { value.into() } else { argument };
+            eprintln!("skete: cpu {}: {name}({shown:#x}) = {}", self.number, self.result(flow));
         }
         match flow {
             Some(Flow::Continue) => (Kind::Call, None),
@@ -214,9 +197,7 @@ impl Processor {
         ];
         let registers = NAMES.split(' ').zip(values).collect::<Vec<_>>();
         for row in registers.chunks(4) {
-            let row = row
-                .iter()
-                .map(|(name, value)| format!("{name:>5} {value:016x}"));
+            let row = row.iter().map(|(name, value)| format!("{name:>5} {value:016x}"));
             eprintln!(" {}", row.collect::<Vec<_>>().join(" "));
         }
     }

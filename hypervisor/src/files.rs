@@ -79,10 +79,7 @@ impl Files {
             let (directory, file) = if host.is_dir() {
                 (host.as_path(), None)
             } else {
-                let name = host
-                    .file_name()
-                    .and_then(|name| name.to_str())
-                    .with_context(what)?;
+                let name = host.file_name().and_then(|name| name.to_str()).with_context(what)?;
                 (host.parent().with_context(what)?, Some(name.to_owned()))
             };
             let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
@@ -95,9 +92,7 @@ impl Files {
             });
         }
         // The longest path first: a mount below another one hides a part of it.
-        files
-            .mounts
-            .sort_by_key(|mount| std::cmp::Reverse(mount.guest.len()));
+        files.mounts.sort_by_key(|mount| std::cmp::Reverse(mount.guest.len()));
         Ok(files)
     }
 
@@ -138,10 +133,7 @@ impl Files {
             .checked_sub(FIRST)
             .and_then(|number| usize::try_from(number).ok())
             .ok_or(Errno::BADF)?;
-        self.table()
-            .get(number)
-            .and_then(Option::clone)
-            .ok_or(Errno::BADF)
+        self.table().get(number).and_then(Option::clone).ok_or(Errno::BADF)
     }
 
     /// Opens a file; gives its descriptor.
@@ -169,10 +161,7 @@ impl Files {
             return Err(Errno::ACCESS);
         }
         let mut table = self.table();
-        let number = table
-            .iter()
-            .position(Option::is_none)
-            .unwrap_or(table.len());
+        let number = table.iter().position(Option::is_none).unwrap_or(table.len());
         if number >= MOST {
             return Err(Errno::MFILE);
         }
@@ -228,16 +217,12 @@ impl Files {
 
     /// Makes a symbolic link, whatever it stands for: one that leads out of the mount is never followed.
     pub(crate) fn make_link(&self, target: &str, path: &str) -> Result<(), Errno> {
-        self.change(path, |directory, name| {
-            fs::symlinkat(target, directory, name)
-        })
+        self.change(path, |directory, name| fs::symlinkat(target, directory, name))
     }
 
     /// What a symbolic link stands for.
     pub(crate) fn read_link(&self, path: &str) -> Result<Vec<u8>, Errno> {
-        let link = self
-            .place(path)?
-            .open(OFlags::PATH | OFlags::NOFOLLOW, Mode::empty())?;
+        let link = self.place(path)?.open(OFlags::PATH | OFlags::NOFOLLOW, Mode::empty())?;
         match fs::readlinkat(link, "", Vec::new()) {
             Err(Errno::NOENT) => Err(Errno::INVAL),
             target => target.map(std::ffi::CString::into_bytes),
@@ -293,16 +278,8 @@ impl Files {
         if matches!(name, "" | "." | "..") || place.mount.file.is_some() {
             return Err(Errno::BUSY);
         }
-        let parent = Place {
-            mount: place.mount,
-            path: parent.to_owned(),
-        };
-        work(
-            parent
-                .open(OFlags::PATH | OFlags::DIRECTORY, Mode::empty())?
-                .as_fd(),
-            name,
-        )
+        let parent = Place { mount: place.mount, path: parent.to_owned() };
+        work(parent.open(OFlags::PATH | OFlags::DIRECTORY, Mode::empty())?.as_fd(), name)
     }
 
     /// What there is to know about a path; of a symbolic link itself unless `follow`.
@@ -311,11 +288,7 @@ impl Files {
     ///
     /// Those of `stat(2)`.
     pub fn stat(&self, path: &str, follow: bool) -> Result<fs::Stat, Errno> {
-        let flags = if follow {
-            OFlags::PATH
-        } else {
-            OFlags::PATH | OFlags::NOFOLLOW
-        };
+        let flags = if follow { OFlags::PATH } else { OFlags::PATH | OFlags::NOFOLLOW };
         fs::fstat(self.place(path)?.open(flags, Mode::empty())?)
     }
 }
@@ -325,18 +298,9 @@ impl Place<'_> {
         let beneath = ResolveFlags::BENEATH | ResolveFlags::NO_MAGICLINKS;
         // Not to wait for the other end of a pipe.
         let own = OFlags::CLOEXEC | OFlags::NOCTTY | OFlags::NONBLOCK;
-        let flags = if flags.contains(OFlags::PATH) {
-            flags | OFlags::CLOEXEC
-        } else {
-            flags | own
-        };
-        match openat2(
-            &self.mount.directory,
-            self.path.as_str(),
-            flags,
-            mode,
-            beneath,
-        ) {
+        let flags =
+            if flags.contains(OFlags::PATH) { flags | OFlags::CLOEXEC } else { flags | own };
+        match openat2(&self.mount.directory, self.path.as_str(), flags, mode, beneath) {
             // A way out of the mount.
             Err(Errno::XDEV) => Err(Errno::ACCESS),
             opened => opened,
@@ -353,11 +317,7 @@ mod tests {
         std::fs::create_dir(place.path().join("in")).unwrap();
         std::fs::write(place.path().join("in/file"), "inside").unwrap();
         std::fs::write(place.path().join("secret"), "outside").unwrap();
-        for (target, name) in [
-            ("../secret", "up"),
-            ("/etc/passwd", "away"),
-            ("file", "near"),
-        ] {
+        for (target, name) in [("../secret", "up"), ("/etc/passwd", "away"), ("file", "near")] {
             std::os::unix::fs::symlink(target, place.path().join("in").join(name)).unwrap();
         }
         let mount = |host: &str, guest: &str| options::Mount {
@@ -379,23 +339,13 @@ mod tests {
             "/data/in/../../secret",
             "/data/../../etc/passwd",
         ] {
-            assert!(
-                matches!(files.open(path, 0, 0), Err(Errno::ACCESS | Errno::NOENT)),
-                "{path}"
-            );
+            assert!(matches!(files.open(path, 0, 0), Err(Errno::ACCESS | Errno::NOENT)), "{path}");
             assert!(files.stat(path, true).is_err(), "{path}");
         }
         for path in ["/etc/passwd", "data/file", "", "/", "/datax", "/one/x"] {
             assert!(files.open(path, 0, 0).is_err(), "{path}");
         }
-        for path in [
-            "/data/file",
-            "/data/near",
-            "/data//file",
-            "/one",
-            "/data",
-            "/data/",
-        ] {
+        for path in ["/data/file", "/data/near", "/data//file", "/one", "/data", "/data/"] {
             assert!(files.open(path, 0, 0).is_ok(), "{path}");
         }
         assert_eq!(files.remove("/data/../secret"), Err(Errno::ACCESS));
@@ -408,21 +358,12 @@ mod tests {
     fn a_read_only_mount_stays_as_it_is() {
         let (place, files) = files(true);
         let create = libc::O_CREAT | libc::O_WRONLY;
-        for flags in [
-            libc::O_WRONLY,
-            libc::O_RDWR,
-            create,
-            libc::O_TRUNC,
-            libc::O_APPEND,
-        ] {
+        for flags in [libc::O_WRONLY, libc::O_RDWR, create, libc::O_TRUNC, libc::O_APPEND] {
             assert_eq!(files.open("/data/file", flags, 0o600), Err(Errno::ROFS));
         }
         assert_eq!(files.remove("/data/file"), Err(Errno::ROFS));
         assert_eq!(files.make_directory("/data/new"), Err(Errno::ROFS));
-        assert_eq!(
-            std::fs::read(place.path().join("in/file")).unwrap(),
-            b"inside"
-        );
+        assert_eq!(std::fs::read(place.path().join("in/file")).unwrap(), b"inside");
     }
 
     #[test]
@@ -436,11 +377,7 @@ mod tests {
         assert_eq!(files.read_link("/data/link").unwrap(), b"/etc/passwd");
         assert_eq!(files.read_link("/data/file"), Err(Errno::INVAL));
         assert!(matches!(files.find("/data/link"), Err(Errno::ACCESS)));
-        for (from, to) in [
-            ("/data/file", "/one"),
-            ("/one", "/data/new"),
-            ("/data/up", "/one"),
-        ] {
+        for (from, to) in [("/data/file", "/one"), ("/one", "/data/new"), ("/data/up", "/one")] {
             assert_eq!(files.rename(from, to), Err(Errno::XDEV), "{from} {to}");
         }
         for (from, to) in [
@@ -463,24 +400,12 @@ mod tests {
     #[test]
     fn descriptors_are_found_and_reused() {
         let (_place, files) = files(false);
-        let first = files
-            .open("/data/new", libc::O_CREAT | libc::O_RDWR, 0o600)
-            .unwrap();
+        let first = files.open("/data/new", libc::O_CREAT | libc::O_RDWR, 0o600).unwrap();
         assert_eq!((first, files.open("/one", 0, 0)), (3, Ok(4)));
         assert_eq!(files.close(3), Ok(()));
         assert_eq!(
-            (
-                files.close(3),
-                files.close(0),
-                files.close(-5),
-                files.close(i32::MAX)
-            ),
-            (
-                Err(Errno::BADF),
-                Err(Errno::BADF),
-                Err(Errno::BADF),
-                Err(Errno::BADF)
-            )
+            (files.close(3), files.close(0), files.close(-5), files.close(i32::MAX)),
+            (Err(Errno::BADF), Err(Errno::BADF), Err(Errno::BADF), Err(Errno::BADF))
         );
         assert_eq!(files.open("/one", 0, 0), Ok(3));
         assert!(files.get(i32::MIN).is_err());
@@ -490,14 +415,7 @@ mod tests {
     #[test]
     fn pipes_are_not_opened() {
         let (place, files) = files(false);
-        fs::mknodat(
-            CWD,
-            place.path().join("in/pipe"),
-            fs::FileType::Fifo,
-            Mode::RUSR,
-            0,
-        )
-        .unwrap();
+        fs::mknodat(CWD, place.path().join("in/pipe"), fs::FileType::Fifo, Mode::RUSR, 0).unwrap();
         assert_eq!(files.open("/data/pipe", 0, 0), Err(Errno::ACCESS));
     }
 }

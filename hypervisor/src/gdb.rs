@@ -57,11 +57,8 @@ pub struct Resume {
 
 /// Waits at an address for a debugger.
 pub fn listen(address: &str) -> Result<TcpListener> {
-    let address = if address.contains(':') {
-        address.to_owned()
-    } else {
-        format!("127.0.0.1:{address}")
-    };
+    let address =
+        if address.contains(':') { address.to_owned() } else { format!("127.0.0.1:{address}") };
     let listener = TcpListener::bind(&address)
         .with_context(|| format!("cannot wait for a debugger at {address}"))?;
     eprintln!("skete: waiting for a debugger at {address}; in another terminal:");
@@ -117,19 +114,10 @@ impl BlockingEventLoop for Events {
             // The connection has no descriptor of its own to wait for: it is looked at every few milliseconds.
             let stopped = descriptor(&guest.debugger.stopped);
             let mut ready = [PollFd::new(&stopped, PollFlags::IN)];
-            let limit = rustix::event::Timespec {
-                tv_sec: 0,
-                tv_nsec: 5_000_000,
-            };
+            let limit = rustix::event::Timespec { tv_sec: 0, tv_nsec: 5_000_000 };
             let _ = poll(&mut ready, Some(&limit));
-            if connection
-                .peek()
-                .map_err(WaitForStopReasonError::Connection)?
-                .is_some()
-            {
-                let byte = connection
-                    .read()
-                    .map_err(WaitForStopReasonError::Connection)?;
+            if connection.peek().map_err(WaitForStopReasonError::Connection)?.is_some() {
+                let byte = connection.read().map_err(WaitForStopReasonError::Connection)?;
                 return Ok(Event::IncomingData(byte));
             }
         }
@@ -147,10 +135,7 @@ impl BlockingEventLoop for Events {
 
 impl Guest {
     fn vcpu(&self, thread: Tid) -> Result<MutexGuard<'_, VcpuFd>> {
-        let vcpu = self
-            .vcpus
-            .get(number_of(thread))
-            .context("there is no such processor")?;
+        let vcpu = self.vcpus.get(number_of(thread)).context("there is no such processor")?;
         Ok(vcpu.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
@@ -168,17 +153,11 @@ impl Guest {
                 let tid = thread_of(number);
                 match self.debugger.register(register) {
                     Some((addr, kind)) if kind & 3 != 0 => {
-                        let kind = if kind & 3 == 1 {
-                            WatchKind::Write
-                        } else {
-                            WatchKind::ReadWrite
-                        };
+                        let kind =
+                            if kind & 3 == 1 { WatchKind::Write } else { WatchKind::ReadWrite };
                         MultiThreadStopReason::Watch { tid, kind, addr }
                     }
-                    _ => MultiThreadStopReason::SignalWithThread {
-                        tid,
-                        signal: Signal::SIGTRAP,
-                    },
+                    _ => MultiThreadStopReason::SignalWithThread { tid, signal: Signal::SIGTRAP },
                 }
             }
         }
@@ -200,10 +179,7 @@ impl Guest {
         while done < length {
             let address = start.wrapping_add(done as u64);
             let part = ((PAGE - address % PAGE) as usize).min(length - done);
-            let found = vcpu
-                .translate_gva(address)
-                .ok()
-                .filter(|found| found.valid != 0);
+            let found = vcpu.translate_gva(address).ok().filter(|found| found.valid != 0);
             match found {
                 Some(found) if work(found.physical_address, done..done + part) => done += part,
                 _ => break,
@@ -233,10 +209,8 @@ impl MultiThreadBase for Guest {
         thread: Tid,
     ) -> TargetResult<(), Self> {
         let vcpu = self.vcpu(thread).map_err(TargetError::Fatal)?;
-        let (general, special) = (
-            vcpu.get_regs().map_err(fatal)?,
-            vcpu.get_sregs().map_err(fatal)?,
-        );
+        let (general, special) =
+            (vcpu.get_regs().map_err(fatal)?, vcpu.get_sregs().map_err(fatal)?);
         let fpu = vcpu.get_fpu().map_err(fatal)?;
         let g = &general;
         registers.regs = [
@@ -266,24 +240,8 @@ impl MultiThreadBase for Guest {
         thread: Tid,
     ) -> TargetResult<(), Self> {
         let vcpu = self.vcpu(thread).map_err(TargetError::Fatal)?;
-        let [
-            rax,
-            rbx,
-            rcx,
-            rdx,
-            rsi,
-            rdi,
-            rbp,
-            rsp,
-            r8,
-            r9,
-            r10,
-            r11,
-            r12,
-            r13,
-            r14,
-            r15,
-        ] = registers.regs;
+        let [rax, rbx, rcx, rdx, rsi, rdi, rbp, rsp, r8, r9, r10, r11, r12, r13, r14, r15] =
+            registers.regs;
         let general = kvm_regs {
             rax,
             rbx,
@@ -323,30 +281,16 @@ impl MultiThreadBase for Guest {
     ) -> TargetResult<usize, Self> {
         let length = data.len();
         let done = self.transfer(thread, start, length, |address, part| {
-            self.memory
-                .map()
-                .read_slice(&mut data[part], GuestAddress(address))
-                .is_ok()
+            self.memory.map().read_slice(&mut data[part], GuestAddress(address)).is_ok()
         });
-        if done == 0 && length > 0 {
-            Err(TargetError::NonFatal)
-        } else {
-            Ok(done)
-        }
+        if done == 0 && length > 0 { Err(TargetError::NonFatal) } else { Ok(done) }
     }
 
     fn write_addrs(&mut self, start: u64, data: &[u8], thread: Tid) -> TargetResult<(), Self> {
         let done = self.transfer(thread, start, data.len(), |address, part| {
-            self.memory
-                .map()
-                .write_slice(&data[part], GuestAddress(address))
-                .is_ok()
+            self.memory.map().write_slice(&data[part], GuestAddress(address)).is_ok()
         });
-        if done < data.len() {
-            Err(TargetError::NonFatal)
-        } else {
-            Ok(())
-        }
+        if done < data.len() { Err(TargetError::NonFatal) } else { Ok(()) }
     }
 
     fn list_active_threads(&mut self, register: &mut dyn FnMut(Tid)) -> Result<()> {
@@ -362,12 +306,8 @@ impl MultiThreadBase for Guest {
 impl MultiThreadResume for Guest {
     fn resume(&mut self) -> Result<()> {
         match self.resume {
-            Resume {
-                step: Some(number), ..
-            } => self.debugger.go(Some(number), true),
-            Resume {
-                run, locked: true, ..
-            } => self.debugger.go(run, false),
+            Resume { step: Some(number), .. } => self.debugger.go(Some(number), true),
+            Resume { run, locked: true, .. } => self.debugger.go(run, false),
             _ => self.debugger.go(None, false),
         }
         Ok(())
@@ -426,9 +366,7 @@ impl SwBreakpoint for Guest {
     }
 
     fn remove_sw_breakpoint(&mut self, address: u64, _kind: usize) -> TargetResult<bool, Self> {
-        Ok(self
-            .debugger
-            .change(|registers| registers.remove(address, 0)))
+        Ok(self.debugger.change(|registers| registers.remove(address, 0)))
     }
 }
 
@@ -451,11 +389,7 @@ fn watch(address: u64, length: u64, kind: WatchKind) -> Option<u8> {
         8 => 2,
         _ => return None,
     };
-    let access = if matches!(kind, WatchKind::Write) {
-        1
-    } else {
-        3
-    };
+    let access = if matches!(kind, WatchKind::Write) { 1 } else { 3 };
     address.is_multiple_of(length).then_some(size << 2 | access)
 }
 
@@ -469,9 +403,7 @@ impl HwWatchpoint for Guest {
         let Some(kind) = watch(address, length, kind) else {
             return Ok(false);
         };
-        Ok(self
-            .debugger
-            .change(|registers| registers.add(address, kind)))
+        Ok(self.debugger.change(|registers| registers.add(address, kind)))
     }
 
     fn remove_hw_watchpoint(
@@ -483,9 +415,7 @@ impl HwWatchpoint for Guest {
         let Some(kind) = watch(address, length, kind) else {
             return Ok(false);
         };
-        Ok(self
-            .debugger
-            .change(|registers| registers.remove(address, kind)))
+        Ok(self.debugger.change(|registers| registers.remove(address, kind)))
     }
 }
 

@@ -38,10 +38,7 @@ impl File {
             .with_context(|| format!("cannot open the image {}", path.display()))?;
         let metadata = file.metadata().ok().filter(fs::Metadata::is_file);
         let Some(metadata) = metadata else {
-            bail!(
-                "{} is not a file; give the image's ELF file",
-                path.display()
-            );
+            bail!("{} is not a file; give the image's ELF file", path.display());
         };
         let length = metadata.len() as usize;
         if length == 0 {
@@ -49,20 +46,10 @@ impl File {
         }
         // SAFETY: a new mapping, of a file that is open, at an address that the system chooses.
         let start = unsafe {
-            mmap(
-                std::ptr::null_mut(),
-                length,
-                ProtFlags::READ,
-                MapFlags::PRIVATE,
-                &file,
-                0,
-            )
+            mmap(std::ptr::null_mut(), length, ProtFlags::READ, MapFlags::PRIVATE, &file, 0)
         };
         let start = start.with_context(|| format!("cannot read the image {}", path.display()))?;
-        Ok(File {
-            start: start.cast(),
-            length,
-        })
+        Ok(File { start: start.cast(), length })
     }
 }
 
@@ -91,22 +78,14 @@ pub fn parse(bytes: &[u8]) -> Result<Image<'_>> {
 fn describe(problem: Problem) -> anyhow::Error {
     let mut text = String::new();
     problem.describe(&mut |part| text.push_str(part));
-    anyhow!(
-        "{}",
-        text.trim_start_matches("skete-loader: ")
-            .trim_end()
-            .to_owned()
-    )
+    anyhow!("{}", text.trim_start_matches("skete-loader: ").trim_end().to_owned())
 }
 
 /// Loads an image: at its own addresses, or where the lowest image may lie.
 pub fn load(image: &Image<'_>, memory: &Memory) -> Result<Loaded> {
     let pages = image.pages();
-    let base = if image.relocatable {
-        LOWEST.next_multiple_of(image.align) - pages.start
-    } else {
-        0
-    };
+    let base =
+        if image.relocatable { LOWEST.next_multiple_of(image.align) - pages.start } else { 0 };
     let (start, length) = (pages.start + base, pages.end - pages.start);
     // SAFETY: no guest runs, and nobody else has this piece.
     let Some(piece) = (unsafe { memory.piece(start, length) }) else {
@@ -136,25 +115,18 @@ pub fn headers(bytes: &[u8]) -> impl Iterator<Item = ProgramHeader> {
     let offset = u64_at(bytes, 32).unwrap_or(0);
     let count = u64::from(u16_at(bytes, 56).unwrap_or(0));
     (0..count).filter_map(move |number| {
-        ProgramHeader::read(
-            bytes,
-            (offset + number * elf::PROGRAM_HEADER_SIZE as u64) as usize,
-        )
+        ProgramHeader::read(bytes, (offset + number * elf::PROGRAM_HEADER_SIZE as u64) as usize)
     })
 }
 
 /// The content of the first note with this name and number.
 #[must_use]
 pub fn note<'a>(bytes: &'a [u8], name: &[u8], kind: u32) -> Option<&'a [u8]> {
-    headers(bytes)
-        .filter(|header| header.kind == elf::PT_NOTE)
-        .find_map(|header| {
-            let content = part(bytes, header.offset, header.file_size)?;
-            let mut notes = Notes::new(content, header.align).flatten();
-            notes
-                .find(|note| note.name == name && note.kind == kind)
-                .map(|note| note.content)
-        })
+    headers(bytes).filter(|header| header.kind == elf::PT_NOTE).find_map(|header| {
+        let content = part(bytes, header.offset, header.file_size)?;
+        let mut notes = Notes::new(content, header.align).flatten();
+        notes.find(|note| note.name == name && note.kind == kind).map(|note| note.content)
+    })
 }
 
 /// Name and number of the note that tells which system a program is for (Linux Standard Base, "ABI note tag").
@@ -165,9 +137,8 @@ const HERMIT: u32 = 6;
 /// The version of Hermit's kernel in an image.
 fn hermit_version(bytes: &[u8]) -> Option<[u32; 3]> {
     let note = note(bytes, SYSTEM.0, SYSTEM.1)?;
-    let mut words = note
-        .chunks_exact(4)
-        .filter_map(|word| Some(u32::from_le_bytes(*word.first_chunk()?)));
+    let mut words =
+        note.chunks_exact(4).filter_map(|word| Some(u32::from_le_bytes(*word.first_chunk()?)));
     (words.next()? == HERMIT).then(|| [(); 3].map(|()| words.next().unwrap_or(0)))
 }
 
@@ -180,7 +151,6 @@ pub fn is_hermits(bytes: &[u8]) -> bool {
 /// The version of the kernel, where the image tells it.
 #[must_use]
 pub fn version(bytes: &[u8]) -> String {
-    hermit_version(bytes).map_or_else(String::new, |[major, minor, patch]| {
-        format!(" {major}.{minor}.{patch}")
-    })
+    hermit_version(bytes)
+        .map_or_else(String::new, |[major, minor, patch]| format!(" {major}.{minor}.{patch}"))
 }

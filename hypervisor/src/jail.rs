@@ -144,16 +144,8 @@ pub fn confine_files<'a>(
 
 /// The calls that a run makes with these options: `files` for processors, that with names at the end for all.
 pub fn calls(options: &Options, files: bool) -> Vec<Call> {
-    let files = if files && !options.mounts.is_empty() {
-        &FILES[..]
-    } else {
-        &[]
-    };
-    let names = if options.channels.is_empty() {
-        &[]
-    } else {
-        &[libc::SYS_unlinkat][..]
-    };
+    let files = if files && !options.mounts.is_empty() { &FILES[..] } else { &[] };
+    let names = if options.channels.is_empty() { &[] } else { &[libc::SYS_unlinkat][..] };
     let calls = files.iter().chain(names);
     calls.map(|number| (*number, None)).collect()
 }
@@ -187,20 +179,13 @@ fn filter(role: Role, more: &[Call]) -> Result<BpfProgram> {
     let mut rules: BTreeMap<i64, Vec<SeccompRule>> = BTreeMap::new();
     for (number, request) in calls {
         let request = request.map(|request| argument(1, SeccompCmpOp::Eq, request));
-        rules
-            .entry(number)
-            .or_default()
-            .extend(request.transpose()?);
+        rules.entry(number).or_default().extend(request.transpose()?);
     }
     // Memory, but no code.
     let no_code = argument(2, SeccompCmpOp::MaskedEq(libc::PROT_EXEC as u64), 0)?;
     rules.insert(libc::SYS_mmap, vec![no_code]);
-    let filter = SeccompFilter::new(
-        rules,
-        SeccompAction::Trap,
-        SeccompAction::Allow,
-        TargetArch::x86_64,
-    )?;
+    let filter =
+        SeccompFilter::new(rules, SeccompAction::Trap, SeccompAction::Allow, TargetArch::x86_64)?;
     Ok(filter.try_into()?)
 }
 
@@ -242,20 +227,14 @@ mod tests {
     /// Runs another test of this program as a process of its own.
     fn child(name: &str) -> std::process::Output {
         let program = std::env::current_exe().unwrap();
-        Command::new(program)
-            .args(["--ignored", "--exact", "--nocapture", name])
-            .output()
-            .unwrap()
+        Command::new(program).args(["--ignored", "--exact", "--nocapture", name]).output().unwrap()
     }
 
     #[test]
     fn a_call_that_is_not_allowed_ends_the_process() {
         let output = child("jail::tests::breaks_out_by_a_call");
         let said = String::from_utf8_lossy(&output.stderr);
-        assert!(
-            said.contains("does not allow the monitor's system call 0041"),
-            "{said}"
-        );
+        assert!(said.contains("does not allow the monitor's system call 0041"), "{said}");
         assert_eq!(output.status.code(), Some(1));
     }
 
@@ -272,10 +251,7 @@ mod tests {
     fn code_cannot_be_made() {
         let output = child("jail::tests::makes_code");
         let said = String::from_utf8_lossy(&output.stderr);
-        assert!(
-            said.contains("does not allow the monitor's system call 0009"),
-            "{said}"
-        );
+        assert!(said.contains("does not allow the monitor's system call 0009"), "{said}");
     }
 
     #[test]
@@ -306,11 +282,7 @@ mod tests {
             return;
         }
         let output = child("jail::tests::opens_files");
-        assert!(
-            output.status.success(),
-            "{}",
-            String::from_utf8_lossy(&output.stderr)
-        );
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     }
 
     #[test]
@@ -323,10 +295,7 @@ mod tests {
         std::fs::write(inside.path().join("new"), "x").unwrap();
         let confined = Ruleset::default().handle_access(AccessFs::Execute).is_ok();
         let opened = std::fs::read("/etc/passwd");
-        assert!(
-            !confined || opened.is_err() || !has_landlock(),
-            "{opened:?}"
-        );
+        assert!(!confined || opened.is_err() || !has_landlock(), "{opened:?}");
     }
 
     /// Whether the running kernel has Landlock (`landlock_create_ruleset(2)`).

@@ -70,12 +70,9 @@ pub fn run(mut options: Options) -> Result<()> {
 
     let vm = make(&kvm)?;
     memory.give(&vm)?;
-    vm.register_irqfd(&console.arrived, INPUT_LINE)
-        .context("KVM gives no interrupt")?;
-    let vcpus = (0..options.cpus).map(|number| {
-        vm.create_vcpu(number.into())
-            .context("KVM gives no processor")
-    });
+    vm.register_irqfd(&console.arrived, INPUT_LINE).context("KVM gives no interrupt")?;
+    let vcpus = (0..options.cpus)
+        .map(|number| vm.create_vcpu(number.into()).context("KVM gives no processor"));
     let mut vcpus = vcpus.collect::<Result<Vec<VcpuFd>>>()?;
     let kilohertz = vcpus.first().and_then(|vcpu| vcpu.get_tsc_khz().ok());
     let supported = cpu::supported(&kvm)?;
@@ -101,12 +98,7 @@ pub fn run(mut options: Options) -> Result<()> {
         None => None,
     };
     let machine = Arc::new(Machine {
-        context: Context {
-            memory,
-            console,
-            files,
-            options,
-        },
+        context: Context { memory, console, files, options },
         bus,
         names,
         vcpus: OnceLock::new(),
@@ -115,12 +107,7 @@ pub fn run(mut options: Options) -> Result<()> {
         vm,
     });
     let context = &machine.context;
-    let listener = context
-        .options
-        .gdb
-        .as_deref()
-        .map(gdb::listen)
-        .transpose()?;
+    let listener = context.options.gdb.as_deref().map(gdb::listen).transpose()?;
     let debugger = match &listener {
         Some(_) => Some(Arc::new(Debugger::new(context.options.cpus)?)),
         None => None,
@@ -210,10 +197,8 @@ fn make(kvm: &Kvm) -> Result<VmFd> {
     }
     let vm = kvm.create_vm().context("KVM gives no virtual machine")?;
     // Pages that Intel's processors need for themselves, where no memory of the guest's is.
-    vm.set_tss_address(0xfffb_d000)
-        .context("KVM does not take an address")?;
-    vm.create_irq_chip()
-        .context("KVM gives no interrupt controllers")?;
+    vm.set_tss_address(0xfffb_d000).context("KVM does not take an address")?;
+    vm.create_irq_chip().context("KVM gives no interrupt controllers")?;
     Ok(vm)
 }
 
@@ -224,10 +209,8 @@ fn watch(machine: &Arc<Machine>, signals: &Signals) -> Result<()> {
     loop {
         let source = console.source();
         let wanted = console.wanted();
-        let mut ready = vec![
-            PollFd::new(signals, PollFlags::IN),
-            PollFd::new(&wanted, PollFlags::IN),
-        ];
+        let mut ready =
+            vec![PollFd::new(signals, PollFlags::IN), PollFd::new(&wanted, PollFlags::IN)];
         if let Some(source) = &source {
             ready.push(PollFd::new(source, PollFlags::IN));
         }

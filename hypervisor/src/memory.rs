@@ -33,15 +33,8 @@ impl Memory {
         }
         let map = GuestMemoryMmap::from_ranges(&ranges)
             .context("the host has no memory for the guest")?;
-        let end = ranges
-            .iter()
-            .map(|(start, length)| start.0 + *length as u64)
-            .max()
-            .unwrap_or(0);
-        let memory = Memory {
-            map: Arc::new(map),
-            end,
-        };
+        let end = ranges.iter().map(|(start, length)| start.0 + *length as u64).max().unwrap_or(0);
+        let memory = Memory { map: Arc::new(map), end };
         // Otherwise the host clears 2 MiB for the first byte of a small guest.
         let advice = match huge_pages {
             true => Advice::LinuxHugepage,
@@ -100,15 +93,9 @@ impl Memory {
     /// # Safety
     ///
     /// No guest runs, and nobody else uses the same piece.
-    #[expect(
-        clippy::mut_from_ref,
-        reason = "the memory belongs to the guest; the caller vouches"
-    )]
+    #[expect(clippy::mut_from_ref, reason = "the memory belongs to the guest; the caller vouches")]
     pub unsafe fn piece(&self, start: u64, length: u64) -> Option<&mut [u8]> {
-        let slice = self
-            .map
-            .get_slice(GuestAddress(start), length as usize)
-            .ok()?;
+        let slice = self.map.get_slice(GuestAddress(start), length as usize).ok()?;
         // SAFETY: the slice was checked; the caller vouches for the rest.
         Some(unsafe { std::slice::from_raw_parts_mut(slice.ptr_guard_mut().as_ptr(), slice.len()) })
     }
@@ -167,11 +154,7 @@ impl Memory {
                 let mut present = vec![0u8; length.div_ceil(4096)];
                 // SAFETY: asks about a mapping that is ours; the answer fits.
                 let asked = unsafe {
-                    libc::mincore(
-                        region.as_ptr().add(start).cast(),
-                        length,
-                        present.as_mut_ptr(),
-                    )
+                    libc::mincore(region.as_ptr().add(start).cast(), length, present.as_mut_ptr())
                 };
                 if asked == 0 {
                     pages += present.iter().filter(|byte| **byte & 1 != 0).count() as u64;

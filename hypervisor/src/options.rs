@@ -192,11 +192,7 @@ pub fn read(mut parser: lexopt::Parser) -> Result<Verb> {
     const USAGE: &str = "say what to do: `skete run IMAGE`, `skete inspect IMAGE` or `skete check`";
     match parser.next()? {
         Some(Short('h') | Long("help")) => Ok(Verb::Help(HELP)),
-        Some(Long("version")) => Ok(Verb::Help(concat!(
-            "skete ",
-            env!("CARGO_PKG_VERSION"),
-            "\n"
-        ))),
+        Some(Long("version")) => Ok(Verb::Help(concat!("skete ", env!("CARGO_PKG_VERSION"), "\n"))),
         Some(Value(verb)) if verb == "run" => read_run(parser),
         Some(Value(verb)) if verb == "inspect" => match parser.next()? {
             Some(Value(image)) => Ok(Verb::Inspect(image.into())),
@@ -252,12 +248,7 @@ fn read_run(mut parser: lexopt::Parser) -> Result<Verb> {
     if options.image.as_os_str().is_empty() {
         bail!("run needs an image: `skete run IMAGE`");
     }
-    match options
-        .cards
-        .iter()
-        .filter(|card| **card == Card::User)
-        .count()
-    {
+    match options.cards.iter().filter(|card| **card == Card::User).count() {
         0 if !options.published.is_empty() => options.cards.push(Card::User),
         0 | 1 => {}
         _ => bail!("--net user can be given once only"),
@@ -266,9 +257,7 @@ fn read_run(mut parser: lexopt::Parser) -> Result<Verb> {
 }
 
 fn text(word: OsString) -> Result<String> {
-    let text = word
-        .into_string()
-        .map_err(|word| anyhow::anyhow!("{word:?} is not UTF-8"))?;
+    let text = word.into_string().map_err(|word| anyhow::anyhow!("{word:?} is not UTF-8"))?;
     if text.contains('\0') {
         bail!("{text:?} contains a NUL character");
     }
@@ -284,10 +273,8 @@ fn bytes(text: &str) -> Result<u64> {
         "g" | "gb" | "gib" => 30,
         _ => u32::MAX,
     };
-    let bytes = digits
-        .parse::<u64>()
-        .ok()
-        .and_then(|number| number.checked_mul(1u64.checked_shl(shift)?));
+    let bytes =
+        digits.parse::<u64>().ok().and_then(|number| number.checked_mul(1u64.checked_shl(shift)?));
     match bytes {
         Some(bytes) if (2 << 20..=1 << 40).contains(&bytes) => Ok(bytes.next_multiple_of(4096)),
         Some(_) => bail!("a guest has from 2M to 1024G of memory, not {text}"),
@@ -354,12 +341,7 @@ fn publish(text: &str) -> Result<Publish> {
             Some((address, host)) => (address.parse().ok()?, host),
             None => (Ipv4Addr::LOCALHOST, rest),
         };
-        Some(Publish {
-            address,
-            host: port(host)?,
-            guest: port(guest)?,
-            udp,
-        })
+        Some(Publish { address, host: port(host)?, guest: port(guest)?, udp })
     };
     read().with_context(|| {
         format!(
@@ -419,11 +401,7 @@ mod tests {
         assert_eq!(options.image, PathBuf::from("image"));
         assert_eq!(options.arguments, ["--x", "-y"]);
         assert_eq!(options.environment, [("A".to_owned(), "b=c".to_owned())]);
-        let mount = Mount {
-            host: "a:b".into(),
-            guest: "/c".into(),
-            read_only: true,
-        };
+        let mount = Mount { host: "a:b".into(), guest: "/c".into(), read_only: true };
         assert_eq!(options.mounts, [mount]);
     }
 
@@ -431,10 +409,7 @@ mod tests {
     fn devices_are_read() {
         let words = ["--disk", "a:b:ro", "--disk=c", "--rng", "--channel", "s"];
         let options = run(&[&words[..], &["i"]].concat()).unwrap();
-        let disk = |path: &str, read_only| Disk {
-            path: path.into(),
-            read_only,
-        };
+        let disk = |path: &str, read_only| Disk { path: path.into(), read_only };
         assert_eq!(options.disks, [disk("a:b", true), disk("c", false)]);
         assert!(options.rng && options.channels == [PathBuf::from("s")]);
     }
@@ -444,21 +419,12 @@ mod tests {
         let options = run(&["image", "--stats"]).unwrap();
         assert!(options.stats && options.arguments.is_empty());
         assert_eq!(run(&["image", "--vsock", "3"]).unwrap().vsock, Some(3));
-        assert_eq!(
-            run(&["image", "--stats", "--", "a"]).unwrap().arguments,
-            ["a"]
-        );
+        assert_eq!(run(&["image", "--stats", "--", "a"]).unwrap().arguments, ["a"]);
     }
 
     #[test]
     fn published_ports_bring_a_card() {
-        let words = [
-            "--publish",
-            "8080:80",
-            "--publish",
-            "0.0.0.0:5353:53/udp",
-            "i",
-        ];
+        let words = ["--publish", "8080:80", "--publish", "0.0.0.0:5353:53/udp", "i"];
         let options = run(&words).unwrap();
         let one = |address: [u8; 4], host, guest, udp| Publish {
             address: address.into(),
@@ -466,10 +432,7 @@ mod tests {
             guest,
             udp,
         };
-        let expected = [
-            one([127, 0, 0, 1], 8080, 80, false),
-            one([0; 4], 5353, 53, true),
-        ];
+        let expected = [one([127, 0, 0, 1], 8080, 80, false), one([0; 4], 5353, 53, true)];
         assert_eq!(options.published, expected);
         assert_eq!(options.cards, [Card::User]);
         let options = run(&["--net", "tap=t", "--net", "user", "--publish", "1:2", "i"]).unwrap();

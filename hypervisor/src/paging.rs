@@ -89,11 +89,7 @@ fn walk(memory: &Memory, table: (u64, u32), base: u64, most: usize, found: &mut 
                     {
                         last.length += length;
                     }
-                    _ => found.push(Range {
-                        start,
-                        physical,
-                        length,
-                    }),
+                    _ => found.push(Range { start, physical, length }),
                 }
             }
             Entry::Nothing | Entry::Memory(_) => {}
@@ -125,16 +121,8 @@ mod tests {
         entry(0x4000, 6, 0x7000_0003)?;
         let base = 0x4000_0000_0000;
         let expected = [
-            Range {
-                start: base,
-                physical: 0,
-                length: 0x20_2000,
-            },
-            Range {
-                start: base + 0x20_5000,
-                physical: 0x20_0000,
-                length: 0x1000,
-            },
+            Range { start: base, physical: 0, length: 0x20_2000 },
+            Range { start: base + 0x20_5000, physical: 0x20_0000, length: 0x1000 },
         ];
         assert_eq!(ranges(&memory, 0x1000, 100), expected);
         assert_eq!(ranges(&memory, 0x1000, 1).len(), 1);
@@ -147,11 +135,7 @@ mod tests {
             (base + 0x20_6000, Some(0x7000_0000)),
             (0, None),
         ] {
-            assert_eq!(
-                translate(&memory, 0x1000, address),
-                physical,
-                "{address:#x}"
-            );
+            assert_eq!(translate(&memory, 0x1000, address), physical, "{address:#x}");
         }
         assert_eq!(translate(&memory, 1 << 40, base), None);
         Ok(())

@@ -22,14 +22,7 @@ pub enum Kind {
     Other,
 }
 
-const NAMES: [&str; 6] = [
-    "hypercalls",
-    "ports",
-    "devices",
-    "signals",
-    "debugger",
-    "others",
-];
+const NAMES: [&str; 6] = ["hypercalls", "ports", "devices", "signals", "debugger", "others"];
 
 /// The counts of a run.
 #[derive(Debug)]
@@ -88,11 +81,7 @@ impl Stats {
             || "unknown".to_owned(),
             |own| format!("{} KiB", own.saturating_sub(touched) >> 10),
         );
-        let _ = write!(
-            text,
-            "\nmemory: guest {} KiB touched, monitor {own}",
-            touched >> 10
-        );
+        let _ = write!(text, "\nmemory: guest {} KiB touched, monitor {own}", touched >> 10);
         text
     }
 }

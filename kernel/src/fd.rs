@@ -301,12 +301,7 @@ pub fn get(descriptor: i32) -> Result<Handle> {
     if let Some(handle) = standard(descriptor) {
         return Ok(handle);
     }
-    TABLE
-        .lock()
-        .get(descriptor)
-        .cloned()
-        .flatten()
-        .ok_or(Error::BadDescriptor)
+    TABLE.lock().get(descriptor).cloned().flatten().ok_or(Error::BadDescriptor)
 }
 
 /// Opens the lowest free descriptor for an object.
@@ -323,9 +318,8 @@ pub fn open(handle: Handle) -> Result<i32> {
     let number = match free {
         Some(number) => number,
         None => {
-            let number = (table.len()..)
-                .find(|number| standard(*number).is_none())
-                .unwrap_or(LIMIT);
+            let number =
+                (table.len()..).find(|number| standard(*number).is_none()).unwrap_or(LIMIT);
             if number >= LIMIT {
                 return Err(Error::TooManyOpen);
             }

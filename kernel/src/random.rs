@@ -43,14 +43,9 @@ fn reseed(old: Option<Generator>) -> Result<Generator> {
     if let Some(mut old) = old {
         let mut mixed = [0; 32];
         old.generator.fill_bytes(&mut mixed);
-        seed.iter_mut()
-            .zip(mixed)
-            .for_each(|(byte, other)| *byte ^= other);
+        seed.iter_mut().zip(mixed).for_each(|(byte, other)| *byte ^= other);
     }
-    Ok(Generator {
-        generator: ChaCha20Rng::from_seed(seed),
-        left: RESEED,
-    })
+    Ok(Generator { generator: ChaCha20Rng::from_seed(seed), left: RESEED })
 }
 
 #[cfg(test)]

@@ -31,10 +31,7 @@ pub struct LockGuard<'a, T> {
 impl<T> Lock<T> {
     /// A lock around `value`.
     pub const fn new(value: T) -> Lock<T> {
-        Lock {
-            held: AtomicBool::new(false),
-            value: UnsafeCell::new(value),
-        }
+        Lock { held: AtomicBool::new(false), value: UnsafeCell::new(value) }
     }
 
     /// Waits, spinning, until the lock is free.
@@ -44,10 +41,7 @@ impl<T> Lock<T> {
         while self.held.swap(true, Acquire) {
             arch::spin(&self.held);
         }
-        LockGuard {
-            lock: self,
-            interrupts,
-        }
+        LockGuard { lock: self, interrupts }
     }
 
     /// Takes the lock if it is free.
@@ -57,10 +51,7 @@ impl<T> Lock<T> {
             arch::irq::restore(interrupts);
             return None;
         }
-        Some(LockGuard {
-            lock: self,
-            interrupts,
-        })
+        Some(LockGuard { lock: self, interrupts })
     }
 }
 
@@ -175,10 +166,7 @@ pub struct MutexGuard<'a, T> {
 impl<T> Mutex<T> {
     /// A mutex around `value`.
     pub const fn new(value: T) -> Mutex<T> {
-        Mutex {
-            state: AtomicU32::new(FREE),
-            value: UnsafeCell::new(value),
-        }
+        Mutex { state: AtomicU32::new(FREE), value: UnsafeCell::new(value) }
     }
 
     /// Sleeps until the mutex is free.

@@ -15,10 +15,7 @@ impl Text {
     /// No text yet.
     #[must_use]
     pub const fn new() -> Text {
-        Text {
-            bytes: Vec::new(),
-            broken: false,
-        }
+        Text { bytes: Vec::new(), broken: false }
     }
 
     /// Adds bytes.
@@ -80,9 +77,6 @@ mod tests {
         text.number(0).text("|").padded(42, 5, b' ').text("|");
         text.padded(7, 2, b'0').text("|").padded(12345, 3, b' ');
         text.text("|").number(u64::MAX);
-        assert_eq!(
-            text.finish().unwrap(),
-            format!("0|   42|07|12345|{}", u64::MAX).as_bytes()
-        );
+        assert_eq!(text.finish().unwrap(), format!("0|   42|07|12345|{}", u64::MAX).as_bytes());
     }
 }

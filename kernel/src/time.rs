@@ -93,18 +93,14 @@ fn calibrate() -> u64 {
         *REFERENCE.lock() = reference;
         let (level, instead) = match (page, reference) {
             (true, _) => (Level::Info, "the clock is KVM's"),
-            (_, Some(_)) => (
-                Level::Warn,
-                "the clock is the HPET, which takes longer to read",
-            ),
+            (_, Some(_)) => (Level::Warn, "the clock is the HPET, which takes longer to read"),
             (_, None) => (
                 Level::Warn,
                 "there is no HPET, so that the clock may be wrong; use a machine with one",
             ),
         };
         Line::log(level, |line| {
-            line.text("the time-stamp counter may change its speed: ")
-                .text(instead);
+            line.text("the time-stamp counter may change its speed: ").text(instead);
         });
     }
     SCALE.store(scale, Relaxed);

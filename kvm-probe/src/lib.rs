@@ -105,8 +105,7 @@ fn run(kvm: &Kvm) -> Result<()> {
     let supported = kvm
         .get_supported_cpuid(KVM_MAX_CPUID_ENTRIES)
         .context("KVM does not tell what processor there is")?;
-    vcpu.set_cpuid2(&supported)
-        .context("KVM does not take CPUID")?;
+    vcpu.set_cpuid2(&supported).context("KVM does not take CPUID")?;
     rounds(&mut vcpu, &memory, MANY)
 }
 
@@ -123,9 +122,7 @@ pub fn works(vcpu: &mut VcpuFd, memory: &GuestMemoryMmap) -> Result<()> {
 fn rounds(vcpu: &mut VcpuFd, memory: &GuestMemoryMmap, rounds: u32) -> Result<()> {
     let mut program = PROGRAM;
     program[1..5].copy_from_slice(&rounds.to_le_bytes());
-    memory
-        .write_slice(&program, GuestAddress(CODE))
-        .context("the guest has too little memory")?;
+    memory.write_slice(&program, GuestAddress(CODE)).context("the guest has too little memory")?;
     let flat = |selector, type_| kvm_segment {
         limit: u32::MAX,
         selector,
@@ -143,12 +140,10 @@ fn rounds(vcpu: &mut VcpuFd, memory: &GuestMemoryMmap, rounds: u32) -> Result<()
     special.gs = data;
     special.cr0 = 0x33; // PE, MP, ET, NE; no paging
     special.cr4 = 0x600; // OSFXSR, OSXMMEXCPT
-    vcpu.set_sregs(&special)
-        .context("KVM does not take registers")?;
+    vcpu.set_sregs(&special).context("KVM does not take registers")?;
     let mut general = vcpu.get_regs().context("KVM gives no registers")?;
     (general.rip, general.rflags) = (CODE, 2);
-    vcpu.set_regs(&general)
-        .context("KVM does not take registers")?;
+    vcpu.set_regs(&general).context("KVM does not take registers")?;
     let ended = loop {
         match vcpu.run() {
             Ok(VcpuExit::IoOut(port, _)) => break port == PORT,
@@ -171,9 +166,7 @@ mod tests {
 
     #[test]
     fn the_jump_goes_back_to_the_sum() {
-        let sum = PROGRAM
-            .windows(4)
-            .position(|four| four == [0x66, 0x0f, 0xfa, 0xc1]);
+        let sum = PROGRAM.windows(4).position(|four| four == [0x66, 0x0f, 0xfa, 0xc1]);
         let jump = PROGRAM.iter().position(|&byte| byte == 0x75);
         let to = jump.map(|at| (at as i8 + 2 + PROGRAM[at + 1] as i8) as usize);
         assert_eq!(to, sum);

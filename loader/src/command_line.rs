@@ -58,9 +58,7 @@ struct Writer<'m> {
 
 impl Writer<'_> {
     fn bytes(&mut self, bytes: &[u8]) -> Option<()> {
-        let place = self
-            .memory
-            .get_mut(self.length..self.length + bytes.len())?;
+        let place = self.memory.get_mut(self.length..self.length + bytes.len())?;
         place.copy_from_slice(bytes);
         self.length += bytes.len();
         Some(())
@@ -109,10 +107,7 @@ mod tests {
             r#""log=info" env="A=\\" env=A=1 name=x -- "a b" "say \"hi\"" "#
         );
         // Arguments from outside replace the configuration's.
-        assert_eq!(
-            joined("name=x -- own", input),
-            r#""log=info" env="A=\\" name=x -- own"#
-        );
+        assert_eq!(joined("name=x -- own", input), r#""log=info" env="A=\\" name=x -- own"#);
         assert_eq!(
             joined(r#"name="a -- b""#, "kernel_args = []\napp_args = []"),
             r#"name="a -- b""#

@@ -136,15 +136,8 @@ impl<'m> Config<'m> {
             }
         }
         let (size, cpus) = (reader.size, reader.cpus);
-        let Values {
-            memory: all,
-            length,
-        } = reader.values;
-        let config = Self {
-            values: all.get(..length).unwrap_or_default(),
-            memory: size,
-            cpus,
-        };
+        let Values { memory: all, length } = reader.values;
+        let config = Self { values: all.get(..length).unwrap_or_default(), memory: size, cpus };
         if !config.values(Field::Version).eq([VERSION]) {
             return Err("its `version` is not \"1\", the only one that this loader knows");
         }
@@ -355,10 +348,8 @@ fn number(text: &[u8]) -> Option<u64> {
 /// bytes: `B`, `KB` (1000), `KiB` (1024), and so on.
 fn size(text: &[u8]) -> Option<u64> {
     let text = text.trim_ascii();
-    let unit = text
-        .iter()
-        .position(|byte| !matches!(byte, b'0'..=b'9' | b'.'))
-        .unwrap_or(text.len());
+    let unit =
+        text.iter().position(|byte| !matches!(byte, b'0'..=b'9' | b'.')).unwrap_or(text.len());
     let (number, unit) = text.split_at(unit);
     let (letter, rest) = match unit.trim_ascii_start() {
         [] | [b'B'] => (b'B', &b""[..]),
@@ -379,9 +370,9 @@ fn size(text: &[u8]) -> Option<u64> {
         return None;
     }
     let digit = |byte: &u8| u64::from(byte - b'0');
-    let whole = whole.iter().try_fold(0_u64, |value, byte| {
-        value.checked_mul(10)?.checked_add(digit(byte))
-    })?;
+    let whole = whole
+        .iter()
+        .try_fold(0_u64, |value, byte| value.checked_mul(10)?.checked_add(digit(byte)))?;
     let mut size = whole.checked_mul(unit)?;
     let mut part = unit;
     for byte in fraction {

@@ -104,10 +104,7 @@ impl<'a> Notes<'a> {
     /// Walks `bytes`, the content of a `PT_NOTE` segment with alignment `align`. Names and
     /// contents are padded to 4 bytes, or to 8 in a segment that is aligned so.
     pub fn new(bytes: &'a [u8], align: u64) -> Self {
-        Self {
-            bytes,
-            align: if align == 8 { 8 } else { 4 },
-        }
+        Self { bytes, align: if align == 8 { 8 } else { 4 } }
     }
 
     fn read(&mut self) -> Option<Note<'a>> {
@@ -122,11 +119,7 @@ impl<'a> Notes<'a> {
         // The last note may lack its padding.
         let next = end.checked_next_multiple_of(self.align)?;
         self.bytes = self.bytes.get(next..).unwrap_or_default();
-        Some(Note {
-            name,
-            kind,
-            content,
-        })
+        Some(Note { name, kind, content })
     }
 }
 

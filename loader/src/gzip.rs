@@ -79,11 +79,7 @@ impl<'a> Gzip<'a> {
         if size > MOST * rest.len() as u64 {
             return Err(WRONG_LENGTH);
         }
-        Ok(Self {
-            deflated: rest,
-            checksum: u32_at(trailer, 0).ok_or(BREAKS_OFF)?,
-            size,
-        })
+        Ok(Self { deflated: rest, checksum: u32_at(trailer, 0).ok_or(BREAKS_OFF)?, size })
     }
 
     /// Fills `memory`, which is as long as [`Self::size`] says, with what was compressed.
@@ -175,10 +171,7 @@ mod tests {
             assert_eq!(inflated(&file), Err(what));
         }
         let twice = [&file[..], &file[..]].concat();
-        assert_eq!(
-            inflated(&twice),
-            Err("something follows behind the compressed data")
-        );
+        assert_eq!(inflated(&twice), Err("something follows behind the compressed data"));
     }
 
     proptest! {

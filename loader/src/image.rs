@@ -113,10 +113,7 @@ impl<'a> Image<'a> {
     pub(crate) fn content_at(&self, address: u64) -> Option<&'a [u8]> {
         self.loads().find_map(|segment| {
             let skip = address.checked_sub(segment.address)?;
-            let left = segment
-                .file_size
-                .checked_sub(skip)
-                .filter(|left| *left > 0)?;
+            let left = segment.file_size.checked_sub(skip).filter(|left| *left > 0)?;
             part(self.bytes, segment.offset + skip, left)
         })
     }
@@ -125,8 +122,7 @@ impl<'a> Image<'a> {
     pub(crate) fn is_loaded(&self, address: u64, size: u64) -> bool {
         self.loads().any(|segment| {
             address.checked_sub(segment.address).is_some_and(|skip| {
-                skip.checked_add(size)
-                    .is_some_and(|end| end <= segment.memory_size)
+                skip.checked_add(size).is_some_and(|end| end <= segment.memory_size)
             })
         })
     }
@@ -181,17 +177,13 @@ fn check_header(bytes: &[u8]) -> Result<&[u8], Problem> {
     match u16_at(bytes, 16) {
         Some(elf::ET_EXEC | elf::ET_DYN) => {}
         _ => {
-            return Err(Problem::Foreign(
-                "it is an object file, not a linked program",
-            ));
+            return Err(Problem::Foreign("it is an object file, not a linked program"));
         }
     }
     let count = u16_at(bytes, 56).ok_or(SHORT)?;
     let entry_size = u16_at(bytes, 54).ok_or(SHORT)?;
     if usize::from(entry_size) != elf::PROGRAM_HEADER_SIZE || count == u16::MAX {
-        return Err(Problem::Malformed(
-            "its program headers have an unknown format",
-        ));
+        return Err(Problem::Malformed("its program headers have an unknown format"));
     }
     let offset = u64_at(bytes, 32).ok_or(SHORT)?;
     let size = u64::from(count) * u64::from(entry_size);
@@ -200,9 +192,7 @@ fn check_header(bytes: &[u8]) -> Result<&[u8], Problem> {
 
 /// The program headers in `headers`, whose length is a multiple of a header's.
 fn program_headers(headers: &[u8]) -> impl Iterator<Item = ProgramHeader> {
-    headers
-        .chunks_exact(elf::PROGRAM_HEADER_SIZE)
-        .filter_map(|bytes| ProgramHeader::read(bytes, 0))
+    headers.chunks_exact(elf::PROGRAM_HEADER_SIZE).filter_map(|bytes| ProgramHeader::read(bytes, 0))
 }
 
 /// Checks the segments that are to be loaded and returns the addresses from first to last.
@@ -216,9 +206,7 @@ fn check_segments(bytes: &[u8], headers: &[u8]) -> Result<Range<u64>, Problem> {
             return Err(Problem::Malformed("a segment breaks off"));
         }
         if segment.align > 1 && !segment.align.is_power_of_two() {
-            return Err(Problem::Malformed(
-                "a segment's alignment is no power of two",
-            ));
+            return Err(Problem::Malformed("a segment's alignment is no power of two"));
         }
         // Nothing above `HIGHEST` can be loaded; the check keeps sums from overflowing.
         let end = segment
@@ -232,9 +220,7 @@ fn check_segments(bytes: &[u8], headers: &[u8]) -> Result<Range<u64>, Problem> {
             Some(_) => return Err(Problem::Malformed("its segments overlap or are not sorted")),
         };
     }
-    range
-        .filter(|range| !range.is_empty())
-        .ok_or(Problem::Malformed("it has nothing to be loaded"))
+    range.filter(|range| !range.is_empty()).ok_or(Problem::Malformed("it has nothing to be loaded"))
 }
 
 /// Looks for the hermit-entry note.
@@ -244,17 +230,10 @@ fn check_notes(bytes: &[u8], headers: &[u8]) -> Result<(), Problem> {
         let content = part(bytes, segment.offset, segment.file_size)
             .ok_or(Problem::Malformed("its notes break off"))?;
         for note in Notes::new(content, segment.align) {
-            let Note {
-                name,
-                kind,
-                content,
-            } = note.ok_or(Problem::Malformed("its notes contradict their sizes"))?;
+            let Note { name, kind, content } =
+                note.ok_or(Problem::Malformed("its notes contradict their sizes"))?;
             if (name, kind) == ENTRY_NOTE && version.is_none() {
-                version = Some(
-                    *content
-                        .first()
-                        .ok_or(Problem::Malformed("its note is empty"))?,
-                );
+                version = Some(*content.first().ok_or(Problem::Malformed("its note is empty"))?);
             }
         }
     }
@@ -288,9 +267,7 @@ fn check_tls(headers: &[u8]) -> Result<Option<Tls>, Problem> {
         || !align.is_power_of_two()
         || align > HIGHEST
     {
-        return Err(Problem::Malformed(
-            "its thread-local storage contradicts its segments",
-        ));
+        return Err(Problem::Malformed("its thread-local storage contradicts its segments"));
     }
     Ok(Some(Tls {
         start: segment.address,

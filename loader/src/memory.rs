@@ -18,35 +18,23 @@ pub struct Memory {
 impl Memory {
     /// The empty set.
     pub const fn new() -> Self {
-        Self {
-            ranges: [(0, 0); CAPACITY],
-            count: 0,
-        }
+        Self { ranges: [(0, 0); CAPACITY], count: 0 }
     }
 
     /// The ranges, from low to high.
     pub fn ranges(&self) -> impl DoubleEndedIterator<Item = Range<u64>> {
-        self.ranges
-            .iter()
-            .take(self.count)
-            .map(|&(start, end)| start..end)
+        self.ranges.iter().take(self.count).map(|&(start, end)| start..end)
     }
 
     /// Adds the pages that lie completely in `range`.
     pub fn insert(&mut self, range: Range<u64>) -> Result<(), Problem> {
-        let start = range
-            .start
-            .checked_next_multiple_of(PAGE)
-            .unwrap_or(u64::MAX);
+        let start = range.start.checked_next_multiple_of(PAGE).unwrap_or(u64::MAX);
         self.change(start..range.end / PAGE * PAGE, true)
     }
 
     /// Takes away the pages that `range` touches.
     pub fn remove(&mut self, range: Range<u64>) -> Result<(), Problem> {
-        let end = range
-            .end
-            .checked_next_multiple_of(PAGE)
-            .unwrap_or(u64::MAX / PAGE * PAGE);
+        let end = range.end.checked_next_multiple_of(PAGE).unwrap_or(u64::MAX / PAGE * PAGE);
         self.change(range.start / PAGE * PAGE..end, false)
     }
 
@@ -86,9 +74,7 @@ impl Memory {
         let slot = self
             .ranges
             .get_mut(self.count)
-            .ok_or(Problem::BootInformation(
-                "its memory map has too many pieces",
-            ))?;
+            .ok_or(Problem::BootInformation("its memory map has too many pieces"))?;
         *slot = (range.start, range.end);
         self.count += 1;
         Ok(())
@@ -115,10 +101,7 @@ impl Memory {
         let start = range.start / PAGE * PAGE;
         self.ranges().any(|known| {
             known.start <= start
-                && range
-                    .end
-                    .checked_next_multiple_of(PAGE)
-                    .is_some_and(|end| end <= known.end)
+                && range.end.checked_next_multiple_of(PAGE).is_some_and(|end| end <= known.end)
         })
     }
 

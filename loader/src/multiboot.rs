@@ -56,21 +56,16 @@ impl Information {
         }
         let map_end = field(48)
             .checked_add(field(44))
-            .ok_or(Problem::BootInformation(
-                "its memory map lies outside of memory",
-            ))?;
+            .ok_or(Problem::BootInformation("its memory map lies outside of memory"))?;
         let modules = if flags & MODULES == 0 { 0 } else { field(20) };
         match modules {
             0 => return Err(Problem::NoImage),
             1..=MODULES_MOST => {}
             _ => return Err(Problem::ManyModules),
         }
-        let modules_end =
-            field(24)
-                .checked_add(modules * MODULE_SIZE)
-                .ok_or(Problem::BootInformation(
-                    "its modules lie outside of memory",
-                ))?;
+        let modules_end = field(24)
+            .checked_add(modules * MODULE_SIZE)
+            .ok_or(Problem::BootInformation("its modules lie outside of memory"))?;
         Ok(Self {
             lower: if flags & MEMORY == 0 { 0 } else { field(4) },
             upper: if flags & MEMORY == 0 { 0 } else { field(8) },
@@ -93,9 +88,8 @@ pub fn free_memory(map: &[u8]) -> Result<Memory, Problem> {
     for wanted in [true, false] {
         let mut rest = map;
         while !rest.is_empty() {
-            let entry = Entry::read(rest).ok_or(Problem::BootInformation(
-                "its memory map contradicts its size",
-            ))?;
+            let entry = Entry::read(rest)
+                .ok_or(Problem::BootInformation("its memory map contradicts its size"))?;
             if (entry.kind == FREE) == wanted {
                 if wanted {
                     memory.insert(entry.range.clone())?;
@@ -143,20 +137,10 @@ pub struct MapEntry {
 
 impl MapEntry {
     /// Fills a place that is not used yet.
-    pub const EMPTY: Self = Self {
-        size: 0,
-        address: 0,
-        length: 0,
-        kind: 0,
-    };
+    pub const EMPTY: Self = Self { size: 0, address: 0, length: 0, kind: 0 };
 
     fn new(range: &Range<u64>, kind: u32) -> Self {
-        Self {
-            size: 20,
-            address: range.start,
-            length: range.end - range.start,
-            kind,
-        }
+        Self { size: 20, address: range.start, length: range.end - range.start, kind }
     }
 }
 
@@ -240,11 +224,7 @@ mod tests {
 
     #[test]
     fn reserved_wins_over_free() {
-        let map = [
-            entry(0x8000, 0x1000, 2),
-            entry(0, 0x9fc00, 1),
-            entry(0x10_0000, 0x10_0000, 1),
-        ];
+        let map = [entry(0x8000, 0x1000, 2), entry(0, 0x9fc00, 1), entry(0x10_0000, 0x10_0000, 1)];
         let memory = free_memory(&map.concat()).unwrap();
         assert_eq!(
             memory.ranges().collect::<Vec<_>>(),
@@ -274,10 +254,7 @@ mod tests {
             assert_eq!(modules, 0x40..0x40 + 16 * u32::from(count));
         }
         bytes[0] = 0x08;
-        assert!(matches!(
-            Information::parse(&bytes),
-            Err(Problem::BootInformation(_))
-        ));
+        assert!(matches!(Information::parse(&bytes), Err(Problem::BootInformation(_))));
     }
 
     proptest! {

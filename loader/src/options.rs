@@ -25,16 +25,10 @@ impl Options {
             if word.rest.is_empty() || word.clone().eq(*b"--") {
                 return options;
             }
-            for (name, place) in [
-                ("stderr", &mut options.stderr),
-                ("status", &mut options.status),
-            ] {
+            for (name, place) in [("stderr", &mut options.stderr), ("status", &mut options.status)]
+            {
                 let mut value = word.clone();
-                if name
-                    .bytes()
-                    .chain(*b"=")
-                    .all(|expected| value.next() == Some(expected))
-                {
+                if name.bytes().chain(*b"=").all(|expected| value.next() == Some(expected)) {
                     *place = number(value);
                 }
             }
@@ -68,9 +62,7 @@ fn number(mut digits: Word<'_>) -> Option<u16> {
         u16::try_from(value).ok()?;
         count += 1;
     }
-    u16::try_from(value)
-        .ok()
-        .filter(|port| *port != 0 && count > 0)
+    u16::try_from(value).ok().filter(|port| *port != 0 && count > 0)
 }
 
 /// A word as it has to be written on the command line: in quotes where it needs them.
@@ -106,10 +98,7 @@ pub(crate) struct Word<'a> {
 impl<'a> Word<'a> {
     /// The first word of `line`.
     pub(crate) fn start(line: &'a [u8]) -> Self {
-        Self {
-            rest: line.trim_ascii_start(),
-            quoted: false,
-        }
+        Self { rest: line.trim_ascii_start(), quoted: false }
     }
 }
 
@@ -168,21 +157,12 @@ mod tests {
     #[test]
     fn both_options_are_found() {
         let options = read("name=hello stderr=0xe9 env=A=1 status=1282 -- stderr=7");
-        assert_eq!(
-            options,
-            Options {
-                stderr: Some(0xe9),
-                status: Some(1282)
-            }
-        );
+        assert_eq!(options, Options { stderr: Some(0xe9), status: Some(1282) });
     }
 
     #[test]
     fn quotes_hide_what_they_hold() {
-        assert_eq!(
-            read(r#"env="A=b \" stderr=7 \\" env=C="x status=9""#),
-            Options::default()
-        );
+        assert_eq!(read(r#"env="A=b \" stderr=7 \\" env=C="x status=9""#), Options::default());
         assert_eq!(read(r#"std"err=0x"e9"#).stderr, Some(0xe9));
         assert_eq!(read("env=A=stderr=7").stderr, None);
     }
@@ -196,24 +176,15 @@ mod tests {
 
     #[test]
     fn wrong_ports_count_as_absent() {
-        for line in [
-            "stderr=",
-            "stderr=0",
-            "stderr=0x",
-            "stderr=65536",
-            "stderr=12a",
-            "stderr=-1",
-        ] {
+        for line in ["stderr=", "stderr=0", "stderr=0x", "stderr=65536", "stderr=12a", "stderr=-1"]
+        {
             assert_eq!(read(line), Options::default(), "{line}");
         }
     }
 
     #[test]
     fn the_loader_s_path_goes() {
-        assert_eq!(
-            without_first_word(b"/a/loader log=debug -- x"),
-            b"log=debug -- x"
-        );
+        assert_eq!(without_first_word(b"/a/loader log=debug -- x"), b"log=debug -- x");
         assert_eq!(without_first_word(b"/a/loader"), b"");
     }
 

@@ -25,15 +25,9 @@ pub fn entry(physical: u64) -> u64 {
 /// The entries of the table for the 2 MiB that start at `base`: the image's `pages` are at
 /// `physical` and following, all other addresses are mapped identically.
 pub fn entries(base: u64, pages: Range<u64>, physical: u64) -> impl Iterator<Item = u64> {
-    (base..base + REACH)
-        .step_by(PAGE as usize)
-        .map(move |address| {
-            entry(if pages.contains(&address) {
-                physical + (address - pages.start)
-            } else {
-                address
-            })
-        })
+    (base..base + REACH).step_by(PAGE as usize).map(move |address| {
+        entry(if pages.contains(&address) { physical + (address - pages.start) } else { address })
+    })
 }
 
 #[cfg(test)]

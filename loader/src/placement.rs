@@ -32,25 +32,13 @@ impl Placement {
             let skew = pages.start % align;
             let place = free.find(needed + skew, align, LOWEST..HIGHEST);
             let physical = place.map_err(too_large(needed))? + skew;
-            return Ok(Self {
-                physical,
-                tables: 0,
-                base: physical.wrapping_sub(pages.start),
-            });
+            return Ok(Self { physical, tables: 0, base: physical.wrapping_sub(pages.start) });
         }
         let mut free = free.clone();
-        let physical = free
-            .find(needed, PAGE, FLOOR..HIGHEST)
-            .map_err(too_large(needed))?;
+        let physical = free.find(needed, PAGE, FLOOR..HIGHEST).map_err(too_large(needed))?;
         free.remove(physical..physical + needed)?;
         let size = paging::tables(&pages) * PAGE;
-        let tables = free
-            .find(size, PAGE, FLOOR..HIGHEST)
-            .map_err(too_large(size))?;
-        Ok(Self {
-            physical,
-            tables,
-            base: 0,
-        })
+        let tables = free.find(size, PAGE, FLOOR..HIGHEST).map_err(too_large(size))?;
+        Ok(Self { physical, tables, base: 0 })
     }
 }

@@ -158,11 +158,7 @@ impl Problem {
                 write(why);
                 write("): make it again");
             }
-            Self::CompressedTooLarge {
-                what,
-                needed,
-                largest,
-            } => {
+            Self::CompressedTooLarge { what, needed, largest } => {
                 write("the compressed ");
                 write(what);
                 write(" does not fit: it says that it becomes ");
@@ -256,24 +252,15 @@ mod tests {
 
     #[test]
     fn sizes_are_rounded_so_that_the_line_is_true() {
-        let text = line(Problem::TooLarge {
-            needed: 2049,
-            largest: 2047,
-        });
-        assert!(
-            text.contains("needs 3 KiB") && text.contains("has 1 KiB"),
-            "{text}"
-        );
+        let text = line(Problem::TooLarge { needed: 2049, largest: 2047 });
+        assert!(text.contains("needs 3 KiB") && text.contains("has 1 KiB"), "{text}");
     }
 
     #[test]
     fn every_line_is_one_line() {
-        for problem in [
-            Problem::NoImage,
-            Problem::NotElf,
-            Problem::Addresses,
-            Problem::Machine(183),
-        ] {
+        for problem in
+            [Problem::NoImage, Problem::NotElf, Problem::Addresses, Problem::Machine(183)]
+        {
             assert!(!line(problem).contains('\n'));
         }
     }

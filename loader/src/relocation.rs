@@ -70,15 +70,11 @@ impl<'a> Relocations<'a> {
             .and_then(|content| part(content, 0, size))
             .filter(|_| size % RELA_SIZE == 0)
             .ok_or(Problem::Malformed("its relocations break off"))?;
-        let symbols = symbols
-            .and_then(|symbols| image.content_at(symbols))
-            .unwrap_or_default();
+        let symbols = symbols.and_then(|symbols| image.content_at(symbols)).unwrap_or_default();
         let relocations = Self { table, symbols };
         for relocation in relocations.iter() {
             if !image.is_loaded(relocation.target, 8) {
-                return Err(Problem::Malformed(
-                    "a relocation lies outside of its memory",
-                ));
+                return Err(Problem::Malformed("a relocation lies outside of its memory"));
             }
             relocations.value(relocation, 0)?;
         }
@@ -86,16 +82,14 @@ impl<'a> Relocations<'a> {
     }
 
     fn iter(self) -> impl Iterator<Item = Relocation> {
-        self.table
-            .chunks_exact(RELA_SIZE as usize)
-            .filter_map(|bytes| {
-                Some(Relocation {
-                    target: u64_at(bytes, 0)?,
-                    kind: u32_at(bytes, 8)?,
-                    symbol: u32_at(bytes, 12)?,
-                    addend: u64_at(bytes, 16)?,
-                })
+        self.table.chunks_exact(RELA_SIZE as usize).filter_map(|bytes| {
+            Some(Relocation {
+                target: u64_at(bytes, 0)?,
+                kind: u32_at(bytes, 8)?,
+                symbol: u32_at(bytes, 12)?,
+                addend: u64_at(bytes, 16)?,
             })
+        })
     }
 
     /// What to store for `relocation` in an image that was moved by `base` bytes.
@@ -114,9 +108,7 @@ impl<'a> Relocations<'a> {
                 } else if information >> 4 == STB_WEAK {
                     Ok(relocation.addend)
                 } else {
-                    Err(Problem::Foreign(
-                        "it refers to a symbol that it does not define",
-                    ))
+                    Err(Problem::Foreign("it refers to a symbol that it does not define"))
                 }
             }
             kind => Err(Problem::Relocation(kind)),
@@ -134,9 +126,7 @@ impl<'a> Relocations<'a> {
                 .and_then(|offset| usize::try_from(offset).ok())
                 .and_then(|offset| memory.get_mut(offset..)?.first_chunk_mut())
                 .map(|target: &mut [u8; 8]| *target = value.to_le_bytes())
-                .ok_or(Problem::Malformed(
-                    "a relocation lies outside of its memory",
-                ))?;
+                .ok_or(Problem::Malformed("a relocation lies outside of its memory"))?;
         }
         Ok(())
     }

@@ -54,10 +54,7 @@ pub enum Kind<'a> {
 ///
 /// [`Invalid`], after everything before that has been given.
 pub fn walk(text: &str, visitor: &mut dyn Visitor) -> Result {
-    let mut walk = Walk {
-        rest: text.as_bytes(),
-        visitor,
-    };
+    let mut walk = Walk { rest: text.as_bytes(), visitor };
     loop {
         walk.blank(true)?;
         match walk.rest.first() {
@@ -86,11 +83,7 @@ impl<'a> Walk<'a, '_> {
     }
 
     fn need(&mut self, expected: &[u8]) -> Result {
-        if self.take(expected) {
-            Ok(())
-        } else {
-            Err(Invalid)
-        }
+        if self.take(expected) { Ok(()) } else { Err(Invalid) }
     }
 
     /// Takes as many bytes as are of a kind.
@@ -282,12 +275,7 @@ impl<'a> Walk<'a, '_> {
 
     /// Takes up to `most` bytes that are all the same, and counts them.
     fn run_of(&mut self, byte: u8, most: usize) -> usize {
-        let count = self
-            .rest
-            .iter()
-            .take(most)
-            .take_while(|found| **found == byte)
-            .count();
+        let count = self.rest.iter().take(most).take_while(|found| **found == byte).count();
         self.rest = self.rest.get(count..).unwrap_or_default();
         count
     }

@@ -19,14 +19,7 @@ struct Segment {
 }
 
 fn segment(kind: u32, address: u64, content: &[u8], memory_size: u64) -> Segment {
-    Segment {
-        kind,
-        flags: PF_X,
-        address,
-        content: content.to_vec(),
-        memory_size,
-        align: 4,
-    }
+    Segment { kind, flags: PF_X, address, content: content.to_vec(), memory_size, align: 4 }
 }
 
 fn note(name: &[u8], kind: u32, content: &[u8]) -> Vec<u8> {
@@ -64,14 +57,8 @@ fn elf(kind: u16, entry: u64, segments: &[Segment]) -> Vec<u8> {
         bytes.extend(segment.flags.to_le_bytes());
         let size = segment.content.len() as u64;
         let memory = segment.memory_size.max(size);
-        for field in [
-            offset as u64,
-            segment.address,
-            segment.address,
-            size,
-            memory,
-            segment.align,
-        ] {
+        for field in [offset as u64, segment.address, segment.address, size, memory, segment.align]
+        {
             bytes.extend(field.to_le_bytes());
         }
         offset += segment.content.len();
@@ -88,10 +75,7 @@ fn sound() -> Vec<u8> {
         &[
             segment(PT_LOAD, 0x20_0000, &[0x90; 100], 100),
             segment(PT_LOAD, 0x20_1000, &[7; 16], 0x1800),
-            Segment {
-                align: 16,
-                ..segment(PT_TLS, 0x20_1000, &[7; 8], 24)
-            },
+            Segment { align: 16, ..segment(PT_TLS, 0x20_1000, &[7; 8], 24) },
             entry_note(),
         ],
     )
@@ -146,29 +130,16 @@ fn foreign_files_are_told_apart() {
     bytes[4] = 2;
     bytes[18] = 183;
     assert_eq!(refusal(&bytes), Problem::Machine(183));
-    let linux = [
-        segment(PT_LOAD, 0x40_0000, &[0; 16], 0),
-        segment(PT_INTERP, 0, b"/lib/ld", 0),
-    ];
-    assert!(matches!(
-        refusal(&elf(ET_DYN, 0, &linux)),
-        Problem::Foreign(_)
-    ));
+    let linux = [segment(PT_LOAD, 0x40_0000, &[0; 16], 0), segment(PT_INTERP, 0, b"/lib/ld", 0)];
+    assert!(matches!(refusal(&elf(ET_DYN, 0, &linux)), Problem::Foreign(_)));
     let without_note = [segment(PT_LOAD, 0x40_0000, &[0; 16], 0)];
-    assert!(matches!(
-        refusal(&elf(ET_EXEC, 0x40_0000, &without_note)),
-        Problem::Foreign(_)
-    ));
+    assert!(matches!(refusal(&elf(ET_EXEC, 0x40_0000, &without_note)), Problem::Foreign(_)));
 }
 
 #[test]
 fn another_entry_version_is_named() {
     let old = segment(PT_NOTE, 0, &note(b"HERMIT\0", 0x5a00, &[3]), 0);
-    let bytes = elf(
-        ET_EXEC,
-        0x20_0000,
-        &[segment(PT_LOAD, 0x20_0000, &[0; 8], 0), old],
-    );
+    let bytes = elf(ET_EXEC, 0x20_0000, &[segment(PT_LOAD, 0x20_0000, &[0; 8], 0), old]);
     assert_eq!(refusal(&bytes), Problem::EntryVersion(3));
 }
 
@@ -190,10 +161,7 @@ fn segments_must_make_sense() {
         |segments: &[Segment]| elf(ET_EXEC, 0x20_0000, &[segments, &[entry_note()]].concat());
     let code = segment(PT_LOAD, 0x20_0000, &[0; 100], 0);
     let overlap = segment(PT_LOAD, 0x20_0063, &[0; 10], 0);
-    assert!(matches!(
-        refusal(&image(&[code.clone(), overlap])),
-        Problem::Malformed(_)
-    ));
+    assert!(matches!(refusal(&image(&[code.clone(), overlap])), Problem::Malformed(_)));
     assert!(matches!(refusal(&image(&[])), Problem::Malformed(_)));
     let far = segment(PT_LOAD, u64::MAX - 4, &[0; 100], 0);
     assert_eq!(refusal(&image(&[code.clone(), far])), Problem::Addresses);
@@ -202,16 +170,10 @@ fn segments_must_make_sense() {
     let low = segment(PT_LOAD, 0x10_0000, &[0; 100], 0);
     let bytes = elf(ET_EXEC, 0x10_0000, &[low, entry_note()]);
     assert_eq!(refusal(&bytes), Problem::Addresses);
-    let data = Segment {
-        flags: 4,
-        ..code.clone()
-    };
+    let data = Segment { flags: 4, ..code.clone() };
     assert!(matches!(refusal(&image(&[data])), Problem::Malformed(_)));
     let tls = segment(PT_TLS, 0x20_0060, &[0; 8], 8);
-    assert!(matches!(
-        refusal(&image(&[code, tls])),
-        Problem::Malformed(_)
-    ));
+    assert!(matches!(refusal(&image(&[code, tls])), Problem::Malformed(_)));
 }
 
 /// A relocatable image with one relocation of a kind, at an offset, with a symbol table of an
@@ -230,13 +192,7 @@ fn relocatable(kind: u32, target: u64, symbol: u32) -> Vec<u8> {
         data.extend([0; 8]);
     }
     let mut dynamic = Vec::new();
-    for (tag, value) in [
-        (7u64, 0x1010u64),
-        (8, 24),
-        (9, 24),
-        (6, 0x1000 + symbols),
-        (0, 0),
-    ] {
+    for (tag, value) in [(7u64, 0x1010u64), (8, 24), (9, 24), (6, 0x1000 + symbols), (0, 0)] {
         dynamic.extend(tag.to_le_bytes());
         dynamic.extend(value.to_le_bytes());
     }
@@ -257,36 +213,17 @@ fn relocations_are_applied() {
     for (kind, symbol, expected) in [(8, 0, 0x40_0010u64), (1, 2, 0x40_0110), (6, 1, 0x10)] {
         let bytes = relocatable(kind, 0x1008, symbol);
         let memory = load(&Image::parse(&bytes).unwrap(), 0x40_0000);
-        assert_eq!(
-            memory[0x1008..0x1010],
-            expected.to_le_bytes(),
-            "kind {kind}"
-        );
+        assert_eq!(memory[0x1008..0x1010], expected.to_le_bytes(), "kind {kind}");
     }
 }
 
 #[test]
 fn wrong_relocations_are_refused() {
-    assert_eq!(
-        refusal(&relocatable(37, 0x1008, 0)),
-        Problem::Relocation(37)
-    );
-    assert!(matches!(
-        refusal(&relocatable(8, 0x9000, 0)),
-        Problem::Malformed(_)
-    ));
-    assert!(matches!(
-        refusal(&relocatable(8, u64::MAX - 3, 0)),
-        Problem::Malformed(_)
-    ));
-    assert!(matches!(
-        refusal(&relocatable(6, 0x1008, 0)),
-        Problem::Foreign(_)
-    ));
-    assert!(matches!(
-        refusal(&relocatable(6, 0x1008, 77)),
-        Problem::Malformed(_)
-    ));
+    assert_eq!(refusal(&relocatable(37, 0x1008, 0)), Problem::Relocation(37));
+    assert!(matches!(refusal(&relocatable(8, 0x9000, 0)), Problem::Malformed(_)));
+    assert!(matches!(refusal(&relocatable(8, u64::MAX - 3, 0)), Problem::Malformed(_)));
+    assert!(matches!(refusal(&relocatable(6, 0x1008, 0)), Problem::Foreign(_)));
+    assert!(matches!(refusal(&relocatable(6, 0x1008, 77)), Problem::Malformed(_)));
 }
 
 #[test]
@@ -296,18 +233,12 @@ fn small_memories_are_used_from_below() {
     let mut free = Memory::new();
     free.insert(0..0x9_f000).unwrap();
     let placement = Placement::find(&image, &free).unwrap();
-    assert_eq!(
-        (placement.physical, placement.tables, placement.base),
-        (0x1_0000, 0x1_3000, 0)
-    );
+    assert_eq!((placement.physical, placement.tables, placement.base), (0x1_0000, 0x1_3000, 0));
     let mut tiny = Memory::new();
     tiny.insert(0x1_0000..0x1_2000).unwrap();
     assert_eq!(
         Placement::find(&image, &tiny),
-        Err(Problem::TooLarge {
-            needed: 0x3000,
-            largest: 0x2000
-        })
+        Err(Problem::TooLarge { needed: 0x3000, largest: 0x2000 })
     );
     let bytes = relocatable(8, 0x1008, 0);
     let image = Image::parse(&bytes).unwrap();

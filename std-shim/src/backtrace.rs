@@ -21,9 +21,7 @@ struct Symbol {
 unsafe extern "C" fn sys_backtrace_step(frame_pointer: *mut usize) -> usize {
     // SAFETY: the caller passes a variable of its own.
     let frame_pointer = unsafe { &mut *frame_pointer };
-    let mut callers = Callers {
-        frame_pointer: *frame_pointer,
-    };
+    let mut callers = Callers { frame_pointer: *frame_pointer };
     let address = callers.next().unwrap_or(0);
     *frame_pointer = callers.frame_pointer;
     address

@@ -94,12 +94,10 @@ unsafe extern "C" fn sys_pread(
 ) -> isize {
     let offset = u64::try_from(offset).map_err(|_| Error::InvalidArgument);
     // SAFETY: the caller passes a buffer.
-    count(
-        unsafe { pointers::buffer(buffer, length) }.and_then(|buffer| {
-            let handle = fd::get(descriptor)?;
-            handle.object(Error::NotSeekable)?.read_at(buffer, offset?)
-        }),
-    )
+    count(unsafe { pointers::buffer(buffer, length) }.and_then(|buffer| {
+        let handle = fd::get(descriptor)?;
+        handle.object(Error::NotSeekable)?.read_at(buffer, offset?)
+    }))
 }
 
 #[unsafe(no_mangle)]
@@ -263,12 +261,7 @@ extern "C" fn sys_fcntl(descriptor: i32, command: i32, argument: i32) -> i32 {
                         }
                         None => O_RDWR,
                     };
-                    access
-                        | if object.is_nonblocking() {
-                            O_NONBLOCK
-                        } else {
-                            0
-                        }
+                    access | if object.is_nonblocking() { O_NONBLOCK } else { 0 }
                 }
                 Handle::Input => O_RDONLY,
                 Handle::Output | Handle::Error => O_WRONLY,
@@ -332,9 +325,7 @@ unsafe extern "C" fn sys_pipe(descriptors: *mut [i32; 2], flags: i32) -> i32 {
 /// Gives 1 when a person is at the other end, else 0. Not part of hermit-abi.
 #[unsafe(no_mangle)]
 extern "C" fn sys_isatty(descriptor: i32) -> i32 {
-    fd::get(descriptor)
-        .is_ok_and(|handle| handle.is_terminal())
-        .into()
+    fd::get(descriptor).is_ok_and(|handle| handle.is_terminal()).into()
 }
 
 /// What a descriptor is ready for, of what is asked.

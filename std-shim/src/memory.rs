@@ -19,11 +19,7 @@ const fn valid(size: usize, align: usize) -> bool {
 
 #[unsafe(no_mangle)]
 extern "C" fn sys_alloc_zeroed(size: usize, align: usize) -> *mut u8 {
-    if valid(size, align) {
-        heap::allocate_zeroed(size, align)
-    } else {
-        core::ptr::null_mut()
-    }
+    if valid(size, align) { heap::allocate_zeroed(size, align) } else { core::ptr::null_mut() }
 }
 
 #[unsafe(no_mangle)]

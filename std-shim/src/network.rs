@@ -119,9 +119,7 @@ unsafe extern "C" fn sys_connect(descriptor: i32, name: *const sockaddr, length:
 #[unsafe(no_mangle)]
 extern "C" fn sys_listen(descriptor: i32, backlog: i32) -> i32 {
     let longest = usize::try_from(backlog).unwrap_or(LONGEST_QUEUE);
-    status(with(descriptor, |socket| {
-        socket.listen(longest.min(LONGEST_QUEUE))
-    }))
+    status(with(descriptor, |socket| socket.listen(longest.min(LONGEST_QUEUE))))
 }
 
 #[unsafe(no_mangle)]

@@ -155,9 +155,7 @@ unsafe extern "C" fn sys_futimens(descriptor: i32, pair: *const [timespec; 2]) -
     // SAFETY: the caller passes two times.
     let times = unsafe { times(pair) };
     status(times.and_then(|[accessed, modified]| {
-        fd::get(descriptor)?
-            .object(Error::InvalidArgument)?
-            .set_times(accessed, modified)
+        fd::get(descriptor)?.object(Error::InvalidArgument)?.set_times(accessed, modified)
     }))
 }
 
@@ -231,12 +229,8 @@ fn describe_descriptor(descriptor: i32) -> Result<(stat, timespec)> {
             (describe(&metadata), time::split(metadata.created))
         }
         _ => {
-            let console = stat {
-                st_mode: S_IFCHR | 0o620,
-                st_nlink: 1,
-                st_blksize: 1024,
-                ..stat::default()
-            };
+            let console =
+                stat { st_mode: S_IFCHR | 0o620, st_nlink: 1, st_blksize: 1024, ..stat::default() };
             (console, time::split(0))
         }
     })
@@ -246,9 +240,7 @@ fn describe_descriptor(descriptor: i32) -> Result<(stat, timespec)> {
 unsafe fn give<T>(place: *mut T, value: T) -> Result<()> {
     // SAFETY: the caller passes a place, or null.
     let place = unsafe { place.as_mut() };
-    place
-        .map(|place| *place = value)
-        .ok_or(Error::InvalidArgument)
+    place.map(|place| *place = value).ok_or(Error::InvalidArgument)
 }
 
 #[unsafe(no_mangle)]
@@ -283,11 +275,7 @@ unsafe extern "C" fn sys_stat_created(
     result: *mut stat,
     created: *mut timespec,
 ) -> i32 {
-    let metadata = if follow {
-        fs::metadata
-    } else {
-        fs::link_metadata
-    };
+    let metadata = if follow { fs::metadata } else { fs::link_metadata };
     // SAFETY: the caller passes a C string and places for the results.
     status(unsafe {
         pointers::text(path).and_then(|path| {
@@ -324,38 +312,30 @@ unsafe extern "C" fn sys_getdents64(descriptor: i32, buffer: *mut dirent64, leng
         let buffer = unsafe { pointers::buffer(buffer.cast(), length)? };
         let mut used = 0;
         let mut full = false;
-        fd::get(descriptor)?
-            .object(Error::NotADirectory)?
-            .entries(&mut |entry| {
-                // Each entry is as long as its name, with a NUL, wants it; the next one is aligned.
-                let size = (NAME + entry.name.len() + 1).next_multiple_of(align_of::<dirent64>());
-                let Some(place) = buffer.get_mut(used..used + size) else {
-                    full = true;
-                    return false;
-                };
-                place.fill(0);
-                place[offset_of!(dirent64, d_ino)..][..8]
-                    .copy_from_slice(&entry.number.to_ne_bytes());
-                place[offset_of!(dirent64, d_off)..][..8]
-                    .copy_from_slice(&entry.next.to_ne_bytes());
-                place[offset_of!(dirent64, d_reclen)..][..2]
-                    .copy_from_slice(&(size as u16).to_ne_bytes());
-                place[offset_of!(dirent64, d_type)] = match entry.kind {
-                    Kind::File => DT_REG,
-                    Kind::Directory => DT_DIR,
-                    Kind::Device => DT_CHR,
-                    Kind::Link => DT_LNK,
-                    Kind::Disk => DT_BLK,
-                };
-                place[NAME..][..entry.name.len()].copy_from_slice(entry.name);
-                used += size;
-                true
-            })?;
-        if used == 0 && full {
-            Err(Error::InvalidArgument)
-        } else {
-            Ok(used)
-        }
+        fd::get(descriptor)?.object(Error::NotADirectory)?.entries(&mut |entry| {
+            // Each entry is as long as its name, with a NUL, wants it; the next one is aligned.
+            let size = (NAME + entry.name.len() + 1).next_multiple_of(align_of::<dirent64>());
+            let Some(place) = buffer.get_mut(used..used + size) else {
+                full = true;
+                return false;
+            };
+            place.fill(0);
+            place[offset_of!(dirent64, d_ino)..][..8].copy_from_slice(&entry.number.to_ne_bytes());
+            place[offset_of!(dirent64, d_off)..][..8].copy_from_slice(&entry.next.to_ne_bytes());
+            place[offset_of!(dirent64, d_reclen)..][..2]
+                .copy_from_slice(&(size as u16).to_ne_bytes());
+            place[offset_of!(dirent64, d_type)] = match entry.kind {
+                Kind::File => DT_REG,
+                Kind::Directory => DT_DIR,
+                Kind::Device => DT_CHR,
+                Kind::Link => DT_LNK,
+                Kind::Disk => DT_BLK,
+            };
+            place[NAME..][..entry.name.len()].copy_from_slice(entry.name);
+            used += size;
+            true
+        })?;
+        if used == 0 && full { Err(Error::InvalidArgument) } else { Ok(used) }
     };
     count(list()) as i64
 }

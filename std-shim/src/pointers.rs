@@ -77,11 +77,9 @@ pub unsafe fn duration(pointer: *const timespec) -> Result<Option<u64>> {
     // SAFETY: vouched for by the caller.
     let time = unsafe { pointer.read() };
     match (u64::try_from(time.tv_sec), u64::try_from(time.tv_nsec)) {
-        (Ok(seconds), Ok(nanoseconds @ 0..1_000_000_000)) => Ok(Some(
-            seconds
-                .saturating_mul(1_000_000_000)
-                .saturating_add(nanoseconds),
-        )),
+        (Ok(seconds), Ok(nanoseconds @ 0..1_000_000_000)) => {
+            Ok(Some(seconds.saturating_mul(1_000_000_000).saturating_add(nanoseconds)))
+        }
         _ => Err(Error::InvalidArgument),
     }
 }

@@ -62,13 +62,7 @@ unsafe extern "C" fn sys_sem_init(place: *mut sem_t, _shared: i32, count: u32) -
         return status(Err(Error::InvalidArgument));
     }
     // SAFETY: the caller passes a place for a semaphore.
-    unsafe {
-        place.write(
-            Box::into_raw(Box::new(AtomicU32::new(count)))
-                .cast_const()
-                .cast(),
-        )
-    };
+    unsafe { place.write(Box::into_raw(Box::new(AtomicU32::new(count))).cast_const().cast()) };
     0
 }
 
@@ -93,9 +87,7 @@ unsafe extern "C" fn sys_sem_post(place: *mut sem_t) -> i32 {
 }
 
 fn try_take(count: &AtomicU32) -> bool {
-    count
-        .fetch_update(SeqCst, SeqCst, |count| count.checked_sub(1))
-        .is_ok()
+    count.fetch_update(SeqCst, SeqCst, |count| count.checked_sub(1)).is_ok()
 }
 
 #[unsafe(no_mangle)]
@@ -148,11 +140,7 @@ mod queues {
     }
 
     pub fn destroy(id: usize) -> Result<()> {
-        QUEUES
-            .lock()
-            .remove(&id)
-            .map(drop)
-            .ok_or(Error::InvalidArgument)
+        QUEUES.lock().remove(&id).map(drop).ok_or(Error::InvalidArgument)
     }
 
     pub fn wait(id: usize, timeout: Option<u64>) -> Result<()> {

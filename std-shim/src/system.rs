@@ -23,12 +23,10 @@ unsafe extern "C" fn sys_read_entropy(buffer: *mut u8, length: usize, flags: u32
         return fail(EINVAL) as isize;
     }
     // SAFETY: the caller passes a buffer.
-    count(
-        unsafe { pointers::buffer(buffer, length) }.and_then(|buffer| {
-            random::fill(buffer)?;
-            Ok(length)
-        }),
-    )
+    count(unsafe { pointers::buffer(buffer, length) }.and_then(|buffer| {
+        random::fill(buffer)?;
+        Ok(length)
+    }))
 }
 
 /// The crate `getrandom` takes single numbers by this and the next function, which hermit-abi lacks.

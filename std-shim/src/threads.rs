@@ -39,14 +39,12 @@ unsafe extern "C" fn sys_spawn(
     priority: u8,
     core: isize,
 ) -> i32 {
-    status(
-        sched::spawn(entry, argument, priority, DEFAULT_STACK, processor(core)).map(|thread| {
-            if !id.is_null() {
-                // SAFETY: the caller passes a place for the number.
-                unsafe { id.write(thread) };
-            }
-        }),
-    )
+    status(sched::spawn(entry, argument, priority, DEFAULT_STACK, processor(core)).map(|thread| {
+        if !id.is_null() {
+            // SAFETY: the caller passes a place for the number.
+            unsafe { id.write(thread) };
+        }
+    }))
 }
 
 /// Names the calling thread in the kernel's messages. Not part of hermit-abi.

@@ -32,11 +32,7 @@ pub fn apply(changes: &[Change], source: &str) -> Result<String> {
             1 => {}
             2.. if change.every => {}
             count => {
-                let wanted = if change.every {
-                    "at least once"
-                } else {
-                    "once"
-                };
+                let wanted = if change.every { "at least once" } else { "once" };
                 bail!(
                     "this anchor occurs {count} times instead of {wanted}:\n{}",
                     change.anchor.trim_end()
@@ -70,9 +66,7 @@ mod tests {
             (false, "", "0 times instead of once:\none"),
             (true, "", "0 times instead of at least once:\none"),
         ] {
-            let error = apply(&[change(every)], source)
-                .err()
-                .map(|error| error.to_string());
+            let error = apply(&[change(every)], source).err().map(|error| error.to_string());
             assert!(error.is_some_and(|error| error.contains(count)), "{source}");
         }
         Ok(())

@@ -18,12 +18,7 @@ use crate::qemu::Machine;
 pub struct DeviceArgs {
     /// A disk, whose bytes are those of a file or a block device of this host: /dev/vda, the next one /dev/vdb, …
     /// With `:ro` it cannot be written to
-    #[arg(
-        long = "disk",
-        value_name = "FILE[:ro]",
-        env = "SKETE_DISK",
-        value_delimiter = ','
-    )]
+    #[arg(long = "disk", value_name = "FILE[:ro]", env = "SKETE_DISK", value_delimiter = ',')]
     pub disks: Vec<Disk>,
 
     /// A source of random numbers, this host's: /dev/hwrng
@@ -31,12 +26,7 @@ pub struct DeviceArgs {
     pub rng: bool,
 
     /// A Unix socket on this host, whose other end is /dev/hvc0 in the machine, the next one's /dev/hvc1, …
-    #[arg(
-        long = "channel",
-        value_name = "PATH",
-        env = "SKETE_CHANNEL",
-        value_delimiter = ','
-    )]
+    #[arg(long = "channel", value_name = "PATH", env = "SKETE_CHANNEL", value_delimiter = ',')]
     pub channels: Vec<PathBuf>,
 
     /// Streams to programs of this host by sockets of the family AF_VSOCK: the machine's number, from 3 on
@@ -64,10 +54,7 @@ impl FromStr for Disk {
         if path.is_empty() {
             return Err("the file's name is missing".to_owned());
         }
-        Ok(Disk {
-            path: path.into(),
-            read_only,
-        })
+        Ok(Disk { path: path.into(), read_only })
     }
 }
 
@@ -81,10 +68,7 @@ impl std::fmt::Display for Disk {
 impl Disk {
     fn check(&self) -> Result<()> {
         let path = self.path.display();
-        let open = OpenOptions::new()
-            .read(true)
-            .write(!self.read_only)
-            .open(&self.path);
+        let open = OpenOptions::new().read(true).write(!self.read_only).open(&self.path);
         let mut file = open.map_err(|error| {
             let advice = match error.kind() {
                 io::ErrorKind::NotFound => {
@@ -134,11 +118,7 @@ fn check_channel(path: &Path) -> Result<()> {
     );
     let directory = path.parent().filter(|path| !path.as_os_str().is_empty());
     let directory = directory.unwrap_or(Path::new("."));
-    ensure!(
-        directory.is_dir(),
-        "--channel: there is no directory {}",
-        directory.display()
-    );
+    ensure!(directory.is_dir(), "--channel: there is no directory {}", directory.display());
     match fs::symlink_metadata(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
         there => {
@@ -156,9 +136,7 @@ impl DeviceArgs {
     /// Fails when something cannot be used, before anything is built.
     pub fn check(&self) -> Result<()> {
         self.disks.iter().try_for_each(Disk::check)?;
-        self.channels
-            .iter()
-            .try_for_each(|path| check_channel(path))?;
+        self.channels.iter().try_for_each(|path| check_channel(path))?;
         ensure!(
             self.vsock.is_none() || Path::new("/dev/vhost-vsock").exists(),
             "--vsock: this host has no /dev/vhost-vsock; load its module: modprobe vhost_vsock"
@@ -194,19 +172,10 @@ impl DeviceArgs {
         }
         for (index, path) in self.channels.iter().enumerate() {
             let path = comma(path);
-            add(
-                "-chardev",
-                format!("socket,id=channel{index},path={path},server=on,wait=off"),
-            );
+            add("-chardev", format!("socket,id=channel{index},path={path},server=on,wait=off"));
             // A device for each: with a single port there is nothing to agree on.
-            add(
-                "-device",
-                format!("virtio-serial-{on},id=serial{index},max_ports=1"),
-            );
-            add(
-                "-device",
-                format!("virtconsole,bus=serial{index}.0,chardev=channel{index}"),
-            );
+            add("-device", format!("virtio-serial-{on},id=serial{index},max_ports=1"));
+            add("-device", format!("virtconsole,bus=serial{index}.0,chardev=channel{index}"));
         }
         if let Some(cid) = self.vsock {
             add("-device", format!("vhost-vsock-{on},guest-cid={cid}"));
@@ -234,10 +203,7 @@ mod tests {
     fn devices_fit_their_machine() -> Result<()> {
         let disks = ["a,b:c:ro", "d"].map(str::parse);
         let args = DeviceArgs {
-            disks: disks
-                .into_iter()
-                .collect::<Result<_, String>>()
-                .map_err(anyhow::Error::msg)?,
+            disks: disks.into_iter().collect::<Result<_, String>>().map_err(anyhow::Error::msg)?,
             rng: true,
             channels: vec!["s".into()],
             vsock: Some(5),
@@ -266,12 +232,8 @@ mod tests {
         let file = directory.path().join("disk");
         let why = |word: &str| -> String {
             let disk = format!("{}{word}", file.display()).parse::<Disk>();
-            let result = disk
-                .map_err(anyhow::Error::msg)
-                .and_then(|disk| disk.check());
-            result
-                .err()
-                .map_or(String::new(), |error| error.to_string())
+            let result = disk.map_err(anyhow::Error::msg).and_then(|disk| disk.check());
+            result.err().map_or(String::new(), |error| error.to_string())
         };
         assert!(why("").contains("truncate --size=1G"));
         fs::write(&file, [0; 700])?;

@@ -58,23 +58,13 @@ pub fn run(args: FuzzArgs) -> Result<()> {
         return Ok(());
     };
     if !targets.contains(&target) {
-        bail!(
-            "no fuzz target `{target}`; there are: {}",
-            targets.join(", ")
-        );
+        bail!("no fuzz target `{target}`; there are: {}", targets.join(", "));
     }
     let host = host()?;
     let mut cargo = process::cargo();
     cargo
         .current_dir(&fuzz)
-        .args([
-            "build",
-            "--release",
-            "--features",
-            "libfuzzer",
-            "--bin",
-            &target,
-        ])
+        .args(["build", "--release", "--features", "libfuzzer", "--bin", &target])
         .args(["--target", &host])
         .env("RUSTFLAGS", FLAGS.join(" "));
     process::run(&mut cargo).context(
@@ -86,19 +76,13 @@ pub fn run(args: FuzzArgs) -> Result<()> {
         fs::create_dir_all(directory)
             .with_context(|| format!("cannot make {}", directory.display()))?;
     }
-    let program = fuzz
-        .join("target")
-        .join(&host)
-        .join("release")
-        .join(&target);
+    let program = fuzz.join("target").join(&host).join("release").join(&target);
     let mut command = Command::new(program);
     command
         .arg(format!("-artifact_prefix={}/", artifacts.display()))
         .args(["-timeout=30", "-print_final_stats=1"]);
     if args.inputs.is_empty() {
-        command
-            .arg(format!("-max_total_time={}", args.time))
-            .arg(corpus);
+        command.arg(format!("-max_total_time={}", args.time)).arg(corpus);
     } else {
         command.args(args.inputs);
     }
@@ -115,10 +99,7 @@ fn targets(fuzz: &Path) -> Result<Vec<String>> {
     for entry in entries {
         let path = entry?.path();
         if path.extension().is_some_and(|extension| extension == "rs") {
-            targets.extend(
-                path.file_stem()
-                    .map(|stem| stem.to_string_lossy().into_owned()),
-            );
+            targets.extend(path.file_stem().map(|stem| stem.to_string_lossy().into_owned()));
         }
     }
     targets.sort();
@@ -141,10 +122,8 @@ mod tests {
         let fuzz = paths::root().join("fuzz");
         let manifest: toml::Table = toml::from_str(&fs::read_to_string(fuzz.join("Cargo.toml"))?)?;
         let programs = manifest["bin"].as_array().context("no [[bin]]")?;
-        let mut names = programs
-            .iter()
-            .filter_map(|program| program["name"].as_str())
-            .collect::<Vec<_>>();
+        let mut names =
+            programs.iter().filter_map(|program| program["name"].as_str()).collect::<Vec<_>>();
         names.sort_unstable();
         assert_eq!(names, targets(&fuzz)?);
         Ok(())

@@ -39,13 +39,9 @@ impl Key {
     /// that come with a package, where reading everything would take too long.
     pub fn stamps(mut self, path: &Path) -> Result<Key> {
         self.walk(path, |key, file| {
-            let metadata = file
-                .metadata()
-                .with_context(|| format!("cannot read {}", file.display()))?;
-            let modified = metadata
-                .modified()?
-                .duration_since(UNIX_EPOCH)
-                .unwrap_or_default();
+            let metadata =
+                file.metadata().with_context(|| format!("cannot read {}", file.display()))?;
+            let modified = metadata.modified()?.duration_since(UNIX_EPOCH).unwrap_or_default();
             key.bytes(&metadata.len().to_le_bytes());
             key.bytes(&modified.as_nanos().to_le_bytes());
             Ok(())

@@ -198,14 +198,9 @@ pub fn build_with(sdk: &Sdk, what: &str, options: &BuildOptions) -> Result<PathB
             "{what} has no program to build, only a library; add src/main.rs or name another crate"
         ),
         _ => {
-            let names = images
-                .iter()
-                .filter_map(|path| path.file_stem()?.to_str())
-                .collect::<Vec<_>>();
-            bail!(
-                "{what} has several programs; choose one with --bin: {}",
-                names.join(", ")
-            )
+            let names =
+                images.iter().filter_map(|path| path.file_stem()?.to_str()).collect::<Vec<_>>();
+            bail!("{what} has several programs; choose one with --bin: {}", names.join(", "))
         }
     }
 }
@@ -221,10 +216,7 @@ pub fn strip(image: &Path, strip: Strip) -> Result<PathBuf> {
         Strip::Symbols => (".stripped", Keep::Names),
         Strip::All => (".bare", Keep::Nothing),
     };
-    let mut name = image
-        .file_name()
-        .context("an image without a name")?
-        .to_owned();
+    let mut name = image.file_name().context("an image without a name")?.to_owned();
     name.push(suffix);
     let stripped = image.with_file_name(name);
     let bytes = fs::read(image).with_context(|| format!("cannot read {}", image.display()))?;
@@ -273,10 +265,7 @@ impl Source {
             return Ok(Source::Image(path.to_path_buf()));
         }
         if plain {
-            bail!(
-                "there is no example `{what}`; there are: {}",
-                examples().join(", ")
-            );
+            bail!("there is no example `{what}`; there are: {}", examples().join(", "));
         }
         bail!("there is nothing at {what}; name an example, a crate's directory or an image")
     }
@@ -284,14 +273,10 @@ impl Source {
 
 /// The names of the examples.
 fn examples() -> Vec<String> {
-    let entries = fs::read_dir(paths::root().join(ROOMS[0]))
-        .into_iter()
-        .flatten()
-        .flatten();
+    let entries = fs::read_dir(paths::root().join(ROOMS[0])).into_iter().flatten().flatten();
     let crates = entries.filter(|entry| entry.path().join("Cargo.toml").is_file());
-    let mut names: Vec<String> = crates
-        .filter_map(|entry| entry.file_name().into_string().ok())
-        .collect();
+    let mut names: Vec<String> =
+        crates.filter_map(|entry| entry.file_name().into_string().ok()).collect();
     names.sort();
     names
 }
@@ -309,13 +294,7 @@ fn build_source(sdk: &Sdk, source: &Source, options: &BuildOptions) -> Result<Ve
     let patches = patches::for_program(sdk, &directory, &target_dir)?;
     lock.keep(&patches)?;
     let mut cargo = process::cargo();
-    cargo.args([
-        "build",
-        "--target",
-        TARGET,
-        "--message-format",
-        "json-render-diagnostics",
-    ]);
+    cargo.args(["build", "--target", TARGET, "--message-format", "json-render-diagnostics"]);
     match &options.profile {
         Profile::Release => cargo.arg("--release"),
         Profile::Debug => &mut cargo,
@@ -332,12 +311,7 @@ fn build_source(sdk: &Sdk, source: &Source, options: &BuildOptions) -> Result<Ve
     if !options.features.is_empty() {
         cargo.args(["--features", &options.features.join(",")]);
     }
-    cargo.args(
-        options
-            .config
-            .iter()
-            .flat_map(|setting| ["--config", setting]),
-    );
+    cargo.args(options.config.iter().flat_map(|setting| ["--config", setting]));
     cargo
         .args(patches.iter().flat_map(Patch::arguments))
         .arg("--target-dir")
@@ -353,15 +327,11 @@ fn build_source(sdk: &Sdk, source: &Source, options: &BuildOptions) -> Result<Ve
     if !output.status.success() {
         bail!(
             "{} does not build",
-            package
-                .cloned()
-                .unwrap_or_else(|| directory.display().to_string())
+            package.cloned().unwrap_or_else(|| directory.display().to_string())
         );
     }
     let messages = String::from_utf8_lossy(&output.stdout);
-    let artifacts = messages
-        .lines()
-        .filter_map(|line| serde_json::from_str::<Value>(line).ok());
+    let artifacts = messages.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
     let programs =
         artifacts.filter_map(|message| message["executable"].as_str().map(PathBuf::from));
     Ok(programs.collect())
@@ -375,15 +345,7 @@ pub fn target_dir(directory: &Path) -> Result<PathBuf> {
         .current_dir(directory);
     let manifest = PathBuf::from(process::output(&mut cargo)?.trim());
     let workspace = manifest.parent().unwrap_or(directory);
-    let name = workspace
-        .file_name()
-        .unwrap_or_default()
-        .to_string_lossy()
-        .into_owned();
-    let key = Key::new("programs")
-        .text(&workspace.to_string_lossy())
-        .finish();
-    Ok(paths::generated()
-        .join("programs")
-        .join(format!("{name}-{}", &key[..8])))
+    let name = workspace.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    let key = Key::new("programs").text(&workspace.to_string_lossy()).finish();
+    Ok(paths::generated().join("programs").join(format!("{name}-{}", &key[..8])))
 }

@@ -43,10 +43,7 @@ pub fn run(args: InitArgs) -> Result<()> {
     let dir = fs::canonicalize(&args.dir)
         .with_context(|| format!("there is no directory {}", args.dir.display()))?;
     if !args.undo && !dir.join("Cargo.toml").is_file() {
-        bail!(
-            "{} has no Cargo.toml; name a crate's directory",
-            args.dir.display()
-        );
+        bail!("{} has no Cargo.toml; name a crate's directory", args.dir.display());
     }
     if paths::root().starts_with(&dir) {
         bail!(
@@ -104,10 +101,7 @@ pub fn run(args: InitArgs) -> Result<()> {
             patches::list(&found)
         );
     }
-    eprintln!(
-        "skete: wrote {}; now run `cargo run` or `cargo test` there",
-        config.display()
-    );
+    eprintln!("skete: wrote {}; now run `cargo run` or `cargo test` there", config.display());
     Ok(())
 }
 
@@ -141,9 +135,7 @@ fn unlock(dir: &Path, text: &str) -> Result<()> {
     patches::lock::restore(&patches::lock::path(dir)?, &replaced)?;
     // cargo adds the checksums, without asking the registry for newer versions.
     let mut cargo = process::cargo();
-    cargo
-        .args(["metadata", "--format-version", "1"])
-        .current_dir(dir);
+    cargo.args(["metadata", "--format-version", "1"]).current_dir(dir);
     process::output(&mut cargo).map(drop)
 }
 
@@ -181,19 +173,14 @@ fn merge(text: &str, settings: &[Setting]) -> Result<String> {
                 value.to_string().trim()
             ));
         }
-        anyhow::anyhow!(
-            "{why}. Skete needs these lines; add them by hand:\n{}",
-            lines.trim_end()
-        )
+        anyhow::anyhow!("{why}. Skete needs these lines; add them by hand:\n{}", lines.trim_end())
     };
     let mut gap = if text.trim().is_empty() { "" } else { "\n" };
     for (tables, key, value) in settings {
         let mut table = document.as_table_mut();
         for (depth, name) in tables.iter().enumerate() {
             let last = depth + 1 == tables.len();
-            let item = table
-                .entry(name)
-                .or_insert_with(|| Item::Table(new_table(last, gap)));
+            let item = table.entry(name).or_insert_with(|| Item::Table(new_table(last, gap)));
             if last {
                 gap = "\n";
             }
@@ -209,10 +196,7 @@ fn merge(text: &str, settings: &[Setting]) -> Result<String> {
         }
         match table.get(key) {
             Some(item) if !ours(item) => {
-                return Err(refuse(format!(
-                    "it sets `{}.{key}` already",
-                    tables.join(".")
-                )));
+                return Err(refuse(format!("it sets `{}.{key}` already", tables.join("."))));
             }
             _ => {}
         }
@@ -260,16 +244,12 @@ fn replaced(text: &str) -> Result<Vec<(String, String)>> {
     let table = document.get(PATCH[0]).and_then(|item| item.get(PATCH[1]));
     let entries = table.and_then(Item::as_table_like).into_iter();
     let entries = entries.flat_map(|table| table.iter());
-    let replaced = entries
-        .filter(|(_, item)| ours(item))
-        .filter_map(|(key, item)| {
-            let name = item.get("package").and_then(Item::as_str).unwrap_or(key);
-            let directory = Path::new(item.get("path")?.as_str()?)
-                .file_name()?
-                .to_str()?;
-            let version = directory.strip_prefix(name)?.strip_prefix('-')?;
-            Some((name.to_owned(), version.to_owned()))
-        });
+    let replaced = entries.filter(|(_, item)| ours(item)).filter_map(|(key, item)| {
+        let name = item.get("package").and_then(Item::as_str).unwrap_or(key);
+        let directory = Path::new(item.get("path")?.as_str()?).file_name()?.to_str()?;
+        let version = directory.strip_prefix(name)?.strip_prefix('-')?;
+        Some((name.to_owned(), version.to_owned()))
+    });
     Ok(replaced.collect())
 }
 
@@ -296,15 +276,11 @@ fn remove_from(table: &mut Table) -> bool {
 }
 
 fn ours(item: &Item) -> bool {
-    item.as_value()
-        .is_some_and(|value| suffix(value.decor()).contains(MARK.trim()))
+    item.as_value().is_some_and(|value| suffix(value.decor()).contains(MARK.trim()))
 }
 
 fn suffix(decor: &toml_edit::Decor) -> &str {
-    decor
-        .suffix()
-        .and_then(|text| text.as_str())
-        .unwrap_or_default()
+    decor.suffix().and_then(|text| text.as_str()).unwrap_or_default()
 }
 
 #[cfg(test)]
@@ -315,11 +291,7 @@ mod tests {
         vec![
             (vec!["build"], "target".into(), TARGET.into()),
             (vec!["build"], "rustc".into(), "/sdk/bin/rustc".into()),
-            (
-                vec!["target", TARGET],
-                "runner".into(),
-                "/my sdk/bin/skete-run".into(),
-            ),
+            (vec!["target", TARGET], "runner".into(), "/my sdk/bin/skete-run".into()),
         ]
     }
 
@@ -351,16 +323,8 @@ mod tests {
             let document: DocumentMut = merged.parse()?;
             let entry = &document["patch"]["crates-io"]["socket2-0-5-10"];
             assert_eq!(entry["package"].as_str(), Some("socket2"), "{merged}");
-            assert_eq!(
-                entry["path"].as_str(),
-                Some("/my sdk/crates/socket2-0.5.10"),
-                "{merged}"
-            );
-            let names = [
-                ("ring", "0.17.14"),
-                ("socket2", "0.5.10"),
-                ("socket2", "0.6.5"),
-            ];
+            assert_eq!(entry["path"].as_str(), Some("/my sdk/crates/socket2-0.5.10"), "{merged}");
+            let names = [("ring", "0.17.14"), ("socket2", "0.5.10"), ("socket2", "0.6.5")];
             let names = names.map(|(name, version)| (name.to_owned(), version.to_owned()));
             assert_eq!(replaced(&merged)?, names);
             assert_eq!(replaced(&plain)?, []);
@@ -382,21 +346,13 @@ mod tests {
     fn round_trip(text: &str) -> Result<String> {
         let merged = merge(text, &ours())?;
         let document: DocumentMut = merged.parse()?;
-        assert_eq!(
-            document["build"]["target"].as_str(),
-            Some(TARGET),
-            "{merged}"
-        );
+        assert_eq!(document["build"]["target"].as_str(), Some(TARGET), "{merged}");
         assert_eq!(
             document["target"][TARGET]["runner"].as_str(),
             Some("/my sdk/bin/skete-run"),
             "{merged}"
         );
-        assert_eq!(
-            merge(&merged, &ours())?,
-            merged,
-            "merging twice changes nothing"
-        );
+        assert_eq!(merge(&merged, &ours())?, merged, "merging twice changes nothing");
         assert_eq!(remove(&merged)?.as_deref(), Some(text), "{merged}");
         Ok(merged)
     }
@@ -411,10 +367,7 @@ mod tests {
     fn everything_else_stays_byte_for_byte() -> Result<()> {
         let merged =
             round_trip("# mine\n[build]   # jobs\njobs = 2 # two\n\n[alias]\nr = \"run\"\n")?;
-        assert!(
-            merged.starts_with("# mine\n[build]   # jobs\njobs = 2 # two\n"),
-            "{merged}"
-        );
+        assert!(merged.starts_with("# mine\n[build]   # jobs\njobs = 2 # two\n"), "{merged}");
         round_trip("[alias]\nr = \"run\"\n")?;
         round_trip("[target.x86_64-unknown-linux-gnu]\nlinker = \"clang\"\n")?;
         round_trip(
@@ -434,10 +387,8 @@ mod tests {
             "build = { jobs = 2 }\n",
             "build.jobs = 2\n",
         ] {
-            let error = merge(text, &ours())
-                .err()
-                .map(|error| error.to_string())
-                .unwrap_or_default();
+            let error =
+                merge(text, &ours()).err().map(|error| error.to_string()).unwrap_or_default();
             for (_, _, value) in ours() {
                 let value = value.to_string();
                 assert!(error.contains(&value), "{text}: {error}");
@@ -448,20 +399,15 @@ mod tests {
 
     #[test]
     fn new_values_replace_our_own() -> Result<()> {
-        let merged = merge(
-            &merge("", &ours())?,
-            &[(vec!["build"], "rustc".into(), "/new/rustc".into())],
-        )?;
+        let merged =
+            merge(&merge("", &ours())?, &[(vec!["build"], "rustc".into(), "/new/rustc".into())])?;
         assert!(merged.contains("/new/rustc") && !merged.contains("/sdk/bin/rustc"));
         Ok(())
     }
 
     #[test]
     fn undo_finds_nothing_in_a_foreign_file() -> Result<()> {
-        assert_eq!(
-            remove("[build]\ntarget = \"x86_64-unknown-skete\"\n")?,
-            None
-        );
+        assert_eq!(remove("[build]\ntarget = \"x86_64-unknown-skete\"\n")?, None);
         Ok(())
     }
 }

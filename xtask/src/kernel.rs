@@ -23,13 +23,8 @@ const LOADER_TARGET: &str = "x86_64-unknown-none";
 const MEMORY: [&str; 6] = ["memcpy", "memmove", "memset", "memcmp", "bcmp", "strlen"];
 /// What the object leaves for the program to define, std's entry, for the linker, the image's own ELF
 /// header and whether devices are wanted, and for the wrapper, an archive in the image.
-const IMPORTS: [&str; 5] = [
-    "runtime_entry",
-    "__ehdr_start",
-    "skete_devices",
-    "skete_root_start",
-    "skete_root_end",
-];
+const IMPORTS: [&str; 5] =
+    ["runtime_entry", "__ehdr_start", "skete_devices", "skete_root_start", "skete_root_end"];
 
 /// The sources that the kernel is made from.
 const KERNEL_SOURCES: [&str; 9] = [
@@ -44,13 +39,8 @@ const KERNEL_SOURCES: [&str; 9] = [
     ".cargo/config.toml",
 ];
 /// The sources that the loader is made from.
-const LOADER_SOURCES: [&str; 5] = [
-    "archive",
-    "loader",
-    "Cargo.toml",
-    "Cargo.lock",
-    ".cargo/config.toml",
-];
+const LOADER_SOURCES: [&str; 5] =
+    ["archive", "loader", "Cargo.toml", "Cargo.lock", ".cargo/config.toml"];
 
 /// Makes the kernel object: kernel and std-shim in one relocatable file, in which only the
 /// functions that a program may call have global names. The file changes only with its content, so
@@ -65,9 +55,7 @@ pub fn object(
     let key = sources("kernel", &KERNEL_SOURCES, toolchain, linker)?;
     keys.step("kernel", &key, &[&object], || {
         let step = Step::new("building the kernel");
-        let target = paths::root()
-            .join("std-shim/targets")
-            .join(format!("{TARGET}.json"));
+        let target = paths::root().join("std-shim/targets").join(format!("{TARGET}.json"));
         let build = paths::generated().join("build/kernel");
         let mut cargo = build_std(toolchain, linker, &build);
         // Backtraces name the kernel's files without saying where this copy of them lies.
@@ -77,11 +65,7 @@ pub fn object(
             .arg("--config")
             .arg(format!("target.{TARGET}.rustflags=[{remap}]"))
             .args(["--package", "skete-std-shim", "--profile", "kernel"])
-            .args([
-                "-Zjson-target-spec",
-                "-Zbuild-std-features=compiler-builtins-mem",
-                "--target",
-            ])
+            .args(["-Zjson-target-spec", "-Zbuild-std-features=compiler-builtins-mem", "--target"])
             .arg(&target);
         process::run(&mut cargo).context("the kernel does not build")?;
 
@@ -126,18 +110,13 @@ pub fn loader(
         let step = Step::new("building the loader");
         let build = paths::generated().join("build/loader");
         let mut cargo = build_std(toolchain, linker, &build);
-        cargo
-            .args(["--package", "skete-loader", "--profile", "loader"])
-            .args([
-                "-Zbuild-std-features=compiler-builtins-mem",
-                "--target",
-                LOADER_TARGET,
-            ]);
+        cargo.args(["--package", "skete-loader", "--profile", "loader"]).args([
+            "-Zbuild-std-features=compiler-builtins-mem",
+            "--target",
+            LOADER_TARGET,
+        ]);
         process::run(&mut cargo).context("the loader does not build")?;
-        replace(
-            &loader,
-            &fs::read(build.join(LOADER_TARGET).join("loader/skete-loader"))?,
-        )?;
+        replace(&loader, &fs::read(build.join(LOADER_TARGET).join("loader/skete-loader"))?)?;
         step.done();
         Ok(())
     })?;
@@ -148,12 +127,7 @@ pub fn loader(
 fn build_std(toolchain: &Toolchain, linker: &Path, build: &Path) -> Command {
     let mut cargo = process::cargo();
     cargo
-        .args([
-            "build",
-            "--quiet",
-            "-Zbuild-std=core,alloc,compiler_builtins",
-            "--target-dir",
-        ])
+        .args(["build", "--quiet", "-Zbuild-std=core,alloc,compiler_builtins", "--target-dir"])
         .arg(build)
         .current_dir(paths::root())
         .env("RUSTC", &toolchain.rustc)
@@ -194,23 +168,15 @@ fn interface(object: &[u8]) -> Result<Vec<String>> {
     undefined.retain(|name| !IMPORTS.contains(&name.as_str()));
     if !undefined.is_empty() {
         let names = undefined.into_iter().collect::<Vec<_>>();
-        bail!(
-            "the kernel uses functions that nothing defines: {}",
-            names.join(", ")
-        );
+        bail!("the kernel uses functions that nothing defines: {}", names.join(", "));
     }
     let list = paths::root().join("std-shim/abi.txt");
     let list = fs::read_to_string(&list).unwrap_or_default();
-    let listed = list
-        .lines()
-        .map(str::trim)
-        .filter(|line| !line.is_empty() && !line.starts_with('#'));
+    let listed =
+        list.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#'));
     let wanted: BTreeSet<&str> = MEMORY.into_iter().chain(["_start"]).chain(listed).collect();
-    let missing: Vec<&str> = wanted
-        .iter()
-        .copied()
-        .filter(|name| !defined.contains(*name))
-        .collect();
+    let missing: Vec<&str> =
+        wanted.iter().copied().filter(|name| !defined.contains(*name)).collect();
     if !missing.is_empty() {
         bail!("the kernel does not define {}", missing.join(", "));
     }

@@ -30,20 +30,13 @@ pub fn main() -> Result<ExitCode> {
             Some(path) => {
                 let text =
                     fs::read_to_string(path).with_context(|| format!("cannot read {path}"))?;
-                let mut rest = Call {
-                    output: call.output.take(),
-                    keep: call.keep,
-                    ..Call::default()
-                };
-                text.lines()
-                    .for_each(|line| rest.take(unquoted(line).into()));
+                let mut rest =
+                    Call { output: call.output.take(), keep: call.keep, ..Call::default() };
+                text.lines().for_each(|line| rest.take(unquoted(line).into()));
                 let file = tempfile::NamedTempFile::new()
                     .context("cannot make a file for the linker's arguments")?;
-                let lines: String = rest
-                    .args
-                    .iter()
-                    .map(|arg| quoted(&arg.to_string_lossy()) + "\n")
-                    .collect();
+                let lines: String =
+                    rest.args.iter().map(|arg| quoted(&arg.to_string_lossy()) + "\n").collect();
                 fs::write(file.path(), lines).context("cannot write the linker's arguments")?;
                 let mut name = OsString::from("@");
                 name.push(file.path());
@@ -131,10 +124,7 @@ mod tests {
         let call = call("-flavor gnu a.o --strip-all -o /t/app -L x");
         assert_eq!(call.output, Some(PathBuf::from("/t/app")));
         assert_eq!(call.keep, Some(Keep::Names));
-        assert_eq!(
-            call.args.join(OsStr::new(" ")),
-            "-flavor gnu a.o -o /t/app -L x"
-        );
+        assert_eq!(call.args.join(OsStr::new(" ")), "-flavor gnu a.o -o /t/app -L x");
         assert_eq!(super::Call::default().keep, None);
     }
 

@@ -61,11 +61,7 @@ pub enum End {
 impl Check {
     fn new(name: impl Into<String>, directory: &'static str, arguments: &[&str]) -> Check {
         let arguments = arguments.iter().map(|&word| word.to_owned()).collect();
-        Check {
-            name: name.into(),
-            directory,
-            arguments,
-        }
+        Check { name: name.into(), directory, arguments }
     }
 
     /// The command as one would type it in the root directory.
@@ -88,11 +84,7 @@ impl Check {
                 "cargo {tool} is missing: rustup component add {component}"
             )));
         }
-        let output = self
-            .cargo()
-            .stdin(Stdio::null())
-            .output()
-            .context("cannot start cargo")?;
+        let output = self.cargo().stdin(Stdio::null()).output().context("cannot start cargo")?;
         if output.status.success() {
             return Ok(End::Clean);
         }
@@ -103,9 +95,7 @@ impl Check {
 
     fn cargo(&self) -> Command {
         let mut cargo = process::cargo();
-        cargo
-            .args(&self.arguments)
-            .current_dir(paths::root().join(self.directory));
+        cargo.args(&self.arguments).current_dir(paths::root().join(self.directory));
         cargo
     }
 }
@@ -114,31 +104,16 @@ impl Check {
 pub fn checks() -> Vec<Check> {
     let mut checks = Vec::new();
     for (name, directory) in WORKSPACES {
-        checks.push(Check::new(
-            format!("format {name}"),
-            directory,
-            &["fmt", "--all", "--check"],
-        ));
+        checks.push(Check::new(format!("format {name}"), directory, &["fmt", "--all", "--check"]));
     }
     // The kernel's logic is checked as it runs in host tests, and once more with the room of the
     // processor in the place of `arch/hosted`.
     let packages: [(&str, &[&str]); 6] = [
-        (
-            "clippy hypervisor",
-            &["-p", "skete", "-p", "skete-kvm-probe", "--all-targets"],
-        ),
+        ("clippy hypervisor", &["-p", "skete", "-p", "skete-kvm-probe", "--all-targets"]),
         ("clippy archive", &["-p", "skete-archive", "--all-targets"]),
         (
             "clippy xtask",
-            &[
-                "-p",
-                "xtask",
-                "-p",
-                "skete-icount",
-                "-p",
-                "skete-linux-exit",
-                "--all-targets",
-            ],
+            &["-p", "xtask", "-p", "skete-icount", "-p", "skete-linux-exit", "--all-targets"],
         ),
         ("clippy kernel", &["-p", "skete-kernel", "--all-targets"]),
         ("clippy loader", &["-p", "skete-loader", "--all-targets"]),
@@ -171,26 +146,16 @@ pub fn run(args: LintArgs) -> Result<()> {
     if args.fix {
         for (_, directory) in WORKSPACES {
             process::run(
-                process::cargo()
-                    .args(["fmt", "--all"])
-                    .current_dir(paths::root().join(directory)),
+                process::cargo().args(["fmt", "--all"]).current_dir(paths::root().join(directory)),
             )?;
         }
     }
     let filter = args.filter.unwrap_or_default();
-    let chosen = checks()
-        .into_iter()
-        .filter(|check| check.name.contains(&filter))
-        .collect::<Vec<_>>();
+    let chosen =
+        checks().into_iter().filter(|check| check.name.contains(&filter)).collect::<Vec<_>>();
     if chosen.is_empty() {
-        let names = checks()
-            .into_iter()
-            .map(|check| check.name)
-            .collect::<Vec<_>>();
-        bail!(
-            "no check's name contains `{filter}`; there are: {}",
-            names.join(", ")
-        );
+        let names = checks().into_iter().map(|check| check.name).collect::<Vec<_>>();
+        bail!("no check's name contains `{filter}`; there are: {}", names.join(", "));
     }
     let mut failed = 0;
     for check in &chosen {

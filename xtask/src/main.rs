@@ -47,12 +47,7 @@ use clap::{Parser, Subcommand};
 
 /// Turns ordinary Rust programs into bootable unikernel images, and boots them.
 #[derive(Parser, Debug)]
-#[command(
-    name = "cargo xtask",
-    bin_name = "cargo xtask",
-    version,
-    arg_required_else_help = true
-)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask", version, arg_required_else_help = true)]
 struct Cli {
     #[command(subcommand)]
     verb: Verb,

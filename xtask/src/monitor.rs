@@ -21,43 +21,24 @@ pub const TARGET: &str = "x86_64-unknown-linux-gnu";
 
 /// Builds the monitor as one static file, stripped: it runs on any Linux.
 pub fn build() -> Result<PathBuf> {
-    build_with(
-        "monitor",
-        "-Ctarget-feature=+crt-static",
-        true,
-        &["--bin", "skete"],
-    )
+    build_with("monitor", "-Ctarget-feature=+crt-static", true, &["--bin", "skete"])
 }
 
 /// Builds a program that talks to guests from outside, for the monitor's tests.
 pub fn build_connect() -> Result<PathBuf> {
-    let built = build_with(
-        "monitor",
-        "-Ctarget-feature=+crt-static",
-        true,
-        &["--example", "connect"],
-    )?;
+    let built =
+        build_with("monitor", "-Ctarget-feature=+crt-static", true, &["--example", "connect"])?;
     Ok(built.with_file_name("examples/connect"))
 }
 
 /// The same with its symbols.
 pub fn build_with_symbols() -> Result<PathBuf> {
-    build_with(
-        "monitor-symbols",
-        "-Ctarget-feature=+crt-static",
-        false,
-        &["--bin", "skete"],
-    )
+    build_with("monitor-symbols", "-Ctarget-feature=+crt-static", false, &["--bin", "skete"])
 }
 
 /// Builds it for this host's C library.
 pub fn build_shared() -> Result<PathBuf> {
-    build_with(
-        "monitor-shared",
-        "-Ctarget-feature=-crt-static",
-        true,
-        &["--bin", "skete"],
-    )
+    build_with("monitor-shared", "-Ctarget-feature=-crt-static", true, &["--bin", "skete"])
 }
 
 fn build_with(directory: &str, flag: &str, strip: bool, what: &[&str]) -> Result<PathBuf> {
@@ -211,18 +192,11 @@ enum Kernel {
 /// Runs `cargo xtask kvm`.
 pub fn run(args: KvmArgs) -> Result<ExitCode> {
     let sdk = sdk::ensure()?;
-    let options = BuildOptions {
-        quiet: true,
-        ..BuildOptions::default()
-    };
+    let options = BuildOptions { quiet: true, ..BuildOptions::default() };
     let mut files = vec![("skete".to_owned(), read(&build()?)?)];
     for what in &args.images {
         let image = image::build_with(&sdk, what, &options)?;
-        let name = image
-            .file_stem()
-            .unwrap_or_default()
-            .to_string_lossy()
-            .into_owned();
+        let name = image.file_stem().unwrap_or_default().to_string_lossy().into_owned();
         files.push((name, read(&image)?));
     }
     for path in &args.files {
@@ -235,10 +209,8 @@ pub fn run(args: KvmArgs) -> Result<ExitCode> {
     };
     let mut check = Check::new("command", with_path(&args.command));
     check.timeout = Duration::from_secs(args.timeout);
-    let files = files
-        .iter()
-        .map(|(name, bytes)| (name.as_str(), bytes.as_slice()))
-        .collect::<Vec<_>>();
+    let files =
+        files.iter().map(|(name, bytes)| (name.as_str(), bytes.as_slice())).collect::<Vec<_>>();
     let done = Nested::ensure(release)?.run(&files, &[check], "skete-kvm")?;
     let done = done.into_iter().next().context("nothing came back")?;
     std::io::Write::write_all(&mut std::io::stdout(), &done.stdout)?;
@@ -266,17 +238,11 @@ mod tests {
     fn the_monitor_gets_network_cards_in_its_own_words() -> Result<()> {
         let publish = ["8080:80", "0.0.0.0:5353:53/udp"].map(str::parse);
         let publish = publish.into_iter().collect::<Result<Vec<_>, String>>();
-        let backend = Backend::User {
-            publish: publish.map_err(anyhow::Error::msg)?,
-            guest: None,
-        };
+        let backend = Backend::User { publish: publish.map_err(anyhow::Error::msg)?, guest: None };
         let words = network(&Card::new(0, backend))?;
         let expected = "--net user --publish 127.0.0.1:8080:80 --publish 0.0.0.0:5353:53/udp";
         assert_eq!(words.join(" "), expected);
-        let wire = Backend::Datagram {
-            own: "a".into(),
-            peer: "b".into(),
-        };
+        let wire = Backend::Datagram { own: "a".into(), peer: "b".into() };
         assert!(network(&Card::new(0, wire)).is_err());
         Ok(())
     }

@@ -28,10 +28,7 @@ pub fn apply(changes: &Path, library: &Path, release: Release) -> Result<()> {
         fs::read_dir(changes).with_context(|| format!("cannot list {}", changes.display()))?
     {
         let path = entry?.path();
-        if path
-            .extension()
-            .is_some_and(|extension| extension == "toml")
-        {
+        if path.extension().is_some_and(|extension| extension == "toml") {
             files.push(path);
         }
     }
@@ -86,42 +83,24 @@ mod tests {
 
     fn apply_to(source: &str) -> Result<String> {
         let dir = library(source)?;
-        apply(
-            &dir.path().join("changes"),
-            &dir.path().join("library"),
-            "1.96.0".parse()?,
-        )?;
-        Ok(fs::read_to_string(
-            dir.path().join("library/std/src/lib.rs"),
-        )?)
+        apply(&dir.path().join("changes"), &dir.path().join("library"), "1.96.0".parse()?)?;
+        Ok(fs::read_to_string(dir.path().join("library/std/src/lib.rs"))?)
     }
 
     #[test]
     fn an_anchor_is_replaced() -> Result<()> {
-        assert_eq!(
-            apply_to("// a\nfn one() {}\n// b\n")?,
-            "// a\nfn two() {}\n// b\n"
-        );
+        assert_eq!(apply_to("// a\nfn one() {}\n// b\n")?, "// a\nfn two() {}\n// b\n");
         Ok(())
     }
 
     #[test]
     fn a_moved_anchor_is_an_error_that_names_everything() {
-        for (source, count) in [
-            ("fn three() {}", "0 times"),
-            ("fn one() {} fn one() {}", "2 times"),
-        ] {
-            let error = apply_to(source)
-                .err()
-                .map(|error| format!("{error:#}"))
-                .unwrap_or_default();
-            for part in [
-                "lib.toml",
-                "library/std/src/lib.rs",
-                "1.96.0",
-                "fn one() {}",
-                count,
-            ] {
+        for (source, count) in
+            [("fn three() {}", "0 times"), ("fn one() {} fn one() {}", "2 times")]
+        {
+            let error =
+                apply_to(source).err().map(|error| format!("{error:#}")).unwrap_or_default();
+            for part in ["lib.toml", "library/std/src/lib.rs", "1.96.0", "fn one() {}", count] {
                 assert!(error.contains(part), "{part}: {error}");
             }
         }
@@ -131,11 +110,8 @@ mod tests {
     fn a_missing_file_is_an_error() -> Result<()> {
         let dir = library("")?;
         fs::remove_file(dir.path().join("library/std/src/lib.rs"))?;
-        let result = apply(
-            &dir.path().join("changes"),
-            &dir.path().join("library"),
-            "1.96.0".parse()?,
-        );
+        let result =
+            apply(&dir.path().join("changes"), &dir.path().join("library"), "1.96.0".parse()?);
         assert!(result.is_err_and(|error| error.to_string().contains("does not have")));
         Ok(())
     }

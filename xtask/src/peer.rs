@@ -26,14 +26,7 @@ pub fn uhyve() -> Result<PathBuf> {
         let step = Step::new("building uhyve");
         let mut cargo: Command = process::cargo();
         cargo
-            .args([
-                "install",
-                "uhyve",
-                "--version",
-                VERSION,
-                "--locked",
-                "--quiet",
-            ])
+            .args(["install", "uhyve", "--version", VERSION, "--locked", "--quiet"])
             .arg("--root")
             .arg(&root)
             .args(["--target", monitor::TARGET, "--target-dir"])
@@ -152,23 +145,14 @@ fn kernel(build: &Path, source: &Path, manifest: &Manifest) -> Result<PathBuf> {
     const TARGET: &str = "x86_64-unknown-none";
     let mut cargo = cargo_build(build, manifest, TARGET);
     cargo
-        .args([
-            "--locked",
-            "--lib",
-            "--no-default-features",
-            "--features",
-            FEATURES,
-        ])
+        .args(["--locked", "--lib", "--no-default-features", "--features", FEATURES])
         .args([
             "-Zbuild-std=core,alloc,compiler_builtins",
             "-Zbuild-std-features=compiler-builtins-mem",
         ])
         .current_dir(source);
     process::output(&mut cargo).context("Hermit's kernel does not build")?;
-    let library = build
-        .join("target")
-        .join(TARGET)
-        .join("release/libhermit.a");
+    let library = build.join("target").join(TARGET).join("release/libhermit.a");
     let [whole, sealed, names] = ["whole.o", "hermit.o", "names"].map(|name| build.join(name));
     let mut link = Command::new(&manifest.linker);
     link.args(["-flavor", "gnu", "-r", "--whole-archive"]);

@@ -23,11 +23,7 @@ pub fn which(name: impl AsRef<Path>) -> Option<PathBuf> {
 /// Runs a command to its end and gives its standard output; an error names the command and ends
 /// with what it wrote.
 pub fn output(command: &mut Command) -> Result<String> {
-    let Output {
-        status,
-        stdout,
-        stderr,
-    } = command
+    let Output { status, stdout, stderr } = command
         .stdin(Stdio::null())
         .output()
         .with_context(|| format!("cannot start `{}`", show(command)))?;
@@ -41,9 +37,7 @@ pub fn output(command: &mut Command) -> Result<String> {
 
 /// Runs a command on this process's own standard error; an error names the command.
 pub fn run(command: &mut Command) -> Result<()> {
-    let status = command
-        .status()
-        .with_context(|| format!("cannot start `{}`", show(command)))?;
+    let status = command.status().with_context(|| format!("cannot start `{}`", show(command)))?;
     if !status.success() {
         bail!("`{}` failed ({status})", show(command));
     }
@@ -54,36 +48,18 @@ pub fn run(command: &mut Command) -> Result<()> {
 /// gives its standard output. When it fails, all of its standard error is printed.
 pub fn watched(command: &mut Command, step: &Step) -> Result<String> {
     let mut stdout = tempfile::tempfile().context("cannot make a temporary file")?;
-    let writer = stdout
-        .try_clone()
-        .context("cannot share a temporary file")?;
-    command
-        .stdin(Stdio::null())
-        .stdout(writer)
-        .stderr(Stdio::piped());
-    let mut child = command
-        .spawn()
-        .with_context(|| format!("cannot start `{}`", show(command)))?;
+    let writer = stdout.try_clone().context("cannot share a temporary file")?;
+    command.stdin(Stdio::null()).stdout(writer).stderr(Stdio::piped());
+    let mut child = command.spawn().with_context(|| format!("cannot start `{}`", show(command)))?;
     let mut said = Vec::new();
-    for line in child
-        .stderr
-        .take()
-        .into_iter()
-        .flat_map(|stderr| BufReader::new(stderr).lines())
-    {
+    for line in child.stderr.take().into_iter().flat_map(|stderr| BufReader::new(stderr).lines()) {
         let line = line.with_context(|| format!("cannot read what `{}` says", show(command)))?;
         step.at(line.trim());
         said.push(line);
     }
-    let status = child
-        .wait()
-        .with_context(|| format!("cannot wait for `{}`", show(command)))?;
+    let status = child.wait().with_context(|| format!("cannot wait for `{}`", show(command)))?;
     if !status.success() {
-        bail!(
-            "`{}` failed ({status}):\n{}",
-            show(command),
-            said.join("\n")
-        );
+        bail!("`{}` failed ({status}):\n{}", show(command), said.join("\n"));
     }
     let mut text = String::new();
     stdout.rewind()?;
@@ -113,10 +89,7 @@ fn ticks(stat: &str) -> Option<u64> {
 /// A command as one would type it.
 pub fn show(command: &Command) -> String {
     let words = std::iter::once(command.get_program()).chain(command.get_args());
-    words
-        .map(OsStr::to_string_lossy)
-        .collect::<Vec<_>>()
-        .join(" ")
+    words.map(OsStr::to_string_lossy).collect::<Vec<_>>().join(" ")
 }
 
 /// The exit code with which a program ends that stands for another one: 1 for a signal.

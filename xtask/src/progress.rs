@@ -44,13 +44,7 @@ impl Step {
         } else {
             eprintln!("skete: {name}");
         }
-        Step {
-            bar,
-            name,
-            started: Instant::now(),
-            terminal,
-            beside,
-        }
+        Step { bar, name, started: Instant::now(), terminal, beside }
     }
 
     /// Shows what the step is at.

@@ -164,11 +164,7 @@ impl Vm {
     /// a status.
     pub fn run(&self) -> Result<i32> {
         let file = Input::inherit_file();
-        let input = if file.is_some() {
-            None
-        } else {
-            Input::inherit()
-        };
+        let input = if file.is_some() { None } else { Input::inherit() };
         let mut vm = self.clone();
         vm.terminals = stream::terminals();
         let run = stream::run(
@@ -207,16 +203,10 @@ impl Vm {
     pub fn capture(&self, stdin: Option<&[u8]>) -> Result<Outcome> {
         let input = stdin.map(|bytes| Input::bytes(bytes.to_vec()));
         let mut output = stream::Collect::default();
-        let run = stream::run(
-            self.prepare(input.is_some(), None)?,
-            input,
-            self.timeout,
-            &mut output,
-        )?;
+        let run =
+            stream::run(self.prepare(input.is_some(), None)?, input, self.timeout, &mut output)?;
         if run.status.is_none() && !run.timed_out {
-            output
-                .stderr
-                .extend_from_slice(format!("skete: {}\n", run.why_no_status()).as_bytes());
+            output.stderr.extend_from_slice(format!("skete: {}\n", run.why_no_status()).as_bytes());
         }
         Ok(Outcome {
             status: run.status,
@@ -254,13 +244,7 @@ impl Vm {
             Machine::Pc => qemu.args(["-machine", "pc,usb=off,vmport=off"]),
             Machine::Q35 => qemu.args(["-machine", "q35,usb=off,vmport=off"]),
         };
-        qemu.args([
-            "-nodefaults",
-            "-no-user-config",
-            "-no-reboot",
-            "-display",
-            "none",
-        ]);
+        qemu.args(["-nodefaults", "-no-user-config", "-no-reboot", "-display", "none"]);
         match self.accel()? {
             // A machine that may move to another host is not told that the counter runs at one speed.
             Accel::Kvm => qemu.args(["-accel", "kvm", "-cpu", "max,migratable=off"]),
@@ -274,25 +258,11 @@ impl Vm {
         let memory = memory.checked_next_multiple_of(8 << 10).unwrap_or(memory);
         qemu.args(["-m", &format!("{memory}B")]);
         qemu.args(["-machine", "memory-backend=memory"]);
-        qemu.args([
-            "-object",
-            &format!("memory-backend-ram,id=memory,size={memory}B,reserve=off"),
-        ]);
-        qemu.args([
-            "-chardev",
-            "stdio,id=com1,signal=off",
-            "-serial",
-            "chardev:com1",
-        ]);
-        for (id, port, fd) in [
-            ("stderr", STDERR_PORT, stderr),
-            ("status", STATUS_PORT, status),
-        ] {
+        qemu.args(["-object", &format!("memory-backend-ram,id=memory,size={memory}B,reserve=off")]);
+        qemu.args(["-chardev", "stdio,id=com1,signal=off", "-serial", "chardev:com1"]);
+        for (id, port, fd) in [("stderr", STDERR_PORT, stderr), ("status", STATUS_PORT, status)] {
             qemu.args(["-chardev", &format!("file,id={id},path=/dev/fd/{fd}")]);
-            qemu.args([
-                "-device",
-                &format!("isa-debugcon,iobase={port:#x},chardev={id}"),
-            ]);
+            qemu.args(["-device", &format!("isa-debugcon,iobase={port:#x},chardev={id}")]);
         }
         qemu.args(["-device", "isa-debug-exit,iobase=0xf4,iosize=0x04"]);
         if let Some(port) = self.gdb {
@@ -303,8 +273,7 @@ impl Vm {
         }
         qemu.args(self.devices.arguments(self.machine));
         qemu.args(&self.qemu_args);
-        qemu.arg("-kernel")
-            .arg(plain_name(&self.loader, &mut open)?);
+        qemu.arg("-kernel").arg(plain_name(&self.loader, &mut open)?);
         let mut modules = plain_name(&self.image, &mut open)?.into_os_string();
         if let Some(root) = &self.root {
             modules.push(",");
@@ -396,12 +365,7 @@ impl Vm {
 
 /// A name for `path` without spaces and commas, at which QEMU would cut it. The file stays open.
 fn plain_name(path: &Path, open: &mut Vec<File>) -> Result<PathBuf> {
-    if !path
-        .as_os_str()
-        .as_encoded_bytes()
-        .iter()
-        .any(|byte| b" ,\t\n\"\\".contains(byte))
-    {
+    if !path.as_os_str().as_encoded_bytes().iter().any(|byte| b" ,\t\n\"\\".contains(byte)) {
         return Ok(path.to_path_buf());
     }
     let file = File::open(path).with_context(|| format!("cannot open {}", path.display()))?;
@@ -466,10 +430,8 @@ mod tests {
 
     #[test]
     fn another_kernel_gets_its_own_options() -> Result<()> {
-        let vm = Vm {
-            options: Some(vec!["console=ttyS0".to_owned(), "panic=-1".to_owned()]),
-            ..vm()
-        };
+        let vm =
+            Vm { options: Some(vec!["console=ttyS0".to_owned(), "panic=-1".to_owned()]), ..vm() };
         let line = vm.command_line("none")?;
         assert_eq!(line, "console=ttyS0 panic=-1 -- \"two words\" x");
         Ok(())

@@ -47,10 +47,7 @@ pub fn open(path: &Path) -> Result<File> {
     let mut file =
         File::open(path).with_context(|| format!("cannot open the root {}", path.display()))?;
     if !file.metadata()?.is_file() {
-        bail!(
-            "the root {} is neither a directory nor an archive",
-            path.display()
-        );
+        bail!("the root {} is neither a directory nor an archive", path.display());
     }
     let mut magic = [0; 2];
     let compressed = file.read(&mut magic)? == magic.len() && magic == GZIP;
@@ -59,11 +56,8 @@ pub fn open(path: &Path) -> Result<File> {
         return Ok(file);
     }
     let mut unpacked = temporary()?;
-    io::copy(
-        &mut MultiGzDecoder::new(BufReader::new(file)),
-        &mut unpacked,
-    )
-    .with_context(|| format!("cannot decompress the root {}", path.display()))?;
+    io::copy(&mut MultiGzDecoder::new(BufReader::new(file)), &mut unpacked)
+        .with_context(|| format!("cannot decompress the root {}", path.display()))?;
     unpacked.rewind()?;
     Ok(unpacked)
 }

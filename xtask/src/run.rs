@@ -111,10 +111,8 @@ pub struct VmArgs {
 }
 
 fn seconds(text: &str) -> Result<Duration, String> {
-    let number: f64 = text
-        .trim_end_matches('s')
-        .parse()
-        .map_err(|_| "not a number of seconds".to_owned())?;
+    let number: f64 =
+        text.trim_end_matches('s').parse().map_err(|_| "not a number of seconds".to_owned())?;
     Duration::try_from_secs_f64(number)
         .ok()
         .filter(|time| !time.is_zero())
@@ -191,10 +189,7 @@ pub fn run(args: RunArgs) -> Result<ExitCode> {
     image::check(&args.what)?;
     args.vm.check()?;
     let sdk = sdk::ensure()?;
-    let options = BuildOptions {
-        quiet: true,
-        ..args.profile.options()
-    };
+    let options = BuildOptions { quiet: true, ..args.profile.options() };
     let image = image::build_with(&sdk, &args.what, &options)?;
     args.vm.boot(sdk.loader, image, args.args)
 }

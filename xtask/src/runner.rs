@@ -37,21 +37,14 @@ pub fn main() -> Result<ExitCode> {
     let args = RunnerArgs::parse_from(separate(std::env::args_os().collect()));
     args.vm.check()?;
     let program = std::env::current_exe().context("cannot find this program's own file")?;
-    let root = program
-        .ancestors()
-        .nth(2)
-        .context("this program does not lie in an SDK")?;
-    args.vm
-        .boot(root.join("lib/loader.elf"), args.image, args.args)
+    let root = program.ancestors().nth(2).context("this program does not lie in an SDK")?;
+    args.vm.boot(root.join("lib/loader.elf"), args.image, args.args)
 }
 
 /// Puts `--` behind the image where cargo has called us, which gives the image first and then what
 /// is meant for the program, `--help` included.
 fn separate(mut args: Vec<OsString>) -> Vec<OsString> {
-    if args
-        .get(1)
-        .is_some_and(|first| !first.as_encoded_bytes().starts_with(b"-"))
-    {
+    if args.get(1).is_some_and(|first| !first.as_encoded_bytes().starts_with(b"-")) {
         args.insert(2, "--".into());
     }
     args

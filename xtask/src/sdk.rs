@@ -128,10 +128,7 @@ impl Keys {
     }
 
     fn write(&self) -> Result<()> {
-        replace(
-            &Keys::path(),
-            serde_json::to_string_pretty(self)?.as_bytes(),
-        )
+        replace(&Keys::path(), serde_json::to_string_pretty(self)?.as_bytes())
     }
 }
 
@@ -145,10 +142,7 @@ pub fn replace(path: &Path, content: &[u8]) -> Result<()> {
     let write = || -> Result<()> {
         let file = tempfile::NamedTempFile::new_in(dir)?;
         fs::write(file.path(), content)?;
-        fs::set_permissions(
-            file.path(),
-            std::os::unix::fs::PermissionsExt::from_mode(0o644),
-        )?;
+        fs::set_permissions(file.path(), std::os::unix::fs::PermissionsExt::from_mode(0o644))?;
         file.persist(path)?;
         Ok(())
     };
@@ -184,10 +178,7 @@ fn ensure_with(yes: bool) -> Result<Sdk> {
         linker: tools.linker,
         crates: Catalogue::own()?.versions(),
     };
-    replace(
-        &root.join("skete.json"),
-        serde_json::to_string_pretty(&manifest)?.as_bytes(),
-    )?;
+    replace(&root.join("skete.json"), serde_json::to_string_pretty(&manifest)?.as_bytes())?;
     wrappers(&mut keys, &root, &manifest.library)?;
     patches::refresh(&root)?;
     Ok(Sdk {
@@ -213,10 +204,7 @@ fn wrappers(keys: &mut Keys, root: &Path, library: &str) -> Result<()> {
             None => Ok(()),
         };
     }
-    let key = crate::hash::Key::new("wrappers")
-        .text(library)
-        .stamps(&program)?
-        .finish();
+    let key = crate::hash::Key::new("wrappers").text(library).stamps(&program)?.finish();
     let outputs = paths.each_ref().map(PathBuf::as_path);
     keys.step("wrappers", &key, &outputs, || {
         fs::create_dir_all(&bin)?;

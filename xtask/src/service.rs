@@ -65,25 +65,20 @@ impl Service {
     pub fn boot(vm: Vm) -> Result<Service> {
         let shared = Arc::new(Shared::default());
         let mut output = Recorder(Arc::clone(&shared));
-        let thread = thread::Builder::new()
-            .name("machine".to_owned())
-            .spawn(move || {
-                let run = vm.watch(&mut output);
-                output.0.lock().ended = Some(match &run {
-                    Ok(run) if run.timed_out => "its time was over".to_owned(),
-                    Ok(run) => match run.status {
-                        Some(status) => format!("status {status}"),
-                        None => run.why_no_status(),
-                    },
-                    Err(error) => format!("{error:#}"),
-                });
-                output.0.news.notify_all();
-                run
-            })?;
-        Ok(Service {
-            shared,
-            thread: Some(thread),
-        })
+        let thread = thread::Builder::new().name("machine".to_owned()).spawn(move || {
+            let run = vm.watch(&mut output);
+            output.0.lock().ended = Some(match &run {
+                Ok(run) if run.timed_out => "its time was over".to_owned(),
+                Ok(run) => match run.status {
+                    Some(status) => format!("status {status}"),
+                    None => run.why_no_status(),
+                },
+                Err(error) => format!("{error:#}"),
+            });
+            output.0.news.notify_all();
+            run
+        })?;
+        Ok(Service { shared, thread: Some(thread) })
     }
 
     /// Waits until the program has written `text` to standard output.
@@ -102,12 +97,8 @@ impl Service {
                 let why = how.map_or("went on".to_owned(), |how| format!("ended ({how})"));
                 bail!("the machine {why} without saying `{text}`; it said:\n{stdout}{stderr}");
             }
-            said = self
-                .shared
-                .news
-                .wait_timeout(said, left)
-                .unwrap_or_else(PoisonError::into_inner)
-                .0;
+            said =
+                self.shared.news.wait_timeout(said, left).unwrap_or_else(PoisonError::into_inner).0;
         }
     }
 
@@ -146,22 +137,13 @@ impl Service {
                 .unwrap_or_else(PoisonError::into_inner);
             said.stop = true;
         }
-        let run = thread
-            .join()
-            .map_err(|_| anyhow!("the machine's thread has panicked"))??;
+        let run = thread.join().map_err(|_| anyhow!("the machine's thread has panicked"))??;
         let said = self.shared.lock();
         if run.timed_out && limit.is_some() {
-            bail!(
-                "the machine did not end; it said:\n{}",
-                String::from_utf8_lossy(&said.stderr)
-            );
+            bail!("the machine did not end; it said:\n{}", String::from_utf8_lossy(&said.stderr));
         }
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-        Ok(End {
-            status: run.status,
-            stdout: text(&said.stdout),
-            stderr: text(&said.stderr),
-        })
+        Ok(End { status: run.status, stdout: text(&said.stdout), stderr: text(&said.stderr) })
     }
 }
 

@@ -47,13 +47,7 @@ impl Start {
         let (command, files) = command(stderr_end.as_raw_fd(), status_end.as_raw_fd())?;
         let mut inherited = vec![stderr_end, status_end];
         inherited.extend(files.into_iter().map(OwnedFd::from));
-        Ok(Start {
-            command,
-            stderr,
-            status,
-            inherited,
-            published: Vec::new(),
-        })
+        Ok(Start { command, stderr, status, inherited, published: Vec::new() })
     }
 
     /// The child will listen at these TCP ports for the guest.
@@ -149,15 +143,10 @@ pub trait Output {
 
 /// The digits of this process's standard streams that are terminals.
 pub fn terminals() -> String {
-    let streams = [
-        io::stdin().is_terminal(),
-        io::stdout().is_terminal(),
-        io::stderr().is_terminal(),
-    ];
+    let streams =
+        [io::stdin().is_terminal(), io::stdout().is_terminal(), io::stderr().is_terminal()];
     let digits = streams.iter().zip("012".chars());
-    digits
-        .filter_map(|(terminal, digit)| terminal.then_some(digit))
-        .collect()
+    digits.filter_map(|(terminal, digit)| terminal.then_some(digit)).collect()
 }
 
 /// Passes everything on to this process's own streams at once.
@@ -256,18 +245,8 @@ pub fn run(
     limit: Option<Duration>,
     output: &mut dyn Output,
 ) -> Result<Run> {
-    let Start {
-        mut command,
-        stderr,
-        status,
-        inherited,
-        published,
-    } = start;
-    command.stdin(if input.is_some() {
-        Stdio::piped()
-    } else {
-        Stdio::null()
-    });
+    let Start { mut command, stderr, status, inherited, published } = start;
+    command.stdin(if input.is_some() { Stdio::piped() } else { Stdio::null() });
     command.stdout(Stdio::piped()).stderr(Stdio::piped());
     // Ctrl-C ends this process, and with it QEMU; QEMU need not see it.
     command.process_group(0);
@@ -347,17 +326,9 @@ pub fn run(
     }
     let wall = started.elapsed();
     let qemu = child.0.wait().context("cannot wait for QEMU")?;
-    let status = written
-        .last_chunk()
-        .filter(|_| !timed_out)
-        .map(|bytes| i32::from_le_bytes(*bytes));
-    Ok(Run {
-        status,
-        qemu,
-        wall,
-        timed_out,
-        reader_gone,
-    })
+    let status =
+        written.last_chunk().filter(|_| !timed_out).map(|bytes| i32::from_le_bytes(*bytes));
+    Ok(Run { status, qemu, wall, timed_out, reader_gone })
 }
 
 struct Ready {
@@ -388,10 +359,7 @@ fn wait_for(
         Ok(_) | Err(Errno::INTR) => {}
         Err(error) => return Err(error).context("cannot wait for QEMU"),
     }
-    let mut ready = Ready {
-        channels: [false; 4],
-        exited: false,
-    };
+    let mut ready = Ready { channels: [false; 4], exited: false };
     for (fd, place) in fds.iter().zip(places) {
         let set = !fd.revents().is_empty();
         match ready.channels.get_mut(place) {
@@ -464,12 +432,7 @@ mod tests {
         let mut framed = Vec::new();
         frame(&data, &mut framed);
         framed.push(EOT);
-        run(
-            start("printf '\\005' >$2; cat")?,
-            Some(Input::bytes(data)),
-            None,
-            &mut output,
-        )?;
+        run(start("printf '\\005' >$2; cat")?, Some(Input::bytes(data)), None, &mut output)?;
         assert!(output.stdout == framed);
         Ok(())
     }
@@ -490,12 +453,7 @@ mod tests {
     #[test]
     fn the_time_limit_ends_a_machine() -> Result<()> {
         let mut output = Collect::default();
-        let run = run(
-            start("exec sleep 60")?,
-            None,
-            Some(Duration::from_millis(50)),
-            &mut output,
-        )?;
+        let run = run(start("exec sleep 60")?, None, Some(Duration::from_millis(50)), &mut output)?;
         assert!(run.timed_out && run.status.is_none());
         assert!(run.wall < Duration::from_secs(10));
         Ok(())

@@ -87,13 +87,8 @@ pub fn run(args: StressArgs) -> Result<()> {
     }
     let sdk = sdk::ensure()?;
     let program = paths::root().join("tests/programs/stress");
-    let program = program
-        .to_str()
-        .context("the path of the repository is not UTF-8")?;
-    let options = BuildOptions {
-        quiet: true,
-        ..BuildOptions::default()
-    };
+    let program = program.to_str().context("the path of the repository is not UTF-8")?;
+    let options = BuildOptions { quiet: true, ..BuildOptions::default() };
     let image = image::build_with(&sdk, program, &options)?;
     let start = Instant::now();
     let first = args.seed.unwrap_or_else(any_seed);

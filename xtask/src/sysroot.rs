@@ -28,9 +28,7 @@ const FLAGS: &str =
 /// different targets in a library's metadata, and rustdoc runs the examples of a documentation for
 /// a specification only.
 pub fn specification(root: &Path) -> PathBuf {
-    root.join("lib/rustlib")
-        .join(TARGET)
-        .join(format!("{TARGET}.json"))
+    root.join("lib/rustlib").join(TARGET).join(format!("{TARGET}.json"))
 }
 
 /// What a panic does in a program. The library is prebuilt for each: for a program that aborts it
@@ -74,13 +72,9 @@ pub fn make(keys: &mut Keys, root: &Path, toolchain: &Toolchain, linker: &Path) 
         .stamps(&toolchain.library)?
         .content(&changes)?
         .finish();
-    keys.step("library source", &key, &[&source], || {
-        copy_library(&changes, toolchain, &source)
-    })?;
+    keys.step("library source", &key, &[&source], || copy_library(&changes, toolchain, &source))?;
 
-    let specification = paths::root()
-        .join("std-shim/targets")
-        .join(format!("{TARGET}.json"));
+    let specification = paths::root().join("std-shim/targets").join(format!("{TARGET}.json"));
     let key = Key::new("library")
         .text(&key)
         .text(include_str!("sysroot.rs"))
@@ -91,17 +85,12 @@ pub fn make(keys: &mut Keys, root: &Path, toolchain: &Toolchain, linker: &Path) 
         let libraries = sysroot.join("lib/rustlib").join(TARGET).join("lib");
         let specified = self::specification(&sysroot);
         let outputs = [libraries.as_path(), &specified];
-        keys.step(
-            &format!("library: {}", panic.name()),
-            &key,
-            &outputs,
-            || {
-                if panic == Panic::Abort {
-                    share(root, &sysroot, &toolchain.host)?;
-                }
-                prebuild(&sysroot, toolchain, &source, &specification, panic)
-            },
-        )?;
+        keys.step(&format!("library: {}", panic.name()), &key, &outputs, || {
+            if panic == Panic::Abort {
+                share(root, &sysroot, &toolchain.host)?;
+            }
+            prebuild(&sysroot, toolchain, &source, &specification, panic)
+        })?;
     }
     Ok(key)
 }
@@ -116,28 +105,22 @@ fn host(keys: &mut Keys, root: &Path, toolchain: &Toolchain, linker: &Path) -> R
         .text(&own.to_string_lossy())
         .text(&linker.to_string_lossy())
         .finish();
-    keys.step(
-        "host",
-        &key,
-        &[&dir.join("lib"), &dir.join("bin/rust-lld")],
-        || {
-            if dir.exists() {
-                fs::remove_dir_all(&dir)
-                    .with_context(|| format!("cannot remove {}", dir.display()))?;
+    keys.step("host", &key, &[&dir.join("lib"), &dir.join("bin/rust-lld")], || {
+        if dir.exists() {
+            fs::remove_dir_all(&dir).with_context(|| format!("cannot remove {}", dir.display()))?;
+        }
+        let bin = dir.join("bin");
+        fs::create_dir_all(&bin).with_context(|| format!("cannot create {}", bin.display()))?;
+        symlink(own.join("lib"), dir.join("lib"))?;
+        for entry in fs::read_dir(own.join("bin")).into_iter().flatten() {
+            let entry = entry?;
+            if entry.file_name() != "rust-lld" {
+                symlink(entry.path(), bin.join(entry.file_name()))?;
             }
-            let bin = dir.join("bin");
-            fs::create_dir_all(&bin).with_context(|| format!("cannot create {}", bin.display()))?;
-            symlink(own.join("lib"), dir.join("lib"))?;
-            for entry in fs::read_dir(own.join("bin")).into_iter().flatten() {
-                let entry = entry?;
-                if entry.file_name() != "rust-lld" {
-                    symlink(entry.path(), bin.join(entry.file_name()))?;
-                }
-            }
-            symlink(linker, bin.join("rust-lld"))?;
-            Ok(())
-        },
-    )
+        }
+        symlink(linker, bin.join("rust-lld"))?;
+        Ok(())
+    })
 }
 
 /// Gives the second sysroot what it has in common with the first.
@@ -224,21 +207,13 @@ fn prebuild(
         ])
         .arg("--manifest-path")
         .arg(source.join("Cargo.toml"))
-        .args([
-            "--message-format",
-            "json-render-diagnostics",
-            "-Zjson-target-spec",
-            "--target",
-        ])
+        .args(["--message-format", "json-render-diagnostics", "-Zjson-target-spec", "--target"])
         .arg(specification)
         .arg("--target-dir")
         .arg(paths::generated().join("build/library").join(panic.name()))
         .env("RUSTC", &toolchain.rustc)
         .env("RUSTC_BOOTSTRAP", "1")
-        .env(
-            "CARGO_ENCODED_RUSTFLAGS",
-            flags.replace(' ', "\x1f") + &remap,
-        )
+        .env("CARGO_ENCODED_RUSTFLAGS", flags.replace(' ', "\x1f") + &remap)
         .env("CARGO_PROFILE_RELEASE_DEBUG", "1")
         .env("CARGO_PROFILE_RELEASE_CODEGEN_UNITS", "1")
         .env("__CARGO_DEFAULT_LIB_METADATA", "skete")
@@ -246,19 +221,13 @@ fn prebuild(
     if vendor.is_dir() {
         let directory = toml_edit::Value::from(vendor.to_string_lossy().into_owned());
         cargo.args(["--config", "source.crates-io.replace-with=\"vendored\""]);
-        cargo.args([
-            "--config",
-            &format!("source.vendored.directory={directory}"),
-        ]);
+        cargo.args(["--config", &format!("source.vendored.directory={directory}")]);
         cargo.args(["--offline", "-Zavoid-dev-deps"]);
     }
     let messages =
         process::watched(&mut cargo, &step).context("the standard library does not build")?;
     let libraries = libraries(&messages);
-    if !libraries
-        .iter()
-        .any(|path| path.to_string_lossy().contains("libstd-"))
-    {
+    if !libraries.iter().any(|path| path.to_string_lossy().contains("libstd-")) {
         bail!("cargo built the standard library, but names no libstd among its results");
     }
 
@@ -282,18 +251,11 @@ fn prebuild(
 
 /// The libraries for the target among cargo's messages.
 fn libraries(messages: &str) -> Vec<PathBuf> {
-    let artifacts = messages
-        .lines()
-        .filter_map(|line| serde_json::from_str::<Value>(line).ok());
-    let files = artifacts
-        .filter_map(|message| message["filenames"].as_array().cloned())
-        .flatten();
+    let artifacts = messages.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+    let files = artifacts.filter_map(|message| message["filenames"].as_array().cloned()).flatten();
     let paths = files.filter_map(|file| file.as_str().map(PathBuf::from));
     paths
-        .filter(|path| {
-            path.extension()
-                .is_some_and(|extension| extension == "rlib")
-        })
+        .filter(|path| path.extension().is_some_and(|extension| extension == "rlib"))
         .filter(|path| path.components().any(|part| part.as_os_str() == TARGET))
         .collect()
 }

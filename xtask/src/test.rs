@@ -68,12 +68,8 @@ impl TestArgs {
 }
 
 /// What is tested only when a part of its name is asked for: more of the same, that takes minutes.
-const ON_REQUEST: [&str; 4] = [
-    "ecosystem/bench",
-    "monitor/backports",
-    "monitor/clock",
-    "monitor/clock-in-qemu",
-];
+const ON_REQUEST: [&str; 4] =
+    ["ecosystem/bench", "monitor/backports", "monitor/clock", "monitor/clock-in-qemu"];
 
 impl TestArgs {
     /// True for a case that needs no asking, or when something was asked for.
@@ -87,9 +83,7 @@ pub fn run(args: TestArgs) -> Result<()> {
     let lints = lint::checks()
         .into_iter()
         .map(|check| (format!("lint/{}", check.name.replace(' ', "-")), check));
-    let lints = lints
-        .filter(|(name, _)| !args.guest && args.wants(name, None))
-        .collect::<Vec<_>>();
+    let lints = lints.filter(|(name, _)| !args.guest && args.wants(name, None)).collect::<Vec<_>>();
     let hosts = host::all()
         .into_iter()
         .filter(|test| !args.guest && args.wants(&test.name, None))
@@ -99,13 +93,8 @@ pub fn run(args: TestArgs) -> Result<()> {
         .filter(|case| !args.host && args.wants(&case.name, case.machine()))
         .filter(|case| args.list || args.names(&case.name))
         .collect::<Vec<_>>();
-    let names = lints
-        .iter()
-        .map(|(name, _)| name)
-        .chain(hosts.iter().map(|test| &test.name));
-    let names = names
-        .chain(guests.iter().map(|case| &case.name))
-        .collect::<Vec<_>>();
+    let names = lints.iter().map(|(name, _)| name).chain(hosts.iter().map(|test| &test.name));
+    let names = names.chain(guests.iter().map(|case| &case.name)).collect::<Vec<_>>();
     if args.list {
         names.iter().for_each(|name| println!("{name}"));
         return Ok(());
@@ -138,9 +127,7 @@ fn possible(cases: Vec<Case>, report: &mut Report) -> Vec<Case> {
     let Some(obstacle) = Namespace::obstacle() else {
         return cases;
     };
-    let (skipped, possible) = cases
-        .into_iter()
-        .partition::<Vec<_>, _>(Case::needs_namespace);
+    let (skipped, possible) = cases.into_iter().partition::<Vec<_>, _>(Case::needs_namespace);
     for case in skipped {
         report.skip(&case.name, obstacle);
         report.step();
@@ -156,15 +143,9 @@ pub fn stress_network(name: &str, seed: u64) -> Result<()> {
         known.iter().for_each(|name| println!("{name}"));
         return Ok(());
     }
-    let chosen: Vec<_> = long
-        .into_iter()
-        .filter(|one| name == "all" || one.name == name)
-        .collect();
+    let chosen: Vec<_> = long.into_iter().filter(|one| name == "all" || one.name == name).collect();
     if chosen.is_empty() {
-        bail!(
-            "there is no case `{name}` for networks; there are: {}",
-            known.join(", ")
-        );
+        bail!("there is no case `{name}` for networks; there are: {}", known.join(", "));
     }
     if let Some(obstacle) = Namespace::obstacle() {
         bail!("`cargo xtask stress --net` {obstacle}");
@@ -176,16 +157,9 @@ pub fn stress_network(name: &str, seed: u64) -> Result<()> {
         println!("stress: {}, seed {seed}", one.name);
         let start = Instant::now();
         (one.run)(&bench, &mark, seed).with_context(|| {
-            format!(
-                "once more: cargo xtask stress --net --seed {seed} {}",
-                one.name
-            )
+            format!("once more: cargo xtask stress --net --seed {seed} {}", one.name)
         })?;
-        println!(
-            "stress: {} took {:.0} s",
-            one.name,
-            start.elapsed().as_secs_f64()
-        );
+        println!("stress: {} took {:.0} s", one.name, start.elapsed().as_secs_f64());
     }
     println!("stress: {} cases, 0 failed", chosen.len());
     Ok(())

@@ -15,10 +15,7 @@ use walkdir::WalkDir;
 use crate::{paths, process};
 
 /// The oldest release whose standard library Skete's changes fit.
-pub const OLDEST: Release = Release {
-    minor: 96,
-    patch: 0,
-};
+pub const OLDEST: Release = Release { minor: 96, patch: 0 };
 
 /// A Rust release, `1.MINOR.PATCH`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -99,23 +96,11 @@ pub struct Search {
 impl Search {
     /// One line for a person: why there is no usable compiler.
     pub fn explain(&self) -> String {
-        let mismatch = self
-            .refused
-            .iter()
-            .find(|(_, why)| matches!(why, Refusal::Mismatch { .. }));
-        match mismatch.or_else(|| {
-            self.refused
-                .iter()
-                .find(|(_, why)| matches!(why, Refusal::TooOld(_)))
-        }) {
-            Some((
-                rustc,
-                Refusal::Mismatch {
-                    compiler,
-                    library,
-                    path,
-                },
-            )) => format!(
+        let mismatch = self.refused.iter().find(|(_, why)| matches!(why, Refusal::Mismatch { .. }));
+        match mismatch
+            .or_else(|| self.refused.iter().find(|(_, why)| matches!(why, Refusal::TooOld(_))))
+        {
+            Some((rustc, Refusal::Mismatch { compiler, library, path })) => format!(
                 "{} is Rust {compiler}, but the library source in {} is of {library}; install both of the same release",
                 rustc.display(),
                 path.display()
@@ -148,18 +133,12 @@ pub fn search() -> Search {
         match check(&toolchain) {
             Ok(library) => {
                 toolchain.library = library;
-                return Search {
-                    found: Some(toolchain),
-                    refused,
-                };
+                return Search { found: Some(toolchain), refused };
             }
             Err(why) => refused.push((toolchain.rustc, why)),
         }
     }
-    Search {
-        found: None,
-        refused,
-    }
+    Search { found: None, refused }
 }
 
 /// The compiler that the user has chosen.
@@ -173,16 +152,12 @@ fn candidates() -> Vec<PathBuf> {
         return vec![rustc];
     }
     let mut found = Vec::new();
-    let active = Command::new("rustup")
-        .args(["which", "rustc"])
-        .current_dir(paths::root())
-        .output();
+    let active =
+        Command::new("rustup").args(["which", "rustc"]).current_dir(paths::root()).output();
     if let Ok(output) = active
         && output.status.success()
     {
-        found.push(PathBuf::from(
-            String::from_utf8_lossy(&output.stdout).trim(),
-        ));
+        found.push(PathBuf::from(String::from_utf8_lossy(&output.stdout).trim()));
     }
     let home = std::env::var_os("RUSTUP_HOME")
         .map(PathBuf::from)
@@ -190,10 +165,7 @@ fn candidates() -> Vec<PathBuf> {
     for name in ["nightly", "stable"] {
         let Some(home) = &home else { break };
         let host = format!("{}-unknown-linux-gnu", std::env::consts::ARCH);
-        let rustc = home
-            .join("toolchains")
-            .join(format!("{name}-{host}"))
-            .join("bin/rustc");
+        let rustc = home.join("toolchains").join(format!("{name}-{host}")).join("bin/rustc");
         found.extend(rustc.is_file().then_some(rustc));
     }
     // The distribution's: the plain name, then versioned names, the newest first.
@@ -205,10 +177,7 @@ fn candidates() -> Vec<PathBuf> {
                 continue;
             };
             let release = match version.strip_prefix('-') {
-                None if version.is_empty() => Release {
-                    minor: u32::MAX,
-                    patch: 0,
-                },
+                None if version.is_empty() => Release { minor: u32::MAX, patch: 0 },
                 Some(number) => match number.parse::<Release>() {
                     Ok(release) => release,
                     Err(_) => continue,
@@ -228,8 +197,7 @@ fn inspect(rustc: &Path) -> Result<Toolchain> {
     let version = process::output(Command::new(rustc).arg("-vV"))?;
     let field = |name: &str| {
         let line = version.lines().find_map(|line| line.strip_prefix(name));
-        line.map(str::trim)
-            .with_context(|| format!("`{} -vV` gives no `{name}`", rustc.display()))
+        line.map(str::trim).with_context(|| format!("`{} -vV` gives no `{name}`", rustc.display()))
     };
     let release = field("release:")?;
     let sysroot = process::output(Command::new(rustc).args(["--print", "sysroot"]))?;
@@ -247,16 +215,11 @@ fn inspect(rustc: &Path) -> Result<Toolchain> {
 /// Every toolchain of this machine that can be used.
 #[cfg(test)]
 pub fn usable() -> Vec<Toolchain> {
-    let candidates = candidates()
-        .into_iter()
-        .filter_map(|rustc| inspect(&rustc).ok());
+    let candidates = candidates().into_iter().filter_map(|rustc| inspect(&rustc).ok());
     candidates
         .filter_map(|toolchain| {
             let library = check(&toolchain).ok()?;
-            Some(Toolchain {
-                library,
-                ..toolchain
-            })
+            Some(Toolchain { library, ..toolchain })
         })
         .collect()
 }
@@ -271,13 +234,11 @@ fn check(toolchain: &Toolchain) -> Result<PathBuf, Refusal> {
     if !library.join("std/src/lib.rs").is_file() {
         return Err(Refusal::NoLibrary);
     }
-    Evidence::gather(&source)
-        .fits(toolchain.release)
-        .map_err(|found| Refusal::Mismatch {
-            compiler: toolchain.release.to_string(),
-            library: found,
-            path: library.clone(),
-        })?;
+    Evidence::gather(&source).fits(toolchain.release).map_err(|found| Refusal::Mismatch {
+        compiler: toolchain.release.to_string(),
+        library: found,
+        path: library.clone(),
+    })?;
     Ok(library)
 }
 
@@ -296,25 +257,13 @@ impl Evidence {
     fn gather(source: &Path) -> Evidence {
         // Debian unpacks the source to a directory that names its release.
         let named = fs::canonicalize(source).ok().and_then(|dir| {
-            dir.file_name()?
-                .to_str()?
-                .strip_prefix("rustc-")?
-                .parse::<Release>()
-                .ok()
+            dir.file_name()?.to_str()?.strip_prefix("rustc-")?.parse::<Release>().ok()
         });
-        let mut evidence = Evidence {
-            named,
-            ..Evidence::default()
-        };
-        for entry in WalkDir::new(source.join("library/core/src"))
-            .follow_links(true)
-            .into_iter()
-            .flatten()
+        let mut evidence = Evidence { named, ..Evidence::default() };
+        for entry in
+            WalkDir::new(source.join("library/core/src")).follow_links(true).into_iter().flatten()
         {
-            if entry
-                .path()
-                .extension()
-                .is_some_and(|extension| extension == "rs")
+            if entry.path().extension().is_some_and(|extension| extension == "rs")
                 && let Ok(text) = fs::read_to_string(entry.path())
             {
                 evidence.read(&text);
@@ -325,10 +274,8 @@ impl Evidence {
 
     fn read(&mut self, text: &str) {
         // Other attributes name releases of the future.
-        let attributes = text
-            .split("stable(feature = ")
-            .skip(1)
-            .filter_map(|piece| piece.split(')').next());
+        let attributes =
+            text.split("stable(feature = ").skip(1).filter_map(|piece| piece.split(')').next());
         for since in attributes
             .filter_map(|attribute| attribute.split("since = \"").nth(1)?.split('"').next())
         {
@@ -366,22 +313,10 @@ mod tests {
         assert_eq!("1.96.0".parse::<Release>()?, release(96));
         assert_eq!("1.97.0-nightly".parse::<Release>()?, release(97));
         assert_eq!("1.85".parse::<Release>()?, release(85));
-        assert_eq!(
-            "1.96.1+dfsg1-1~deb12u2".parse::<Release>()?,
-            Release {
-                minor: 96,
-                patch: 1
-            }
-        );
+        assert_eq!("1.96.1+dfsg1-1~deb12u2".parse::<Release>()?, Release { minor: 96, patch: 1 });
         assert!("2.0.0".parse::<Release>().is_err());
         assert!("CURRENT_RUSTC_VERSION".parse::<Release>().is_err());
-        assert!(
-            release(96)
-                < Release {
-                    minor: 96,
-                    patch: 1
-                }
-        );
+        assert!(release(96) < Release { minor: 96, patch: 1 });
         Ok(())
     }
 
@@ -394,22 +329,10 @@ mod tests {
         };
         assert_eq!(library(Some(96), Some(96), false).fits(release(96)), Ok(()));
         assert_eq!(library(None, Some(96), true).fits(release(97)), Ok(()));
-        assert_eq!(
-            library(None, Some(96), false).fits(release(97)),
-            Err("1.96".into())
-        );
-        assert_eq!(
-            library(Some(96), Some(96), false).fits(release(97)),
-            Err("1.96.0".into())
-        );
-        assert_eq!(
-            library(None, Some(95), true).fits(release(97)),
-            Err("1.95".into())
-        );
-        assert_eq!(
-            library(None, Some(96), false).fits(release(95)),
-            Err("1.96".into())
-        );
+        assert_eq!(library(None, Some(96), false).fits(release(97)), Err("1.96".into()));
+        assert_eq!(library(Some(96), Some(96), false).fits(release(97)), Err("1.96.0".into()));
+        assert_eq!(library(None, Some(95), true).fits(release(97)), Err("1.95".into()));
+        assert_eq!(library(None, Some(96), false).fits(release(95)), Err("1.96".into()));
         assert!(library(None, None, false).fits(release(95)).is_err());
     }
 
@@ -418,15 +341,9 @@ mod tests {
         let mut evidence = Evidence::default();
         evidence.read(r#"#[stable(feature = "a", since = "1.9.0")] #[stable(feature = "b", since = "1.96.0")]
             #[deprecated(since = "1.99.0", note = "soon")] #[unstable(feature = "c", issue = "1")]"#);
-        assert_eq!(
-            (evidence.since, evidence.nightly),
-            (Some(release(96)), false)
-        );
+        assert_eq!((evidence.since, evidence.nightly), (Some(release(96)), false));
         evidence.read(r#"#[stable(feature = "c", since = "CURRENT_RUSTC_VERSION")]"#);
-        assert_eq!(
-            (evidence.since, evidence.nightly),
-            (Some(release(96)), true)
-        );
+        assert_eq!((evidence.since, evidence.nightly), (Some(release(96)), true));
     }
 
     #[test]
@@ -436,15 +353,8 @@ mod tests {
             library: "1.96.0".into(),
             path: "/src/library".into(),
         };
-        let refused = vec![
-            ("/a/rustc".into(), Refusal::NoLibrary),
-            ("/b/rustc".into(), mismatch),
-        ];
-        let text = Search {
-            found: None,
-            refused,
-        }
-        .explain();
+        let refused = vec![("/a/rustc".into(), Refusal::NoLibrary), ("/b/rustc".into(), mismatch)];
+        let text = Search { found: None, refused }.explain();
         assert_eq!(
             text,
             "/b/rustc is Rust 1.97.0, but the library source in /src/library is of 1.96.0; install both of the same release"

@@ -50,12 +50,7 @@ pub fn rustc() -> Result<ExitCode> {
     let mut linker = OsString::from("-Clinker=");
     linker.push(sdk.root.join("bin").join(linker::NAME));
     let baked = Baked::from_environment()?;
-    let status = rustc
-        .arg(linker)
-        .arg(link)
-        .args(baked.arguments())
-        .args(&args)
-        .status();
+    let status = rustc.arg(linker).arg(link).args(baked.arguments()).args(&args).status();
     let status =
         status.with_context(|| format!("cannot start {}", sdk.manifest.rustc.display()))?;
     if status.success()
@@ -75,16 +70,8 @@ pub fn rustc() -> Result<ExitCode> {
 pub fn rustdoc() -> Result<ExitCode> {
     let sdk = Sdk::find()?;
     let (args, call) = sdk.call();
-    let rustc = sdk
-        .manifest
-        .rustc
-        .file_name()
-        .and_then(OsStr::to_str)
-        .unwrap_or("rustc");
-    let program = sdk
-        .manifest
-        .rustc
-        .with_file_name(rustc.replacen("rustc", "rustdoc", 1));
+    let rustc = sdk.manifest.rustc.file_name().and_then(OsStr::to_str).unwrap_or("rustc");
+    let program = sdk.manifest.rustc.with_file_name(rustc.replacen("rustc", "rustdoc", 1));
     let mut rustdoc = Command::new(&program);
     sdk.prepare(&mut rustdoc, &call);
     if call.ours
@@ -92,9 +79,7 @@ pub fn rustdoc() -> Result<ExitCode> {
         && !args.iter().any(|arg| arg == "--test-builder")
     {
         // Examples in documentation are programs too.
-        rustdoc
-            .arg("--test-builder")
-            .arg(sdk.root.join("bin/rustc"));
+        rustdoc.arg("--test-builder").arg(sdk.root.join("bin/rustc"));
     }
     Err(rustdoc.args(&args).exec()).with_context(|| format!("cannot start {}", program.display()))
 }
@@ -129,11 +114,7 @@ impl Sdk {
             && call.ours
         {
             let joined = args[index] != TARGET;
-            args[index] = if joined {
-                "--target=".into()
-            } else {
-                OsString::new()
-            };
+            args[index] = if joined { "--target=".into() } else { OsString::new() };
             args[index].push(sysroot::specification(&self.root));
         }
         (args, call)
@@ -147,11 +128,7 @@ impl Sdk {
             };
             command.arg("--sysroot").arg(panic.sysroot(&self.root));
         }
-        if call
-            .source
-            .as_ref()
-            .is_some_and(|file| file.starts_with(self.root.join("crates")))
-        {
+        if call.source.as_ref().is_some_and(|file| file.starts_with(self.root.join("crates"))) {
             // Somebody else's crate, though cargo takes it for one of the program's own.
             command.arg("--cap-lints=allow");
         }
@@ -206,10 +183,8 @@ impl Call {
                 None => None,
             };
             if let Some(target) = option("--target") {
-                let stem = Path::new(&target)
-                    .file_stem()
-                    .and_then(OsStr::to_str)
-                    .map(str::to_owned);
+                let stem =
+                    Path::new(&target).file_stem().and_then(OsStr::to_str).map(str::to_owned);
                 call.ours = target == TARGET || stem.as_deref() == Some(TARGET);
             } else if let Some(kind) = option("--crate-type") {
                 kinds.push(kind);
@@ -256,11 +231,7 @@ impl Call {
 
     /// The dependency file that the call writes.
     fn dependencies(&self) -> Option<PathBuf> {
-        Some(
-            self.out
-                .as_ref()?
-                .join(format!("{}{}.d", self.name.as_ref()?, self.extra)),
-        )
+        Some(self.out.as_ref()?.join(format!("{}{}.d", self.name.as_ref()?, self.extra)))
     }
 }
 
@@ -372,9 +343,7 @@ mod tests {
             crates: [("socket2".to_owned(), vec![">=0.6.2, <0.7".parse()?])].into(),
         };
         assert!(!released.needs_changes(&manifest));
-        manifest
-            .crates
-            .insert("socket2".to_owned(), vec!["0.5".parse()?, "0.6".parse()?]);
+        manifest.crates.insert("socket2".to_owned(), vec!["0.5".parse()?, "0.6".parse()?]);
         assert!(released.needs_changes(&manifest));
         Ok(())
     }

@@ -49,9 +49,7 @@ async fn serve(address: &str) -> std::io::Result<()> {
     println!("axum-service: serving on http://{local}/");
     let end = Arc::new(Notify::new());
     let service = router(Arc::clone(&end));
-    axum::serve(listener, service)
-        .with_graceful_shutdown(async move { end.notified().await })
-        .await
+    axum::serve(listener, service).with_graceful_shutdown(async move { end.notified().await }).await
 }
 
 fn router(end: Arc<Notify>) -> Router {
@@ -71,10 +69,7 @@ struct Sum {
 }
 
 async fn sum(Json(numbers): Json<Vec<f64>>) -> Json<Sum> {
-    Json(Sum {
-        count: numbers.len(),
-        sum: numbers.iter().sum(),
-    })
+    Json(Sum { count: numbers.len(), sum: numbers.iter().sum() })
 }
 
 #[derive(Deserialize)]

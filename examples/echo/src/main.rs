@@ -30,9 +30,7 @@ fn serve(address: &str) -> io::Result<()> {
     let listener = TcpListener::bind(address)?;
     let socket = UdpSocket::bind(listener.local_addr()?)?;
     println!("echo: serving on {} (TCP and UDP)", listener.local_addr()?);
-    thread::Builder::new()
-        .name("udp".to_owned())
-        .spawn(move || datagrams(&socket))?;
+    thread::Builder::new().name("udp".to_owned()).spawn(move || datagrams(&socket))?;
     loop {
         let taken = listener.accept().and_then(|(stream, _)| {
             // A peer that breaks off is no news.

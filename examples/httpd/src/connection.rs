@@ -189,8 +189,7 @@ impl Connection {
                 }
                 // The length is not known, so the reply ends with the connection.
                 Body::Chunked => {
-                    self.stream
-                        .write_all(b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n")?;
+                    self.stream.write_all(b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n")?;
                     self.body(body, |mut stream, bytes| stream.write_all(bytes))?;
                     return Ok(Next::Close);
                 }
@@ -390,13 +389,7 @@ mod tests {
         };
         assert_eq!(action("GET /"), Action::Hello { head: false });
         assert_eq!(action("HEAD /?x"), Action::Hello { head: true });
-        assert_eq!(
-            action("GET /bytes/12"),
-            Action::Bytes {
-                length: 12,
-                head: false
-            }
-        );
+        assert_eq!(action("GET /bytes/12"), Action::Bytes { length: 12, head: false });
         assert_eq!(action("POST /echo"), Action::Echo);
         assert_eq!(action("PUT /sha256"), Action::Digest);
         assert!(

@@ -53,9 +53,7 @@ fn main() -> ExitCode {
     }
     // Not a name: so the image holds nothing that looks names up.
     let Ok(address) = address.parse::<SocketAddr>() else {
-        return refuse(&format!(
-            "{address} is neither an address with a port nor a port"
-        ));
+        return refuse(&format!("{address} is neither an address with a port nor a port"));
     };
     let listener = match TcpListener::bind(address) {
         Ok(listener) => listener,

@@ -47,9 +47,8 @@ pub fn head_length(bytes: &[u8], seen: usize) -> Option<usize> {
 impl<'a> Request<'a> {
     /// Reads a head.
     pub fn parse(head: &'a [u8]) -> Result<Request<'a>, Malformed> {
-        let mut lines = head
-            .split(|&byte| byte == b'\n')
-            .map(|line| line.strip_suffix(b"\r").unwrap_or(line));
+        let mut lines =
+            head.split(|&byte| byte == b'\n').map(|line| line.strip_suffix(b"\r").unwrap_or(line));
         let mut words = lines.next().ok_or(Malformed)?.split(|&byte| byte == b' ');
         let (Some(method), Some(target), Some(version), None) =
             (words.next(), words.next(), words.next(), words.next())
@@ -77,10 +76,7 @@ impl<'a> Request<'a> {
         };
         let mut length = None;
         for line in lines.take_while(|line| !line.is_empty()) {
-            let colon = line
-                .iter()
-                .position(|&byte| byte == b':')
-                .ok_or(Malformed)?;
+            let colon = line.iter().position(|&byte| byte == b':').ok_or(Malformed)?;
             let (name, value) = (&line[..colon], line[colon + 1..].trim_ascii());
             // By the length first: most headers are none of these.
             match name.len() {
@@ -140,9 +136,9 @@ pub fn chunk_length(line: &[u8]) -> Option<u64> {
     if digits.is_empty() || digits.len() > 15 {
         return None;
     }
-    digits.iter().try_fold(0_u64, |sum, &byte| {
-        Some(sum << 4 | u64::from(char::from(byte).to_digit(16)?))
-    })
+    digits
+        .iter()
+        .try_fold(0_u64, |sum, &byte| Some(sum << 4 | u64::from(char::from(byte).to_digit(16)?)))
 }
 
 #[cfg(test)]
@@ -165,10 +161,7 @@ mod tests {
         let head =
             b"POST /echo HTTP/1.1\r\nHost: x\r\ncontent-LENGTH: 12\r\nExpect: 100-continue\r\n\r\n";
         let request = Request::parse(head).unwrap();
-        assert_eq!(
-            (request.method, request.target),
-            (&b"POST"[..], &b"/echo"[..])
-        );
+        assert_eq!((request.method, request.target), (&b"POST"[..], &b"/echo"[..]));
         assert_eq!(
             (request.body, request.keep_alive, request.waits),
             (Body::Length(12), true, true)
@@ -198,12 +191,7 @@ mod tests {
             b"GET / HTTP/1.1\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n",
             b"GET / HTTP/1.1\r\nTransfer-Encoding: gzip\r\n\r\n",
         ] {
-            assert_eq!(
-                Request::parse(head),
-                Err(Malformed),
-                "{:?}",
-                String::from_utf8_lossy(head)
-            );
+            assert_eq!(Request::parse(head), Err(Malformed), "{:?}", String::from_utf8_lossy(head));
         }
     }
 

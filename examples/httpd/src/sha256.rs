@@ -57,11 +57,7 @@ impl Sha256 {
     pub fn hex(mut self) -> [u8; 64] {
         let bits = self.length.wrapping_mul(8);
         let filled = (self.length % 64) as usize;
-        let zeros = if filled < 56 {
-            56 - filled
-        } else {
-            120 - filled
-        };
+        let zeros = if filled < 56 { 56 - filled } else { 120 - filled };
         let mut padding = [0; 64];
         padding[0] = 0x80;
         self.update(&padding[..zeros]);
@@ -86,20 +82,15 @@ fn compress(state: &mut [u32; 8], block: &[u8; 64]) {
         let (before, after) = (schedule[i - 15], schedule[i - 2]);
         let low = before.rotate_right(7) ^ before.rotate_right(18) ^ before >> 3;
         let high = after.rotate_right(17) ^ after.rotate_right(19) ^ after >> 10;
-        schedule[i] = schedule[i - 16]
-            .wrapping_add(low)
-            .wrapping_add(schedule[i - 7])
-            .wrapping_add(high);
+        schedule[i] =
+            schedule[i - 16].wrapping_add(low).wrapping_add(schedule[i - 7]).wrapping_add(high);
     }
     let [mut a, mut b, mut c, mut d, mut e, mut f, mut g, mut h] = *state;
     for (word, round) in schedule.iter().zip(ROUNDS) {
         let sum = e.rotate_right(6) ^ e.rotate_right(11) ^ e.rotate_right(25);
         let choice = e & f ^ !e & g;
-        let first = h
-            .wrapping_add(sum)
-            .wrapping_add(choice)
-            .wrapping_add(round)
-            .wrapping_add(*word);
+        let first =
+            h.wrapping_add(sum).wrapping_add(choice).wrapping_add(round).wrapping_add(*word);
         let sum = a.rotate_right(2) ^ a.rotate_right(13) ^ a.rotate_right(22);
         let majority = a & b ^ a & c ^ b & c;
         let second = sum.wrapping_add(majority);
@@ -125,14 +116,8 @@ mod tests {
     #[test]
     fn known_answers_hold() {
         for (bytes, known) in [
-            (
-                &b""[..],
-                "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855",
-            ),
-            (
-                b"abc",
-                "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad",
-            ),
+            (&b""[..], "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"),
+            (b"abc", "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"),
             (
                 b"abcdbcdecdefdefgefghfghighijhijkijkljklmklmnlmnomnopnopq",
                 "248d6a61d20638b8e5c026930c3e6039a33ce45964ff2167f6ecedd419db06c1",

@@ -35,9 +35,7 @@ fn main() -> ExitCode {
 fn print(mut input: impl Read, output: impl Write, compact: bool) -> Result<()> {
     // Parsing a slice is several times faster than parsing a reader byte by byte.
     let mut text = Vec::new();
-    input
-        .read_to_end(&mut text)
-        .context("cannot read standard input")?;
+    input.read_to_end(&mut text).context("cannot read standard input")?;
     let mut output = BufWriter::new(output);
     let mut values = 0;
     // `serde_json::Map` is a `BTreeMap`: its keys come out sorted.
@@ -78,11 +76,7 @@ mod tests {
 
     #[test]
     fn numbers_keep_their_digits() -> Result<()> {
-        for number in [
-            "0.10000000000000000000000000001",
-            "123456789012345678901234567890",
-            "-1",
-        ] {
+        for number in ["0.10000000000000000000000000001", "123456789012345678901234567890", "-1"] {
             assert_eq!(printed(number)?, format!("{number}\n"));
         }
         Ok(())

@@ -68,9 +68,7 @@ fn pass(client: TcpStream, target: &str) -> io::Result<()> {
     let (from, to) = (client.try_clone()?, server.try_clone()?);
     let up = thread::Builder::new().spawn(move || one_way(from, to))?;
     let down = one_way(server, client);
-    let up = up
-        .join()
-        .unwrap_or_else(|_| Err(io::Error::other("a direction has panicked")));
+    let up = up.join().unwrap_or_else(|_| Err(io::Error::other("a direction has panicked")));
     up.and(down)
 }
 

@@ -38,10 +38,7 @@ fn main() -> ExitCode {
     };
     let elapsed = start.elapsed();
     println!("{count} primes below {bound}");
-    println!(
-        "{threads} threads, {:.3} ms",
-        elapsed.as_secs_f64() * 1000.0
-    );
+    println!("{threads} threads, {:.3} ms", elapsed.as_secs_f64() * 1000.0);
     match primes::known(bound) {
         Some(known) if known != count => {
             eprintln!("sieve: there are {known} primes below {bound}, but {count} were counted");

@@ -56,16 +56,9 @@ pub fn count_below(bound: u64, threads: usize) -> io::Result<u64> {
     };
     thread::scope(|scope| {
         let workers = (0..threads)
-            .map(|i| {
-                thread::Builder::new()
-                    .name(format!("sieve-{i}"))
-                    .spawn_scoped(scope, work)
-            })
+            .map(|i| thread::Builder::new().name(format!("sieve-{i}")).spawn_scoped(scope, work))
             .collect::<io::Result<Vec<_>>>()?;
-        Ok(workers
-            .into_iter()
-            .map(|worker| worker.join().expect("a sieve thread panicked"))
-            .sum())
+        Ok(workers.into_iter().map(|worker| worker.join().expect("a sieve thread panicked")).sum())
     })
 }
 
@@ -131,12 +124,7 @@ mod tests {
 
     #[test]
     fn segment_borders_lose_nothing() {
-        for bound in [
-            2 * SEGMENT - 1,
-            2 * SEGMENT,
-            2 * SEGMENT + 1,
-            4 * SEGMENT + 2,
-        ] {
+        for bound in [2 * SEGMENT - 1, 2 * SEGMENT, 2 * SEGMENT + 1, 4 * SEGMENT + 2] {
             let one = count_below(bound, 1).unwrap();
             assert_eq!(count_below(bound, 3).unwrap(), one, "below {bound}");
             assert_eq!(one, odd_primes_up_to(bound - 1).len() as u64 + 1);

@@ -44,9 +44,5 @@ fn main() -> ExitCode {
     steps::process::walk(&mut report);
     steps::panics::walk(&mut report);
     report.print_summary();
-    if report.failed() == 0 {
-        ExitCode::SUCCESS
-    } else {
-        ExitCode::FAILURE
-    }
+    if report.failed() == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }

@@ -42,10 +42,7 @@ pub fn fine() -> Outcome {
 macro_rules! ensure {
     ($condition:expr) => {
         if !$condition {
-            return Err($crate::report::failed(concat!(
-                "wrong: ",
-                stringify!($condition)
-            )));
+            return Err($crate::report::failed(concat!("wrong: ", stringify!($condition))));
         }
     };
 }
@@ -73,10 +70,7 @@ pub fn expect_error<T>(result: io::Result<T>, kind: ErrorKind) -> Result<(), Tro
         Ok(_) => Err(failed(format!("success instead of {kind:?}"))),
         Err(error) if error.kind() == kind => Ok(()),
         Err(error) if error.kind() == ErrorKind::Unsupported => Err(error.into()),
-        Err(error) => Err(failed(format!(
-            "{:?} ({error}) instead of {kind:?}",
-            error.kind()
-        ))),
+        Err(error) => Err(failed(format!("{:?} ({error}) instead of {kind:?}", error.kind()))),
     }
 }
 
@@ -109,11 +103,7 @@ impl Report {
         let end = match outcome {
             Ok(remark) => {
                 self.ok += 1;
-                if remark.is_empty() {
-                    "ok".to_owned()
-                } else {
-                    format!("ok ({remark})")
-                }
+                if remark.is_empty() { "ok".to_owned() } else { format!("ok ({remark})") }
             }
             Err(Trouble::Unsupported(reason)) => {
                 self.unsupported.push(name_in_full());

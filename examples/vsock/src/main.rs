@@ -114,18 +114,13 @@ fn ask(server: VsockAddr, bytes: u64) -> Result<(), String> {
             return Err(format!("{server} sends back other bytes than it got"));
         }
     }
-    let written = writer
-        .join()
-        .unwrap_or_else(|_| Err(io::Error::other("a panic")));
+    let written = writer.join().unwrap_or_else(|_| Err(io::Error::other("a panic")));
     written.map_err(told)?;
     if stream.read(&mut buffer).map_err(told)? != 0 {
         return Err(format!("{server} sends more than it got"));
     }
     let time = start.elapsed();
-    println!(
-        "vsock: {bytes} bytes to {server} and back in {} ms",
-        time.as_millis()
-    );
+    println!("vsock: {bytes} bytes to {server} and back in {} ms", time.as_millis());
     Ok(())
 }
 
@@ -138,11 +133,7 @@ struct Bytes {
 
 impl Bytes {
     fn new(seed: u64, length: u64) -> Bytes {
-        Bytes {
-            state: seed,
-            left: length,
-            part: vec![0; PART],
-        }
+        Bytes { state: seed, left: length, part: vec![0; PART] }
     }
 
     fn next_part(&mut self) -> Option<&[u8]> {

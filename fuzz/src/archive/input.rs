@@ -148,11 +148,7 @@ impl Input {
                 Piece::Long(target, text) => {
                     let flag = if *target { b'K' } else { b'L' };
                     let content = [&text.0[..], b"\0"].concat();
-                    push(
-                        &mut archive,
-                        block(flag, b"long", b"", content.len()),
-                        &content,
-                    );
+                    push(&mut archive, block(flag, b"long", b"", content.len()), &content);
                 }
                 Piece::Zeros => archive.extend([0; BLOCK]),
             }
@@ -202,14 +198,8 @@ impl Type {
 impl Header {
     fn block(&self, flag: u8, size: usize) -> [u8; BLOCK] {
         let mut block = block(flag, &self.name.0, &self.target.0, size);
-        put(
-            &mut block[100..108],
-            format!("{:07o}", self.mode).as_bytes(),
-        );
-        put(
-            &mut block[136..148],
-            format!("{:011o}", self.modified).as_bytes(),
-        );
+        put(&mut block[100..108], format!("{:07o}", self.mode).as_bytes());
+        put(&mut block[136..148], format!("{:011o}", self.modified).as_bytes());
         match self.format {
             Format::V7 => {}
             Format::Ustar => {
@@ -230,14 +220,7 @@ fn block(flag: u8, name: &[u8], target: &[u8], size: usize) -> [u8; BLOCK] {
     block[156] = flag;
     put(&mut block[157..257], target);
     if matches!(flag, b'x' | b'L' | b'K') {
-        put(
-            &mut block[257..265],
-            if flag == b'x' {
-                b"ustar\x0000"
-            } else {
-                b"ustar  \0"
-            },
-        );
+        put(&mut block[257..265], if flag == b'x' { b"ustar\x0000" } else { b"ustar  \0" });
     }
     sum(&mut block);
     block

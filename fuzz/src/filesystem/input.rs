@@ -50,10 +50,7 @@ pub enum Access {
 
 /// The other flags of open(2). Most are rare, so that most files are opened.
 #[derive(Clone, Copy, Debug)]
-#[expect(
-    clippy::struct_excessive_bools,
-    reason = "the flags of open(2), each on its own"
-)]
+#[expect(clippy::struct_excessive_bools, reason = "the flags of open(2), each on its own")]
 pub struct Flags {
     pub append: bool,
     pub create: bool,
@@ -150,9 +147,8 @@ pub struct Path(pub Vec<u8>);
 
 impl<'a> Arbitrary<'a> for Path {
     fn arbitrary(input: &mut Unstructured<'a>) -> Result<Path> {
-        const NAMES: [&[u8]; 12] = [
-            b"a", b"a", b"a", b"a", b"b", b"b", b"b", b"c", b"c", b"..", b".", b"\xff\n",
-        ];
+        const NAMES: [&[u8]; 12] =
+            [b"a", b"a", b"a", b"a", b"b", b"b", b"b", b"c", b"c", b"..", b".", b"\xff\n"];
         const COUNTS: [u8; 8] = [0, 1, 1, 1, 1, 2, 2, 3];
         let shape = u8::arbitrary(input)?;
         let mut path = Vec::new();

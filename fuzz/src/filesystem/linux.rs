@@ -19,9 +19,7 @@ pub struct Linux {
 
 impl Linux {
     pub fn new() -> Linux {
-        Linux {
-            descriptors: Default::default(),
-        }
+        Linux { descriptors: Default::default() }
     }
 
     fn get(&self, slot: Slot) -> Outcome<&OwnedFd> {
@@ -32,13 +30,7 @@ impl Linux {
 impl FileSystem for Linux {
     fn apply(&mut self, operation: &Operation) -> Outcome<Answer> {
         match operation {
-            Operation::Open {
-                slot,
-                path,
-                access,
-                flags,
-                writable,
-            } => {
+            Operation::Open { slot, path, access, flags, writable } => {
                 let mode = Mode::from_raw_mode(mode(*writable));
                 let file = fs::open(path.0.as_slice(), open_flags(*access, *flags), mode)?;
                 self.descriptors[slot.0] = Some(file);

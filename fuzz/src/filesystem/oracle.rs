@@ -99,11 +99,7 @@ fn clear() {
     for entry in fs::read_dir("/").expect("the root directory can be read") {
         let path = entry.expect("an entry").path();
         let is_directory = fs::symlink_metadata(&path).expect("an entry").is_dir();
-        let removed = if is_directory {
-            fs::remove_dir_all(&path)
-        } else {
-            fs::remove_file(&path)
-        };
+        let removed = if is_directory { fs::remove_dir_all(&path) } else { fs::remove_file(&path) };
         removed.unwrap_or_else(|error| panic!("cannot remove {}: {error}", path.display()));
     }
 }

@@ -20,10 +20,7 @@ pub struct Skete {
 impl Skete {
     pub fn new() -> Skete {
         frames::set_available(frames::total());
-        Skete {
-            tree: Tree::new().expect("a tree"),
-            descriptors: Default::default(),
-        }
+        Skete { tree: Tree::new().expect("a tree"), descriptors: Default::default() }
     }
 }
 
@@ -37,13 +34,7 @@ impl Skete {
     fn attempt(&mut self, operation: &Operation) -> Result<Answer, Error> {
         let file = |slot: &Slot| self.descriptors[slot.0].clone().ok_or(Error::BadDescriptor);
         match operation {
-            Operation::Open {
-                slot,
-                path,
-                access,
-                flags,
-                writable,
-            } => {
+            Operation::Open { slot, path, access, flags, writable } => {
                 let options = Options {
                     read: *access != Access::Write,
                     write: *access != Access::Read,
@@ -58,9 +49,7 @@ impl Skete {
                 self.descriptors[slot.0] = Some(self.tree.open(&path.0, options)?);
             }
             Operation::Close(slot) => {
-                self.descriptors[slot.0]
-                    .take()
-                    .ok_or(Error::BadDescriptor)?;
+                self.descriptors[slot.0].take().ok_or(Error::BadDescriptor)?;
             }
             Operation::Read(slot, size) => {
                 let mut buffer = vec![0; size.0];
@@ -129,11 +118,7 @@ impl Skete {
     }
 
     fn list(&mut self, path: &Path) -> Result<Answer, Error> {
-        let options = Options {
-            read: true,
-            directory: true,
-            ..Options::default()
-        };
+        let options = Options { read: true, directory: true, ..Options::default() };
         let mut names = Vec::new();
         self.tree.open(&path.0, options)?.entries(&mut |entry| {
             names.push((entry.name.to_vec(), kind(entry.kind)));

@@ -85,9 +85,8 @@ impl Context {
 
     /// Reads a field of the parameters.
     fn read<T: ByteValued>(&self, parameters: u64, offset: usize) -> Result<T, Flow> {
-        let address = parameters
-            .checked_add(offset as u64)
-            .ok_or(Flow::NoParameters(parameters))?;
+        let address =
+            parameters.checked_add(offset as u64).ok_or(Flow::NoParameters(parameters))?;
         self.memory
             .map()
             .read_obj(GuestAddress(address))
@@ -96,9 +95,8 @@ impl Context {
 
     /// Writes a field of the parameters.
     fn write<T: ByteValued>(&self, parameters: u64, offset: usize, value: T) -> Done {
-        let address = parameters
-            .checked_add(offset as u64)
-            .ok_or(Flow::NoParameters(parameters))?;
+        let address =
+            parameters.checked_add(offset as u64).ok_or(Flow::NoParameters(parameters))?;
         self.memory
             .map()
             .write_obj(value, GuestAddress(address))
@@ -111,14 +109,9 @@ impl Context {
         let mut bytes = Vec::new();
         while bytes.len() < libc::PATH_MAX as usize {
             let mut piece = [0; PIECE];
-            let at = address
-                .checked_add(bytes.len() as u64)
-                .ok_or(libc::EFAULT)?;
-            let got = self
-                .memory
-                .map()
-                .read(&mut piece, GuestAddress(at))
-                .map_err(|_| libc::EFAULT)?;
+            let at = address.checked_add(bytes.len() as u64).ok_or(libc::EFAULT)?;
+            let got =
+                self.memory.map().read(&mut piece, GuestAddress(at)).map_err(|_| libc::EFAULT)?;
             let piece = &piece[..got];
             if let Some(end) = piece.iter().position(|byte| *byte == 0) {
                 bytes.extend_from_slice(&piece[..end]);

@@ -61,10 +61,7 @@ fn carry_out(context: &Context, change: Change) -> Result<i32, i32> {
             match number {
                 7 => fs::fsync(&file),
                 _ if file.read_only => Err(Errno::ROFS),
-                5 => fs::fchmod(
-                    &file,
-                    Mode::from_bits_truncate(change.number as u32 & 0o777),
-                ),
+                5 => fs::fchmod(&file, Mode::from_bits_truncate(change.number as u32 & 0o777)),
                 6 => fs::ftruncate(&file, change.number),
                 8 => fs::futimens(&file, &times(context, change.other)?),
                 _ => Err(Errno::NOSYS),
@@ -78,17 +75,11 @@ fn carry_out(context: &Context, change: Change) -> Result<i32, i32> {
 fn times(context: &Context, at: u64) -> Result<Timestamps, i32> {
     let time = |offset| match context.read::<i64>(at, offset) {
         Err(_) => Err(libc::EFAULT),
-        Ok(i64::MIN) => Ok(Timespec {
-            tv_sec: 0,
-            tv_nsec: UTIME_OMIT,
-        }),
+        Ok(i64::MIN) => Ok(Timespec { tv_sec: 0, tv_nsec: UTIME_OMIT }),
         Ok(time) => Ok(Timespec {
             tv_sec: time.div_euclid(1_000_000_000),
             tv_nsec: time.rem_euclid(1_000_000_000),
         }),
     };
-    Ok(Timestamps {
-        last_access: time(0)?,
-        last_modification: time(8)?,
-    })
+    Ok(Timestamps { last_access: time(0)?, last_modification: time(8)? })
 }

@@ -87,11 +87,7 @@ fn by_parts(
     let mut done = 0;
     while done < length {
         let Some((start, mut part)) = find(done) else {
-            return Ok(if done > 0 {
-                done as i64
-            } else {
-                -i64::from(libc::EFAULT)
-            });
+            return Ok(if done > 0 { done as i64 } else { -i64::from(libc::EFAULT) });
         };
         while done + part < length
             && let Some((next, more)) = find(done + part)
@@ -117,27 +113,15 @@ fn texts(context: &Context) -> [Vec<String>; 2] {
     let options = &context.options;
     let name = options.image.to_string_lossy().into_owned();
     let arguments = std::iter::once(name).chain(options.arguments.iter().cloned());
-    let environment = options
-        .environment
-        .iter()
-        .map(|(key, value)| format!("{key}={value}"));
-    [
-        arguments.take(MAX_ARGC_ENVC).collect(),
-        environment.take(MAX_ARGC_ENVC).collect(),
-    ]
+    let environment = options.environment.iter().map(|(key, value)| format!("{key}={value}"));
+    [arguments.take(MAX_ARGC_ENVC).collect(), environment.take(MAX_ARGC_ENVC).collect()]
 }
 
 /// Tells how long they are, each with a zero at its end.
 fn sizes(context: &Context, at: u64) -> Done {
     let fields = [
-        (
-            offset_of!(CmdsizeParams, argc),
-            offset_of!(CmdsizeParams, argsz),
-        ),
-        (
-            offset_of!(CmdsizeParams, envc),
-            offset_of!(CmdsizeParams, envsz),
-        ),
+        (offset_of!(CmdsizeParams, argc), offset_of!(CmdsizeParams, argsz)),
+        (offset_of!(CmdsizeParams, envc), offset_of!(CmdsizeParams, envsz)),
     ];
     for (texts, (count, lengths)) in texts(context).iter().zip(fields) {
         context.write(at, count, texts.len() as i32)?;
@@ -150,20 +134,14 @@ fn sizes(context: &Context, at: u64) -> Done {
 
 /// Copies them to where the guest has room for each.
 fn values(context: &Context, at: u64) -> Done {
-    let fields = [
-        offset_of!(CmdvalParams, argv),
-        offset_of!(CmdvalParams, envp),
-    ];
+    let fields = [offset_of!(CmdvalParams, argv), offset_of!(CmdvalParams, envp)];
     for (texts, field) in texts(context).iter().zip(fields) {
         let places = context.read::<u64>(at, field)?;
         for (number, text) in texts.iter().enumerate() {
             let place = context.read::<u64>(places, 8 * number)?;
             let mut bytes = text.clone().into_bytes();
             bytes.push(0);
-            context
-                .memory
-                .write(&bytes, place)
-                .map_err(|_| Flow::NoParameters(place))?;
+            context.memory.write(&bytes, place).map_err(|_| Flow::NoParameters(place))?;
         }
     }
     Ok(())
@@ -183,11 +161,7 @@ mod tests {
     /// A guest whose page at 0x4000_0000 is at 0x5000, the next one at 0x3_0000, the one after that there too.
     fn guest(place: &std::path::Path) -> Result<Context> {
         let mut options = Options::new("image".into());
-        options.mounts.push(Mount {
-            host: place.into(),
-            guest: "/data".into(),
-            read_only: false,
-        });
+        options.mounts.push(Mount { host: place.into(), guest: "/data".into(), read_only: false });
         let memory = Memory::new(2 << 20, false)?;
         for (address, entry) in [
             (0x1000, 0x2003_u64),
@@ -223,15 +197,9 @@ mod tests {
         ] {
             guest.memory.write(bytes, at + offset as u64)?;
         }
-        let call = Call {
-            port,
-            argument: 0,
-            value: at as u32,
-        };
+        let call = Call { port, argument: 0, value: at as u32 };
         assert_eq!(guest.handle(call, &|| 0x1000), Some(Flow::Continue));
-        Ok(guest
-            .read(at, offset_of!(ReadParams, ret))
-            .unwrap_or(i64::MIN))
+        Ok(guest.read(at, offset_of!(ReadParams, ret)).unwrap_or(i64::MIN))
     }
 
     #[test]

@@ -86,18 +86,9 @@ pub fn write_file(
     if matches!(descriptor, 1 | 2) {
         return context.print(descriptor, buffer, length);
     }
-    Ok(number(transfer(
-        context,
-        descriptor,
-        buffer,
-        length,
-        |count, file| {
-            context
-                .memory
-                .map()
-                .write_volatile_to(GuestAddress(buffer), file, count)
-        },
-    )))
+    Ok(number(transfer(context, descriptor, buffer, length, |count, file| {
+        context.memory.map().write_volatile_to(GuestAddress(buffer), file, count)
+    })))
 }
 
 fn read(context: &Context, at: u64) -> Done {
@@ -110,18 +101,9 @@ fn read(context: &Context, at: u64) -> Done {
 
 /// Reads from a file.
 pub fn read_file(context: &Context, descriptor: i32, buffer: u64, length: u64) -> i64 {
-    number(transfer(
-        context,
-        descriptor,
-        buffer,
-        length,
-        |count, file| {
-            context
-                .memory
-                .map()
-                .read_volatile_from(GuestAddress(buffer), file, count)
-        },
-    ))
+    number(transfer(context, descriptor, buffer, length, |count, file| {
+        context.memory.map().read_volatile_from(GuestAddress(buffer), file, count)
+    }))
 }
 
 fn transfer(
@@ -144,17 +126,10 @@ fn open(context: &Context, at: u64) -> Done {
     let name = context.read::<u64>(at, offset_of!(OpenParams, name))?;
     let flags = context.read::<i32>(at, offset_of!(OpenParams, flags))?;
     let mode = context.read::<i32>(at, offset_of!(OpenParams, mode))?;
-    let opened = context.path(name).and_then(|path| {
-        context
-            .files
-            .open(&path, flags, mode)
-            .map_err(Errno::raw_os_error)
-    });
-    context.write(
-        at,
-        offset_of!(OpenParams, ret),
-        opened.unwrap_or_else(|code| -code),
-    )
+    let opened = context
+        .path(name)
+        .and_then(|path| context.files.open(&path, flags, mode).map_err(Errno::raw_os_error));
+    context.write(at, offset_of!(OpenParams, ret), opened.unwrap_or_else(|code| -code))
 }
 
 fn close(context: &Context, at: u64) -> Done {
@@ -163,11 +138,7 @@ fn close(context: &Context, at: u64) -> Done {
         0..=2 => Ok(()),
         other => context.files.close(other),
     };
-    context.write(
-        at,
-        offset_of!(CloseParams, ret),
-        number(closed.map(|()| 0)) as i32,
-    )
+    context.write(at, offset_of!(CloseParams, ret), number(closed.map(|()| 0)) as i32)
 }
 
 fn seek(context: &Context, at: u64) -> Done {
@@ -197,11 +168,7 @@ fn unlink(context: &Context, at: u64) -> Done {
     let removed = context
         .path(name)
         .and_then(|path| context.files.remove(&path).map_err(Errno::raw_os_error));
-    context.write(
-        at,
-        offset_of!(UnlinkParams, ret),
-        removed.map_or_else(|code| -code, |()| 0),
-    )
+    context.write(at, offset_of!(UnlinkParams, ret), removed.map_or_else(|code| -code, |()| 0))
 }
 
 /// Writes a result that is an enumeration with a number in the case of an error.
@@ -217,12 +184,9 @@ fn outcome(context: &Context, at: u64, error_tag: u32, result: Result<(), i32>) 
 
 fn make_directory(context: &Context, at: u64) -> Done {
     let name = context.read::<u64>(at, offset_of!(MkdirParams, path))?;
-    let made = context.path(name).and_then(|path| {
-        context
-            .files
-            .make_directory(&path)
-            .map_err(Errno::raw_os_error)
-    });
+    let made = context
+        .path(name)
+        .and_then(|path| context.files.make_directory(&path).map_err(Errno::raw_os_error));
     outcome(context, at + offset_of!(MkdirParams, ret) as u64, 2, made)
 }
 
@@ -230,12 +194,9 @@ fn stat(context: &Context, at: u64) -> Done {
     let name = context.read::<u64>(at, offset_of!(StatParams, name))?;
     let kind = context.read::<u32>(at, offset_of!(StatParams, kind))?;
     let target = context.read::<u64>(at, offset_of!(StatParams, attr))?;
-    let found = context.path(name).and_then(|path| {
-        context
-            .files
-            .stat(&path, kind == 0)
-            .map_err(Errno::raw_os_error)
-    });
+    let found = context
+        .path(name)
+        .and_then(|path| context.files.stat(&path, kind == 0).map_err(Errno::raw_os_error));
     let done = found.and_then(|found| write_attributes(context, target, &found));
     outcome(context, at + offset_of!(StatParams, ret) as u64, 2, done)
 }
@@ -243,10 +204,7 @@ fn stat(context: &Context, at: u64) -> Done {
 fn fstat(context: &Context, at: u64) -> Done {
     let descriptor = context.read::<i32>(at, offset_of!(FstatParams, fd))?;
     let target = context.read::<u64>(at, offset_of!(FstatParams, attr))?;
-    let found = context
-        .files
-        .get(descriptor)
-        .and_then(|file| fs::fstat(file.as_fd()));
+    let found = context.files.get(descriptor).and_then(|file| fs::fstat(file.as_fd()));
     let done = found
         .map_err(Errno::raw_os_error)
         .and_then(|found| write_attributes(context, target, &found));
@@ -314,11 +272,8 @@ fn read_entries(
         return Err(Errno::FAULT);
     }
     let length = length.min(MOST) as usize;
-    let slice = context
-        .memory
-        .map()
-        .get_slice(GuestAddress(buffer), length)
-        .map_err(|_| Errno::FAULT)?;
+    let slice =
+        context.memory.map().get_slice(GuestAddress(buffer), length).map_err(|_| Errno::FAULT)?;
     let mut bytes = vec![0u8; length];
     // SAFETY: the call writes to `bytes`, no more than there is room for.
     let got = unsafe {

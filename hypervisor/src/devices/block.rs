@@ -94,30 +94,17 @@ impl Disk {
         let mut name = [0; NAME];
         let given = path.file_name().unwrap_or_default().as_encoded_bytes();
         let given = given.iter().filter(|byte| byte.is_ascii_graphic());
-        name.iter_mut()
-            .zip(given)
-            .for_each(|(to, from)| *to = *from);
-        Ok(Disk {
-            file,
-            sectors: bytes / SECTOR,
-            read_only,
-            name,
-            features: 0,
-            told: false,
-        })
+        name.iter_mut().zip(given).for_each(|(to, from)| *to = *from);
+        Ok(Disk { file, sectors: bytes / SECTOR, read_only, name, features: 0, told: false })
     }
 
     fn model(&self) -> Model {
         let mut configuration = self.sectors.to_le_bytes().to_vec();
         let mut put = |number: u32| configuration.extend(number.to_le_bytes());
         // The largest segment; the most segments; geometry; block size; topology; the cache's mode.
-        [0, MOST_PARTS, 0, 0, 0, 0, 0]
-            .into_iter()
-            .for_each(&mut put);
+        [0, MOST_PARTS, 0, 0, 0, 0, 0].into_iter().for_each(&mut put);
         // Discarding, then zeroing: most sectors, most ranges; the alignment between, the permission behind.
-        [MOST_CLEARED, MOST_RANGES, 1]
-            .into_iter()
-            .for_each(&mut put);
+        [MOST_CLEARED, MOST_RANGES, 1].into_iter().for_each(&mut put);
         [MOST_CLEARED, MOST_RANGES, 1].into_iter().for_each(put);
         let features = match self.read_only {
             true => READ_ONLY,
@@ -263,9 +250,7 @@ impl Disk {
         let mut zeros = vec![0; PIECE.min(length) as usize];
         for start in (0..length).step_by(PIECE as usize) {
             let (piece, _) = Parts::from(&mut zeros[..]).split((length - start) as usize);
-            all(piece, at + start, |parts, at| {
-                parts.write_at(self.file.as_fd(), at)
-            })?;
+            all(piece, at + start, |parts, at| parts.write_at(self.file.as_fd(), at))?;
         }
         Ok(())
     }
@@ -273,9 +258,7 @@ impl Disk {
 
 /// Eight bytes of a structure.
 fn number(bytes: &[u8], at: usize) -> u64 {
-    bytes[at..]
-        .first_chunk()
-        .map_or(0, |some| u64::from_le_bytes(*some))
+    bytes[at..].first_chunk().map_or(0, |some| u64::from_le_bytes(*some))
 }
 
 /// Repeats a call until all of a part of the file is done.
@@ -453,10 +436,7 @@ mod tests {
         let failed = |driver: &mut Driver, parts: &[Part<'_>], place: u64| -> Result<u8> {
             let (number, start) = driver.give(0, parts)?;
             assert_eq!(driver.wait(0, number)?, 1);
-            Ok(driver
-                .memory
-                .map()
-                .read_obj(vm_memory::GuestAddress(start + place))?)
+            Ok(driver.memory.map().read_obj(vm_memory::GuestAddress(start + place))?)
         };
         // Too much, or not a number of sectors.
         for length in [0, 511, 5 * 512] {
@@ -520,16 +500,9 @@ mod tests {
         for _ in 0..3000 {
             let sector = [below(70), u64::MAX - below(70), below(1 << 60)][below(3) as usize];
             let head = header(KINDS[below(8) as usize], sector);
-            let head = &head[..if below(8) == 0 {
-                below(17) as usize
-            } else {
-                16
-            }];
+            let head = &head[..if below(8) == 0 { below(17) as usize } else { 16 }];
             let ranges = range(below(70), below(70) as u32, below(4) as u32).repeat(2);
-            let mut parts = vec![
-                Part::Read(head),
-                Part::Read(&ranges[..16 * below(3) as usize]),
-            ];
+            let mut parts = vec![Part::Read(head), Part::Read(&ranges[..16 * below(3) as usize])];
             for _ in 0..below(4) {
                 let length = 512 * below(4) as u32 + u32::from(below(4) == 0);
                 let place = [0x10_0000, END - below(2048), below(u64::MAX)][below(3) as usize];
@@ -593,11 +566,7 @@ mod tests {
             ("pipe", false, "neither a file nor"),
             ("pipe", true, "neither a file nor"),
         ] {
-            assert!(
-                says(name, read_only).contains(what),
-                "{}",
-                says(name, read_only)
-            );
+            assert!(says(name, read_only).contains(what), "{}", says(name, read_only));
         }
         Ok(())
     }

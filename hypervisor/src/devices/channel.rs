@@ -197,11 +197,7 @@ impl Channel {
 
 impl Worker for Channel {
     fn calls(&self) -> &'static [Call] {
-        &[
-            (libc::SYS_accept4, None),
-            (libc::SYS_readv, None),
-            (libc::SYS_recvfrom, None),
-        ]
+        &[(libc::SYS_accept4, None), (libc::SYS_readv, None), (libc::SYS_recvfrom, None)]
     }
 
     fn run(&mut self, active: &mut Active) -> io::Result<()> {
@@ -210,11 +206,7 @@ impl Worker for Channel {
             if self.client.is_none()
                 && let Ok(socket) = accept_with(&self.listener, SocketFlags::NONBLOCK)
             {
-                self.client = Some(Client {
-                    socket,
-                    writes: true,
-                    reads: true,
-                });
+                self.client = Some(Client { socket, writes: true, reads: true });
             }
             let (mut full, mut blocked) = (false, false);
             if let Some(client) = &mut self.client {
@@ -262,12 +254,7 @@ mod tests {
         let directory = tempfile::tempdir()?;
         let path = directory.path().join("channel");
         let (device, name) = listen(&path)?;
-        Ok(Test {
-            driver: Driver::new(device, 0)?,
-            path,
-            _directory: directory,
-            name,
-        })
+        Ok(Test { driver: Driver::new(device, 0)?, path, _directory: directory, name })
     }
 
     impl Test {
@@ -289,11 +276,7 @@ mod tests {
                 got.extend(test.driver.request(RECEIVE, &[Part::Write(64)])?);
             }
             assert_eq!(got, [round; 100]);
-            let parts = [
-                Part::Read(&got[..50]),
-                Part::Read(b""),
-                Part::Read(&got[50..]),
-            ];
+            let parts = [Part::Read(&got[..50]), Part::Read(b""), Part::Read(&got[50..])];
             test.driver.request(TRANSMIT, &parts)?;
             let mut echo = [0; 100];
             client.read_exact(&mut echo)?;
@@ -330,10 +313,7 @@ mod tests {
         let mut client = test.connect()?;
         client.write_all(b"question")?;
         client.shutdown(std::net::Shutdown::Write)?;
-        assert_eq!(
-            test.driver.request(RECEIVE, &[Part::Write(64)])?,
-            b"question"
-        );
+        assert_eq!(test.driver.request(RECEIVE, &[Part::Write(64)])?, b"question");
         thread::sleep(Duration::from_millis(50));
         test.driver.request(TRANSMIT, &[Part::Read(b"answer")])?;
         let mut text = [0; 6];
@@ -370,8 +350,7 @@ mod tests {
             io::Result::Ok(got)
         });
         for round in 0..200_u16 {
-            test.driver
-                .request(TRANSMIT, &[Part::Read(&[round as u8; 0x2000])])?;
+            test.driver.request(TRANSMIT, &[Part::Read(&[round as u8; 0x2000])])?;
         }
         let got = reader.join().map_err(|_| anyhow::anyhow!("no reader"))??;
         let expected = (0..200_u16).flat_map(|round| [round as u8; 0x2000]);
@@ -401,9 +380,7 @@ mod tests {
     #[test]
     fn a_name_is_taken_once_and_goes() -> Result<()> {
         let test = test()?;
-        let again = listen(&test.path)
-            .map(drop)
-            .map_err(|error| format!("{error:#}"));
+        let again = listen(&test.path).map(drop).map_err(|error| format!("{error:#}"));
         assert!(again.is_err_and(|error| error.contains("it exists: remove it")));
         assert!(test.path.exists());
         test.name.remove();

@@ -91,11 +91,7 @@ impl Mmio {
                 .stack_size(256 << 10)
                 .spawn(move || serve(worker, &active, &tell, jail))
                 .context("the host gives no thread for a device")?;
-            servers.push(Server {
-                begin,
-                ended: Mutex::new(ended),
-                stop: event()?,
-            });
+            servers.push(Server { begin, ended: Mutex::new(ended), stop: event()? });
         }
         model.features |= VERSION_1 | EVENT_INDEX;
         let kicks = (0..model.queues).map(|_| event());
@@ -137,11 +133,7 @@ impl Mmio {
     /// Answers a read.
     pub fn read(&self, offset: u64, data: &mut [u8]) {
         if let Some(at) = offset.checked_sub(CONFIGURATION) {
-            let from = self
-                .model
-                .configuration
-                .get(at as usize..)
-                .unwrap_or_default();
+            let from = self.model.configuration.get(at as usize..).unwrap_or_default();
             data.fill(0);
             data.iter_mut().zip(from).for_each(|(to, from)| *to = *from);
             return;
@@ -412,8 +404,7 @@ mod tests {
             let map = memory.map();
             let buffer = Descriptor::new(0x8000, length, 2, 0);
             map.write_obj(buffer, GuestAddress(at)).ok()?;
-            map.write_obj((number + 1).to_le(), GuestAddress(at + 0x1002))
-                .ok()?;
+            map.write_obj((number + 1).to_le(), GuestAddress(at + 0x1002)).ok()?;
             self.set(0x50, 0);
             let start = Instant::now();
             while start.elapsed() < Duration::from_secs(10) && self.get(0x70) & NEEDS_RESET == 0 {
@@ -430,10 +421,7 @@ mod tests {
     #[test]
     fn a_device_can_be_reset_at_any_time() -> Result<()> {
         let (memory, device) = device()?;
-        assert_eq!(
-            (device.get(0), device.get(4), device.get(8)),
-            (MAGIC, 2, 42)
-        );
+        assert_eq!((device.get(0), device.get(4), device.get(8)), (MAGIC, 2, 42));
         for round in 0..50_u64 {
             let at = 0x1_0000 + round * 0x4000;
             assert_eq!(device.set_up(at), 3 | FEATURES_OK | DRIVER_OK);
@@ -449,10 +437,7 @@ mod tests {
             // One more, of which nobody waits for the end.
             device.set(0x50, 0);
             device.set(0x70, 0);
-            assert_eq!(
-                (device.get(0x70), device.get(0x44), device.get(0x60)),
-                (0, 0, 0)
-            );
+            assert_eq!((device.get(0x70), device.get(0x44), device.get(0x60)), (0, 0, 0));
         }
         Ok(())
     }

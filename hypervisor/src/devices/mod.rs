@@ -121,11 +121,7 @@ mod tests {
             let memory = Memory::new(2 << 20, false)?;
             let device = Mmio::new(&memory, model, workers, false)?;
             let made = vec![0; queues];
-            let mut driver = Driver {
-                memory,
-                device,
-                made,
-            };
+            let mut driver = Driver { memory, device, made };
             driver.begin(features)?;
             Ok(driver)
         }
@@ -210,8 +206,7 @@ mod tests {
             let used = map.read_obj::<u16>(GuestAddress(at + 2)).ok()?;
             let slot = at + 4 + 8 * (u64::from(number) % SIZE) + 4;
             let done = used.wrapping_sub(number).cast_signed() > 0;
-            done.then(|| map.read_obj(GuestAddress(slot)).ok())
-                .flatten()
+            done.then(|| map.read_obj(GuestAddress(slot)).ok()).flatten()
         }
 
         /// Waits until a request is given back.

@@ -58,11 +58,7 @@ pub fn on_tap(taps: Vec<Tap>) -> io::Result<Device> {
     let offloads = CSUM | GUEST_CSUM | GUEST_TSO4 | GUEST_TSO6 | HOST_TSO4 | HOST_TSO6;
     let others = taps.iter().skip(1).map(Tap::try_clone);
     let others = others.collect::<io::Result<Vec<_>>>()?;
-    let commands = if others.is_empty() {
-        0
-    } else {
-        CONTROL_QUEUE | MULTIQUEUE
-    };
+    let commands = if others.is_empty() { 0 } else { CONTROL_QUEUE | MULTIQUEUE };
     let model = model(offloads | commands, taps.len())?;
     let links = taps.into_iter().map(|tap| Box::new(tap) as Box<dyn Link>);
     Ok((model, workers(links, others)))
@@ -75,14 +71,8 @@ pub fn on_passt(passt: Passt) -> io::Result<Device> {
 }
 
 fn workers(links: impl Iterator<Item = Box<dyn Link>>, mut others: Vec<Tap>) -> Workers {
-    let pairs = links.map(|link| Pair {
-        link,
-        others: std::mem::take(&mut others),
-        used: 0,
-    });
-    pairs
-        .map(|pair| Box::new(pair) as Box<dyn Worker>)
-        .collect()
+    let pairs = links.map(|link| Pair { link, others: std::mem::take(&mut others), used: 0 });
+    pairs.map(|pair| Box::new(pair) as Box<dyn Worker>).collect()
 }
 
 /// A card with an address that nobody else should have (IEEE 802, 8.4).
@@ -227,11 +217,7 @@ fn deliver(active: &mut Active, frame: &mut Frame) -> io::Result<Option<bool>> {
             active.queues[RECEIVE].set_next_avail(before);
             return Ok(None);
         };
-        let length = chain
-            .clone()
-            .writable()
-            .map(|part| part.len() as usize)
-            .sum::<usize>();
+        let length = chain.clone().writable().map(|part| part.len() as usize).sum::<usize>();
         room += length;
         chains.push((chain, length));
         if !mergeable {
@@ -257,10 +243,7 @@ fn deliver(active: &mut Active, frame: &mut Frame) -> io::Result<Option<bool>> {
 }
 
 fn would_wait(error: &io::Error) -> bool {
-    matches!(
-        error.kind(),
-        io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted
-    )
+    matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted)
 }
 
 impl Worker for Pair {
@@ -272,11 +255,7 @@ impl Worker for Pair {
         if active.number == 0 {
             self.link.begin(active.features)?;
         }
-        let mut held = Frame {
-            bytes: vec![0; LONGEST].into(),
-            length: 0,
-            seen: 0,
-        };
+        let mut held = Frame { bytes: vec![0; LONGEST].into(), length: 0, seen: 0 };
         loop {
             let mut tell = self.receive(active, &mut held)?;
             // Without room, the driver's next buffer is what to wait for.

@@ -110,10 +110,9 @@ impl<'a> Parts<'a> {
     ) -> io::Result<usize> {
         let guards = self.0.iter().take(MOST).map(VolatileSlice::ptr_guard_mut);
         let guards = guards.collect::<Vec<_>>();
-        let parts = guards.iter().map(|guard| libc::iovec {
-            iov_base: guard.as_ptr().cast(),
-            iov_len: guard.len(),
-        });
+        let parts = guards
+            .iter()
+            .map(|guard| libc::iovec { iov_base: guard.as_ptr().cast(), iov_len: guard.len() });
         let parts = parts.collect::<Vec<_>>();
         loop {
             if let Ok(length) = usize::try_from(call(parts.as_ptr(), parts.len() as libc::c_int)) {
@@ -137,9 +136,8 @@ mod tests {
     fn parts_are_split_anywhere() {
         let mut bytes = [b"abc".to_vec(), Vec::new(), b"defg".to_vec()];
         let [a, b, c] = &mut bytes;
-        let parts = Parts::from(&mut a[..])
-            .and(Parts::from(&mut b[..]))
-            .and(Parts::from(&mut c[..]));
+        let parts =
+            Parts::from(&mut a[..]).and(Parts::from(&mut b[..])).and(Parts::from(&mut c[..]));
         for at in 0..9 {
             let (before, behind) = parts.split(at);
             assert_eq!(before.len(), at.min(7));

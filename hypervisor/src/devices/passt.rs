@@ -45,15 +45,8 @@ impl Passt {
         let mut passt = Command::new("passt");
         passt.args(["--quiet", "--fd", &other.as_raw_fd().to_string()]);
         for one in published {
-            let option = if one.udp {
-                "--udp-ports"
-            } else {
-                "--tcp-ports"
-            };
-            passt.args([
-                option,
-                &format!("{}/{}:{}", one.address, one.host, one.guest),
-            ]);
+            let option = if one.udp { "--udp-ports" } else { "--tcp-ports" };
+            passt.args([option, &format!("{}/{}:{}", one.address, one.host, one.guest)]);
         }
         // It goes into the background when it is ready.
         let output = passt.stdin(Stdio::null()).output();
@@ -66,20 +59,12 @@ impl Passt {
         if !output.status.success() {
             bail!("passt does not start: {}", complaint(&output.stderr));
         }
-        socket
-            .set_nonblocking(true)
-            .context("the host gives no socket")?;
+        socket.set_nonblocking(true).context("the host gives no socket")?;
         Ok(Passt::new(socket))
     }
 
     fn new(socket: UnixStream) -> Passt {
-        Passt {
-            socket,
-            input: vec![0; ROOM].into(),
-            start: 0,
-            end: 0,
-            rest: Vec::new(),
-        }
+        Passt { socket, input: vec![0; ROOM].into(), start: 0, end: 0, rest: Vec::new() }
     }
 
     /// The next frame, when all of it is there.
@@ -90,9 +75,7 @@ impl Passt {
         };
         let length = u32::from_be_bytes(*length) as usize;
         if length > LONGEST {
-            return Err(io::Error::other(format!(
-                "passt has sent a frame of {length} bytes"
-            )));
+            return Err(io::Error::other(format!("passt has sent a frame of {length} bytes")));
         }
         if input.len() < LENGTH + length {
             return Ok(None);
@@ -211,11 +194,7 @@ mod tests {
             };
             assert_eq!(length, HEADER + number * 7);
             assert_eq!(frame[..HEADER], [0; HEADER]);
-            assert!(
-                frame[HEADER..length]
-                    .iter()
-                    .all(|byte| *byte == number as u8)
-            );
+            assert!(frame[HEADER..length].iter().all(|byte| *byte == number as u8));
         }
         drop(other);
         let ended = passt.receive(&mut frame).map_err(|error| error.kind());
@@ -263,10 +242,7 @@ mod tests {
     #[test]
     fn what_passt_complains_of_is_told() {
         let said = b"Failed to send 47 bytes to syslog\nDon't run as root. Changing to nobody...\nFailed to send 67 bytes to syslog\nFailed to bind any port for '-t 1', exiting\n";
-        assert_eq!(
-            complaint(said),
-            "Failed to bind any port for '-t 1', exiting"
-        );
+        assert_eq!(complaint(said), "Failed to bind any port for '-t 1', exiting");
         assert_eq!(complaint(b""), "it does not say why");
     }
 }

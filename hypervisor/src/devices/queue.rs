@@ -207,9 +207,7 @@ impl Active {
 
     /// Whether the driver has put something into a queue since it was asked to tell. From now on it tells.
     pub fn enable(&mut self, queue: usize) -> bool {
-        self.queues[queue]
-            .enable_notification(self.memory.map())
-            .unwrap_or(false)
+        self.queues[queue].enable_notification(self.memory.map()).unwrap_or(false)
     }
 
     /// The driver need not tell.

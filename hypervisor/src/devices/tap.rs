@@ -14,10 +14,8 @@ use super::parts::Parts;
 use crate::jail::Call;
 
 /// What its worker calls.
-pub const CALLS: [Call; 2] = [
-    (libc::SYS_ioctl, Some(SET_OFFLOADS)),
-    (libc::SYS_ioctl, Some(SET_QUEUE)),
-];
+pub const CALLS: [Call; 2] =
+    [(libc::SYS_ioctl, Some(SET_OFFLOADS)), (libc::SYS_ioctl, Some(SET_QUEUE))];
 
 const SET_INTERFACE: libc::c_ulong = 0x4004_54ca;
 const SET_HEADER_SIZE: libc::c_ulong = 0x4004_54d8;
@@ -117,17 +115,11 @@ impl Tap {
 
 impl Link for Tap {
     fn begin(&mut self, features: u64) -> io::Result<()> {
-        let agreed = OFFLOADS
-            .iter()
-            .filter(|(feature, _)| features & feature != 0);
+        let agreed = OFFLOADS.iter().filter(|(feature, _)| features & feature != 0);
         let offloads = agreed.fold(0, |all, (_, offload)| all | offload);
         // SAFETY: the call takes a number.
         match unsafe {
-            libc::ioctl(
-                self.0.as_raw_fd(),
-                SET_OFFLOADS,
-                libc::c_ulong::from(offloads),
-            )
+            libc::ioctl(self.0.as_raw_fd(), SET_OFFLOADS, libc::c_ulong::from(offloads))
         } {
             0 => Ok(()),
             _ => Err(io::Error::last_os_error()),

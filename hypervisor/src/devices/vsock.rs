@@ -71,9 +71,7 @@ pub fn open(cid: u32, memory: &Memory) -> Result<Device> {
         ..VhostUserMemoryRegionInfo::default()
     });
     let regions = regions.collect::<Vec<_>>();
-    let begun = vsock
-        .set_owner()
-        .and_then(|()| vsock.set_mem_table(&regions));
+    let begun = vsock.set_owner().and_then(|()| vsock.set_mem_table(&regions));
     begun.context("/dev/vhost-vsock does not take the guest's memory")?;
     match vsock.set_guest_cid(cid.into()) {
         Ok(()) => {}

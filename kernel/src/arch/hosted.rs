@@ -109,9 +109,7 @@ pub mod rtc {
     /// Seconds since 1970.
     #[must_use]
     pub fn unix_time() -> Option<i64> {
-        let elapsed = SystemTime::now()
-            .duration_since(SystemTime::UNIX_EPOCH)
-            .ok()?;
+        let elapsed = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).ok()?;
         Some(elapsed.as_secs() as i64)
     }
 }
@@ -142,10 +140,7 @@ pub mod entropy {
     #[must_use]
     pub fn seed() -> Option<[u8; 32]> {
         let mut seed = [0; 32];
-        std::fs::File::open("/dev/urandom")
-            .ok()?
-            .read_exact(&mut seed)
-            .ok()?;
+        std::fs::File::open("/dev/urandom").ok()?.read_exact(&mut seed).ok()?;
         Some(seed)
     }
 }

@@ -43,9 +43,7 @@ mod machine {
             // SAFETY: `hand_over`'s caller vouches for it; an empty one may lie anywhere.
             unsafe { slice::from_raw_parts(start, region.end - region.start) }
         });
-        core::iter::once(baked())
-            .chain(handed_over)
-            .filter(|archive| !archive.is_empty())
+        core::iter::once(baked()).chain(handed_over).filter(|archive| !archive.is_empty())
     }
 
     // Start and end of the archive in the image. The compiler's wrapper links one in when it is asked to;

@@ -117,16 +117,7 @@ mod tests {
     fn raw_words_end_where_words_end() {
         let mut raw = Words::new(r#" a "b \" c"d  "" -- "#);
         let found = core::array::from_fn(|_| raw.next_raw());
-        assert_eq!(
-            found,
-            [
-                Some("a"),
-                Some(r#""b \" c"d"#),
-                Some(r#""""#),
-                Some("--"),
-                None
-            ]
-        );
+        assert_eq!(found, [Some("a"), Some(r#""b \" c"d"#), Some(r#""""#), Some("--"), None]);
     }
 
     #[test]

@@ -45,9 +45,7 @@ fn program_headers() -> &'static [ProgramHeader] {
     // SAFETY: the linker puts the headers into the first loaded segment, which stays mapped.
     unsafe {
         let header = &__ehdr_start;
-        let first = (&raw const *header)
-            .cast::<u8>()
-            .add(header.program_headers as usize);
+        let first = (&raw const *header).cast::<u8>().add(header.program_headers as usize);
         core::slice::from_raw_parts(first.cast(), header.program_header_count as usize)
     }
 }
@@ -59,19 +57,16 @@ pub fn segments() -> impl Iterator<Item = Segment> {
         end: (header.address + header.memory_size) as usize,
         access,
     };
-    let loaded = program_headers()
-        .iter()
-        .filter(|header| header.kind == LOAD)
-        .map(move |header| {
-            segment(
-                header,
-                match header.flags {
-                    flags if flags & EXECUTABLE != 0 => Access::ReadExecute,
-                    flags if flags & WRITABLE != 0 => Access::ReadWrite,
-                    _ => Access::Read,
-                },
-            )
-        });
+    let loaded = program_headers().iter().filter(|header| header.kind == LOAD).map(move |header| {
+        segment(
+            header,
+            match header.flags {
+                flags if flags & EXECUTABLE != 0 => Access::ReadExecute,
+                flags if flags & WRITABLE != 0 => Access::ReadWrite,
+                _ => Access::Read,
+            },
+        )
+    });
     // What is constant once the image is relocated; nothing has to be relocated in it.
     let constant = program_headers()
         .iter()

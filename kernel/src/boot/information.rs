@@ -118,12 +118,7 @@ mod tests {
             },
             load_info: LoadInfo {
                 kernel_image_addr_range: 5..6,
-                tls_info: Some(TlsInfo {
-                    start: 7,
-                    filesz: 8,
-                    memsz: 9,
-                    align: 10,
-                }),
+                tls_info: Some(TlsInfo { start: 7, filesz: 8, memsz: 9, align: 10 }),
             },
             platform_info,
         });
@@ -137,17 +132,9 @@ mod tests {
             command_line: Some(line),
             multiboot_info_addr: NonZeroU64::new(11).unwrap(),
         });
-        let expected = Multiboot {
-            line: line.as_ptr() as u64,
-            line_length: 6,
-            address: 11,
-        };
+        let expected = Multiboot { line: line.as_ptr() as u64, line_length: 6, address: 11 };
         assert_eq!(information.platform(), Platform::Multiboot(expected));
-        let numbers = [
-            information.memory_start,
-            information.memory_end,
-            information.device_tree,
-        ];
+        let numbers = [information.memory_start, information.memory_end, information.device_tree];
         assert_eq!((numbers, information.serial_port), ([1, 2, 4], 3));
         assert_eq!([information.image_start, information.image_end], [5, 6]);
         let tls = information.tls().unwrap();
@@ -163,13 +150,8 @@ mod tests {
             boot_time: OffsetDateTime::from_unix_timestamp_nanos((14 << 64) + 15)
                 .unwrap_or(OffsetDateTime::UNIX_EPOCH),
         });
-        let Platform::Uhyve(uhyve) = information.platform() else {
-            panic!("another platform")
-        };
-        assert_eq!(
-            (uhyve.has_pci, uhyve.processors, uhyve.kilohertz),
-            (true, 12, 13)
-        );
+        let Platform::Uhyve(uhyve) = information.platform() else { panic!("another platform") };
+        assert_eq!((uhyve.has_pci, uhyve.processors, uhyve.kilohertz), (true, 12, 13));
         let other = told(PlatformInfo::Fdt);
         assert_eq!(other.platform(), Platform::Other);
     }
@@ -183,12 +165,7 @@ mod tests {
             boot_time: OffsetDateTime::from_unix_timestamp_nanos(1_700_000_000_123_456_789)
                 .unwrap(),
         });
-        let Platform::Uhyve(uhyve) = information.platform() else {
-            panic!("another platform")
-        };
-        assert_eq!(
-            (uhyve.kilohertz, uhyve.time),
-            (0, [1_700_000_000_123_456_789, 0])
-        );
+        let Platform::Uhyve(uhyve) = information.platform() else { panic!("another platform") };
+        assert_eq!((uhyve.kilohertz, uhyve.time), (0, [1_700_000_000_123_456_789, 0]));
     }
 }

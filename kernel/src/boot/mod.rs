@@ -23,9 +23,7 @@ use crate::sync::Hook;
 pub fn options(name: &str) -> impl Iterator<Item = &'static str> {
     let mut words = command_line::Words::new(&program().line);
     let words = core::iter::from_fn(move || words.next_raw().filter(|word| *word != "--"));
-    words
-        .fuse()
-        .filter_map(move |word| word.strip_prefix(name)?.strip_prefix('='))
+    words.fuse().filter_map(move |word| word.strip_prefix(name)?.strip_prefix('='))
 }
 
 /// What is still to be done when the program ends with a status, by a part that came up meanwhile.
@@ -39,10 +37,7 @@ impl AtExit {
     /// Calls `finish` at the end.
     #[must_use]
     pub const fn new(finish: fn()) -> AtExit {
-        AtExit {
-            finish,
-            next: Hook::new(),
-        }
+        AtExit { finish, next: Hook::new() }
     }
 }
 

@@ -47,11 +47,8 @@ pub struct Program {
 }
 
 static PROGRAM: Lock<Option<&'static Program>> = Lock::new(None);
-static NO_PROGRAM: Program = Program {
-    arguments: Vec::new(),
-    environment: Vec::new(),
-    line: String::new(),
-};
+static NO_PROGRAM: Program =
+    Program { arguments: Vec::new(), environment: Vec::new(), line: String::new() };
 
 /// What the program is started with.
 #[must_use]
@@ -106,12 +103,8 @@ pub unsafe fn start(raw: &'static RawBootInfo, main: extern "C" fn(usize) -> !) 
     let range = info.image_start..info.image_end;
     // SAFETY: the map is the machine's, and nobody else uses what it calls free.
     if unsafe { take_memory(&map, range.start as usize..range.end as usize) }.is_none() {
-        let available: usize = map
-            .free
-            .as_slice()
-            .iter()
-            .map(|region| region.end - region.start)
-            .sum();
+        let available: usize =
+            map.free.as_slice().iter().map(|region| region.end - region.start).sum();
         refuse(
             Line::new()
                 .text("skete: out of memory while starting: ")
@@ -196,30 +189,15 @@ fn uhyve_map(info: &Information) -> Map {
     let mut map = Map {
         free: Regions::new(),
         loader: Regions::new(),
-        tree: Region {
-            start: tree,
-            end: tree + device_tree().map_or(0, Tree::length),
-        },
+        tree: Region { start: tree, end: tree + device_tree().map_or(0, Tree::length) },
         archives: Default::default(),
     };
     let (start, end) = (info.image_start as usize, info.memory_end as usize);
-    map.loader.push(Region {
-        start: FRAME,
-        end: start,
-    });
+    map.loader.push(Region { start: FRAME, end: start });
     // For the other processors' first steps.
-    map.free.push(Region {
-        start: 0,
-        end: FRAME,
-    });
-    map.free.push(Region {
-        start,
-        end: end.min(DEVICES.start),
-    });
-    map.free.push(Region {
-        start: DEVICES.end,
-        end,
-    });
+    map.free.push(Region { start: 0, end: FRAME });
+    map.free.push(Region { start, end: end.min(DEVICES.start) });
+    map.free.push(Region { start: DEVICES.end, end });
     map
 }
 
@@ -250,10 +228,7 @@ unsafe fn multiboot_map(address: usize) -> Map {
             let size = entry.cast::<u32>().read_unaligned() as usize;
             let start = entry.add(4).cast::<u64>().read_unaligned() as usize;
             let bytes = entry.add(12).cast::<u64>().read_unaligned() as usize;
-            let region = Region {
-                start,
-                end: start.saturating_add(bytes),
-            };
+            let region = Region { start, end: start.saturating_add(bytes) };
             match entry.add(20).cast::<u32>().read_unaligned() {
                 AVAILABLE => map.free.push(region),
                 LOADER => map.loader.push(region),
@@ -275,32 +250,19 @@ unsafe fn take_memory(map: &Map, image: core::ops::Range<usize>) -> Option<()> {
     let mut own = Regions::new();
     for page in (image.start & !(FRAME - 1)..image.end).step_by(FRAME) {
         let frame = paging::translate(page)?;
-        own.push(Region {
-            start: frame,
-            end: frame + FRAME,
-        });
+        own.push(Region { start: frame, end: frame + FRAME });
     }
-    let mut free = map.free.without(Region {
-        start: 0,
-        end: FRAME,
-    });
+    let mut free = map.free.without(Region { start: 0, end: FRAME });
     for part in own.as_slice() {
         free = free.without(*part);
     }
     let size = Blocks::bytes_for(free.end().max(map.loader.end()));
     let start = free.longest_below(LOADER_MAPPED)?.start;
-    let books = Region {
-        start,
-        end: (start + size).next_multiple_of(FRAME),
-    };
+    let books = Region { start, end: (start + size).next_multiple_of(FRAME) };
     free = free.without(books);
 
     let mut memory = map.free;
-    map.loader
-        .as_slice()
-        .iter()
-        .chain(&map.archives)
-        .for_each(|region| memory.push(*region));
+    map.loader.as_slice().iter().chain(&map.archives).for_each(|region| memory.push(*region));
     // SAFETY: free memory by the loader's map, not the image's, not the books'.
     unsafe {
         frames::init(free.as_slice().iter().copied(), books);
@@ -323,10 +285,7 @@ fn early_options(line: &str) {
 }
 
 fn options(line: &str) -> Program {
-    let mut program = Program {
-        line: line.into(),
-        ..Program::default()
-    };
+    let mut program = Program { line: line.into(), ..Program::default() };
     let mut name = String::from("skete");
     let mut words = Words::new(line);
     for word in words.by_ref().take_while(|word| word != "--") {
@@ -350,10 +309,9 @@ fn options(line: &str) -> Program {
             Some(("status" | "stderr", number)) => port(number).is_some(),
             Some(("log", level)) => Level::parse(level).is_some(),
             // For parts that come up later (`super::option`). Of several cards, each has an `ip` with a number.
-            Some((name, _)) => matches!(
-                name.as_bytes(),
-                [b'i', b'p', ..] | b"gw" | b"dns" | b"virtio_mmio.device"
-            ),
+            Some((name, _)) => {
+                matches!(name.as_bytes(), [b'i', b'p', ..] | b"gw" | b"dns" | b"virtio_mmio.device")
+            }
             None => false,
         };
         if !known {
@@ -367,9 +325,7 @@ fn options(line: &str) -> Program {
         }
     }
     program.arguments.push(name);
-    program
-        .arguments
-        .extend(words.map(alloc::borrow::Cow::into_owned));
+    program.arguments.extend(words.map(alloc::borrow::Cow::into_owned));
     program
 }
 

@@ -46,16 +46,13 @@ pub fn symbols(address: usize) -> Option<Symbols<'static>> {
 #[must_use]
 pub fn is_kernel(address: usize, mut callers: Callers) -> bool {
     let caller = callers.next().unwrap_or(0);
-    [address, caller]
-        .into_iter()
-        .filter_map(symbols)
-        .any(|mut symbols| {
-            let mut own = false;
-            while let Some(symbol) = symbols.next() {
-                own |= symbol.name.starts_with(b"skete_") || symbol.name.starts_with(b"<skete_");
-            }
-            own
-        })
+    [address, caller].into_iter().filter_map(symbols).any(|mut symbols| {
+        let mut own = false;
+        while let Some(symbol) = symbols.next() {
+            own |= symbol.name.starts_with(b"skete_") || symbol.name.starts_with(b"<skete_");
+        }
+        own
+    })
 }
 
 /// How much of a stack is shown.
@@ -107,9 +104,7 @@ pub fn print(
     let more = callers.count();
     if more != 0 {
         let mut line = Line::new();
-        line.text("      [... and ")
-            .number(more as u64)
-            .text(" more ...]");
+        line.text("      [... and ").number(more as u64).text(" more ...]");
         line.end_to(printer.write);
     }
 }
@@ -156,16 +151,12 @@ impl Printer<'_> {
         }
         let mut line = Line::new();
         if self.omitted != 0 && self.index != 0 {
-            line.text("      [... omitted ")
-                .number(self.omitted)
-                .text(" frames ...]");
+            line.text("      [... omitted ").number(self.omitted).text(" frames ...]");
             line.end_to(self.write);
         }
         self.omitted = 0;
         let digits = self.index.checked_ilog10().unwrap_or(0) as usize;
-        line.text(&"   "[digits.min(3)..])
-            .number(self.index)
-            .text(": ");
+        line.text(&"   "[digits.min(3)..]).number(self.index).text(": ");
         if self.style != Style::Short {
             line.hex16(address as u64).text(" - ");
         }

@@ -25,17 +25,9 @@ impl Level {
     /// The level with this name.
     #[must_use]
     pub fn parse(name: &str) -> Option<Level> {
-        const LEVELS: [Level; 5] = [
-            Level::Error,
-            Level::Warn,
-            Level::Info,
-            Level::Debug,
-            Level::Trace,
-        ];
-        Self::NAMES
-            .iter()
-            .position(|known| *known == name)
-            .map(|at| LEVELS[at])
+        const LEVELS: [Level; 5] =
+            [Level::Error, Level::Warn, Level::Info, Level::Debug, Level::Trace];
+        Self::NAMES.iter().position(|known| *known == name).map(|at| LEVELS[at])
     }
 }
 
@@ -65,19 +57,14 @@ impl Line {
     /// An empty line.
     #[must_use]
     pub const fn new() -> Line {
-        Line {
-            bytes: [0; CAPACITY],
-            length: 0,
-        }
+        Line { bytes: [0; CAPACITY], length: 0 }
     }
 
     /// Writes a line to the log, if its level is let through.
     pub fn log(level: Level, build: impl FnOnce(&mut Line)) {
         if LEVEL.load(Relaxed) >= level as u8 {
             let mut line = Line::new();
-            line.text("skete: ")
-                .text(Level::NAMES[level as usize - 1])
-                .text(": ");
+            line.text("skete: ").text(Level::NAMES[level as usize - 1]).text(": ");
             build(&mut line);
             line.end();
         }
@@ -178,19 +165,13 @@ mod tests {
         for number in [0, 9, 10, 255, 4096, u64::MAX] {
             assert_eq!(built(|line| _ = line.number(number)), format!("{number}"));
             assert_eq!(built(|line| _ = line.hex(number)), format!("{number:#x}"));
-            assert_eq!(
-                built(|line| _ = line.hex16(number)),
-                format!("{number:#018x}")
-            );
+            assert_eq!(built(|line| _ = line.hex16(number)), format!("{number:#018x}"));
         }
     }
 
     #[test]
     fn a_line_that_is_too_long_is_cut() {
-        assert_eq!(
-            built(|line| _ = line.text(&"x".repeat(1000))).len(),
-            CAPACITY - 1
-        );
+        assert_eq!(built(|line| _ = line.text(&"x".repeat(1000))).len(), CAPACITY - 1);
     }
 
     #[test]

@@ -133,17 +133,12 @@ pub struct Symbols<'a> {
 
 impl Symbols<'_> {
     /// The next outer function.
-    #[expect(
-        clippy::should_implement_trait,
-        reason = "a symbol may borrow from here"
-    )]
+    #[expect(clippy::should_implement_trait, reason = "a symbol may borrow from here")]
     pub fn next(&mut self) -> Option<Symbol<'_>> {
         if let Some(address) = self.address.take() {
             let length = self.names.function(address, &mut self.name);
-            return (length != 0).then_some(Symbol {
-                name: &self.name[..length],
-                ..Symbol::default()
-            });
+            return (length != 0)
+                .then_some(Symbol { name: &self.name[..length], ..Symbol::default() });
         }
         if self.place == 0 {
             return None;

@@ -16,14 +16,9 @@ fn panic(info: &core::panic::PanicInfo<'_>) -> ! {
         None => _ = write!(line, "{}", info.message()),
     }
     if let Some(location) = info.location() {
-        line.text(" at ")
-            .text(location.file())
-            .text(":")
-            .number(u64::from(location.line()));
+        line.text(" at ").text(location.file()).text(":").number(u64::from(location.line()));
     }
-    line.text(" in thread ")
-        .number(u64::from(sched::current_id()))
-        .end();
+    line.text(" in thread ").number(u64::from(sched::current_id())).end();
     trap::print_own_stack();
     power::end(status::KERNEL_BUG)
 }

@@ -32,11 +32,7 @@ impl Chunk {
         }
         let physical = frames::allocate(count)?;
         let pointer = NonNull::new(arch::direct(physical) as *mut u8)?;
-        Some(Chunk {
-            pointer,
-            physical,
-            size: count * FRAME,
-        })
+        Some(Chunk { pointer, physical, size: count * FRAME })
     }
 
     /// The same with zeros in it.

@@ -47,11 +47,7 @@ fn handle(vector: u8) {
     if known {
         STRAYS.store(0, Relaxed);
     } else if STRAYS.fetch_add(1, Relaxed) == STRAY {
-        let line = LINES
-            .lock()
-            .iter()
-            .find(|(_, other)| *other == vector)
-            .copied();
+        let line = LINES.lock().iter().find(|(_, other)| *other == vector).copied();
         if let Some((line, _)) = line {
             ioapic::mask(line);
             Text::new()
@@ -76,11 +72,7 @@ fn add(vector: u8, source: &'static dyn Source) {
 ///
 /// Why the line cannot interrupt.
 pub fn connect_line(line: Line, source: &'static dyn Source) -> Result<(), &'static str> {
-    let known = LINES
-        .lock()
-        .iter()
-        .find(|(number, _)| *number == line.number)
-        .copied();
+    let known = LINES.lock().iter().find(|(number, _)| *number == line.number).copied();
     if let Some((_, vector)) = known {
         add(vector, source);
         return Ok(());

@@ -116,9 +116,7 @@ impl Function {
         if usize::from(slot) >= MAX_BARS {
             return Err("its registers are in a region that there is not");
         }
-        let (mut base, size) = self
-            .memory_bar(slot)
-            .ok_or("its registers are not in memory")?;
+        let (mut base, size) = self.memory_bar(slot).ok_or("its registers are not in memory")?;
         if offset.checked_add(length).is_none_or(|end| end > size) {
             return Err("its registers are outside of its region");
         }
@@ -161,11 +159,7 @@ pub fn functions() -> Vec<Function> {
             if first.id(Ports).0 == 0xffff {
                 continue;
             }
-            let count = if first.has_multiple_functions(Ports) {
-                8
-            } else {
-                1
-            };
+            let count = if first.has_multiple_functions(Ports) { 8 } else { 1 };
             for function in 0..count {
                 let address = PciAddress::new(0, bus, device, function);
                 let header = PciHeader::new(address);

@@ -88,9 +88,7 @@ impl Disk {
         let wakes: &'static Wakes = Box::leak(Box::new(Wakes::new(1)));
         let connected = device.connect(wakes);
         let device: &'static Device = Box::leak(Box::new(device));
-        connected
-            .and_then(|()| Disk::with_queue(device, wakes))
-            .inspect_err(|_| device.give_up())
+        connected.and_then(|()| Disk::with_queue(device, wakes)).inspect_err(|_| device.give_up())
     }
 
     fn with_queue(device: &'static Device, wakes: &'static Wakes) -> Result<Disk, Refusal> {
@@ -264,16 +262,13 @@ impl Disk {
     fn write_inside(&self, bytes: &[u8], offset: u64, start: u64) -> Result<()> {
         let all = start..start + self.sector;
         let mut sector = Vec::new();
-        sector
-            .try_reserve_exact(self.sector as usize)
-            .map_err(|_| Error::OutOfMemory)?;
+        sector.try_reserve_exact(self.sector as usize).map_err(|_| Error::OutOfMemory)?;
         self.transfer(all.clone(), T::In, &mut |data, _| {
             sector.extend_from_slice(data);
         })
         .1?;
         sector[offset as usize..][..bytes.len()].copy_from_slice(bytes);
-        self.transfer(all, T::Out, &mut |data, _| data.copy_from_slice(&sector))
-            .1
+        self.transfer(all, T::Out, &mut |data, _| data.copy_from_slice(&sector)).1
     }
 
     /// Reads or writes whole sectors, as several requests at once where memory allows. `each` is given the data of
@@ -357,11 +352,7 @@ impl Disk {
             self.device.transport().describe(line);
             line.text(": disk, bytes ").number(self.capacity());
             line.text(", sectors of ").number(self.sector);
-            line.text(if self.is_read_only() {
-                ", read-only"
-            } else {
-                ""
-            });
+            line.text(if self.is_read_only() { ", read-only" } else { "" });
             line.text(", features ").hex(self.device.features());
         });
     }

@@ -16,11 +16,7 @@ pub struct Bytes {
 impl Bytes {
     /// All of some memory.
     pub fn new(chunk: Chunk, writable: bool) -> Bytes {
-        Bytes {
-            length: chunk.len() as u32,
-            chunk,
-            writable,
-        }
+        Bytes { length: chunk.len() as u32, chunk, writable }
     }
 }
 

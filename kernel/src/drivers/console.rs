@@ -87,11 +87,7 @@ impl Console {
         const MEMORY: Refusal = "memory is short for its buffers";
         let bytes = |writable| Some(Bytes::new(Chunk::new(FRAME)?, writable));
         let (queue, doorbell) = device.queue(RECEIVE, BUFFERS, 0)?;
-        let mut receiver = Receiver {
-            queue,
-            doorbell,
-            current: None,
-        };
+        let mut receiver = Receiver { queue, doorbell, current: None };
         while receiver.queue.free() > 0 {
             // A new queue with a free descriptor takes it.
             let _ = receiver.queue.add(bytes(true).ok_or(MEMORY)?);

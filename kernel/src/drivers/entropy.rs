@@ -61,9 +61,7 @@ impl Source {
         let wakes: &'static Wakes = Box::leak(Box::new(Wakes::new(1)));
         let connected = device.connect(wakes);
         let device: &'static Device = Box::leak(Box::new(device));
-        connected
-            .and_then(|()| Source::with_queue(device, wakes))
-            .inspect_err(|_| device.give_up())
+        connected.and_then(|()| Source::with_queue(device, wakes)).inspect_err(|_| device.give_up())
     }
 
     fn with_queue(
@@ -74,11 +72,7 @@ impl Source {
         let chunk = Chunk::zeroed(FRAME).ok_or("memory is short for its buffer")?;
         let source: &'static Source = Box::leak(Box::new(Source {
             device,
-            state: Lock::new(State {
-                queue,
-                doorbell,
-                idle: Some(Bytes::new(chunk, true)),
-            }),
+            state: Lock::new(State { queue, doorbell, idle: Some(Bytes::new(chunk, true)) }),
             events: AtomicU32::new(0),
             turn: Mutex::new(()),
         }));
@@ -129,8 +123,7 @@ impl Source {
             match (used, fault) {
                 // It has to give one at least (5.4.6.2).
                 (Some((_, 0)), _) => {
-                    self.device
-                        .put_out("it has given no random numbers when asked for some");
+                    self.device.put_out("it has given no random numbers when asked for some");
                     return Err(Error::DeviceFailed);
                 }
                 (Some((numbers, length)), _) => return Ok((numbers, length as usize)),

@@ -127,8 +127,7 @@ const HOST_TSO: u64 = bit(F::HOST_TSO4) | bit(F::HOST_TSO6);
 /// The MTU that a device gives, if it makes sense.
 fn mtu(transport: &dyn Transport, features: u64) -> Option<u16> {
     let told = features & bit(F::MTU) != 0;
-    told.then(|| transport.word(MTU))
-        .filter(|mtu| *mtu >= SMALLEST_MTU)
+    told.then(|| transport.word(MTU)).filter(|mtu| *mtu >= SMALLEST_MTU)
 }
 
 /// Leaves out what something is missing for (5.1.3.1), or what would cost more than it brings.
@@ -280,11 +279,7 @@ const VLAN_TAG: usize = 4;
 
 /// A size for buffers that hold `length` bytes: [`SMALL`], or else whole frames of memory.
 const fn whole_frames(length: usize) -> usize {
-    if length <= SMALL {
-        SMALL
-    } else {
-        length.next_multiple_of(FRAME)
-    }
+    if length <= SMALL { SMALL } else { length.next_multiple_of(FRAME) }
 }
 
 /// Pairs of queues that the device could have (5.1.4).

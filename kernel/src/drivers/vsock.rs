@@ -47,14 +47,8 @@ impl Sizes {
     /// For a machine with so many bytes of memory: all together at most an eightieth of it, from 16 MiB on.
     const fn of(memory: usize) -> Sizes {
         match memory >> 20 {
-            0..48 => Sizes {
-                receive: (FRAME, 16),
-                transmit: (FRAME, 16),
-            },
-            _ => Sizes {
-                receive: (2 * FRAME, 48),
-                transmit: (8 * FRAME, 8),
-            },
+            0..48 => Sizes { receive: (FRAME, 16), transmit: (FRAME, 16) },
+            _ => Sizes { receive: (2 * FRAME, 48), transmit: (8 * FRAME, 8) },
         }
     }
 }
@@ -117,9 +111,7 @@ impl Card {
         let wakes: &'static Wakes = Box::leak(Box::new(Wakes::new(1)));
         let connected = device.connect(wakes);
         let device: &'static Device = Box::leak(Box::new(device));
-        connected
-            .and_then(|()| Card::with_queues(device, wakes))
-            .inspect_err(|_| device.give_up())
+        connected.and_then(|()| Card::with_queues(device, wakes)).inspect_err(|_| device.give_up())
     }
 
     fn with_queues(device: &'static Device, wakes: &'static Wakes) -> Result<Card, Refusal> {
@@ -271,27 +263,17 @@ impl Card {
             self.reclaim();
         }
         let is_small = total <= SMALL && (self.small.is_ready() || !self.large.is_ready());
-        let pool = if is_small {
-            &mut self.small
-        } else {
-            &mut self.large
-        };
+        let pool = if is_small { &mut self.small } else { &mut self.large };
         let fits = total <= pool.size && self.transmit.0.free() > 0 && pool.is_ready();
         let Some(mut chunk) = fits.then(|| pool.free.pop()).flatten() else {
             self.blocked = true;
             return false;
         };
-        let header = Header {
-            length: payload.len() as u32,
-            ..*header
-        };
+        let header = Header { length: payload.len() as u32, ..*header };
         chunk[..SIZE].copy_from_slice(&header.encode());
         chunk[SIZE..total].copy_from_slice(payload);
         // A queue that is out of use loses it.
-        let _ = self.transmit.0.add(Outgoing {
-            chunk,
-            length: total as u32,
-        });
+        let _ = self.transmit.0.add(Outgoing { chunk, length: total as u32 });
         true
     }
 

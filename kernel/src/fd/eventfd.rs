@@ -20,11 +20,7 @@ impl EventFd {
     /// A counter that starts at `count`.
     #[must_use]
     pub const fn new(count: u64, semaphore: bool, nonblocking: bool) -> EventFd {
-        EventFd {
-            count: Mutex::new(count),
-            semaphore,
-            nonblocking: AtomicBool::new(nonblocking),
-        }
+        EventFd { count: Mutex::new(count), semaphore, nonblocking: AtomicBool::new(nonblocking) }
     }
 
     fn wait<T>(&self, mut attempt: impl FnMut(&mut u64) -> Option<T>) -> Result<T> {
@@ -44,11 +40,7 @@ impl Object for EventFd {
         let buffer = buffer.first_chunk_mut().ok_or(Error::InvalidArgument)?;
         *buffer = self
             .wait(|count| {
-                let taken = if self.semaphore {
-                    (*count).min(1)
-                } else {
-                    *count
-                };
+                let taken = if self.semaphore { (*count).min(1) } else { *count };
                 *count -= taken;
                 (taken > 0).then_some(taken)
             })?
@@ -70,16 +62,8 @@ impl Object for EventFd {
 
     fn ready(&self) -> Events {
         let count = *self.count.lock();
-        let readable = if count > 0 {
-            Events::READABLE
-        } else {
-            Events::NONE
-        };
-        let writable = if count < u64::MAX - 1 {
-            Events::WRITABLE
-        } else {
-            Events::NONE
-        };
+        let readable = if count > 0 { Events::READABLE } else { Events::NONE };
+        let writable = if count < u64::MAX - 1 { Events::WRITABLE } else { Events::NONE };
         readable | writable
     }
 
@@ -105,10 +89,7 @@ mod tests {
         assert_eq!(u64::from_ne_bytes(buffer), 5);
         assert_eq!(event.read(&mut buffer), Err(Error::WouldBlock));
         assert_eq!(event.ready(), Events::WRITABLE);
-        assert_eq!(
-            event.write(&u64::MAX.to_ne_bytes()),
-            Err(Error::InvalidArgument)
-        );
+        assert_eq!(event.write(&u64::MAX.to_ne_bytes()), Err(Error::InvalidArgument));
         assert_eq!(event.write(&[0; 4]), Err(Error::InvalidArgument));
         assert_eq!(event.write(&(u64::MAX - 1).to_ne_bytes()), Ok(8));
         assert_eq!(event.write(&1u64.to_ne_bytes()), Err(Error::WouldBlock));

@@ -35,11 +35,8 @@ pub struct Side {
 /// A pipe: the side to read from, and the side to write to.
 #[must_use]
 pub fn pipe(nonblocking: bool) -> (Side, Side) {
-    let channel = Arc::new(Mutex::new(Channel {
-        bytes: VecDeque::new(),
-        reader: true,
-        writer: true,
-    }));
+    let channel =
+        Arc::new(Mutex::new(Channel { bytes: VecDeque::new(), reader: true, writer: true }));
     let side = |writes| Side {
         channel: channel.clone(),
         writes,

@@ -32,10 +32,7 @@ pub(super) fn mount(tree: &Tree) {
 ///
 /// What is wrong with the archive; the tree then holds the entries before that.
 pub fn unpack(tree: &Tree, archive: &'static [u8]) -> Result<(), Damage<'static>> {
-    let layer = Layer {
-        root: tree.root(),
-        first: Node::next_number(),
-    };
+    let layer = Layer { root: tree.root(), first: Node::next_number() };
     for entry in skete_archive::entries(archive) {
         let entry = entry?;
         layer.put(&entry).map_err(|problem| entry.damage(problem))?;

@@ -33,18 +33,12 @@ enum Stored {
 impl Bytes {
     /// None yet.
     pub(super) const fn new() -> Bytes {
-        Bytes {
-            stored: Stored::Chunks(Vec::new()),
-            length: 0,
-        }
+        Bytes { stored: Stored::Chunks(Vec::new()), length: 0 }
     }
 
     /// Bytes that stay where they are until somebody writes to them.
     pub(super) const fn borrowed(bytes: &'static [u8]) -> Bytes {
-        Bytes {
-            stored: Stored::Borrowed(bytes),
-            length: bytes.len() as u64,
-        }
+        Bytes { stored: Stored::Borrowed(bytes), length: bytes.len() as u64 }
     }
 
     /// How many there are.
@@ -179,9 +173,7 @@ impl Bytes {
             own.extend_from_slice(bytes);
             *chunk = Cow::Owned(own);
         }
-        let Cow::Owned(own) = chunk else {
-            unreachable!("a borrowed chunk was just copied")
-        };
+        let Cow::Owned(own) = chunk else { unreachable!("a borrowed chunk was just copied") };
         // A chunk that has grown beyond its first step will most likely become a whole one.
         let step = (own.capacity() / 2).min(CHUNK - own.len());
         room::reserve_in_steps(own, length.saturating_sub(own.len()), step)?;
@@ -253,9 +245,7 @@ mod tests {
         for number in 0..CHUNK as u64 + 100 {
             bytes.write_at(&[number as u8], number).unwrap();
         }
-        let Stored::Chunks(chunks) = &bytes.stored else {
-            panic!("chunks")
-        };
+        let Stored::Chunks(chunks) = &bytes.stored else { panic!("chunks") };
         assert!(matches!(&chunks[0], Cow::Owned(own) if own.capacity() == CHUNK));
         assert!(matches!(&chunks[1], Cow::Owned(own) if own.capacity() < 256));
     }

@@ -34,12 +34,7 @@ impl Driver for Disk {
         if options.write && self.is_read_only() {
             return Err(Error::ReadOnly);
         }
-        Ok(room::share(DiskFile {
-            disk: self,
-            file,
-            options,
-            position: Mutex::new(0),
-        })?)
+        Ok(room::share(DiskFile { disk: self, file, options, position: Mutex::new(0) })?)
     }
 }
 
@@ -96,9 +91,7 @@ impl Object for DiskFile {
             Seek::Current(offset) => position.checked_add_signed(offset),
             Seek::End(offset) => end.checked_add_signed(offset),
         };
-        *position = target
-            .filter(|target| *target <= end)
-            .ok_or(Error::InvalidArgument)?;
+        *position = target.filter(|target| *target <= end).ok_or(Error::InvalidArgument)?;
         Ok(*position)
     }
 

@@ -140,10 +140,7 @@ mod asked {
 static FOUND: Mutex<[Option<usize>; FAMILIES.len()]> = Mutex::new([None; FAMILIES.len()]);
 
 fn devices<D: Driver>(found: Vec<&'static D>) -> Vec<&'static dyn Driver> {
-    found
-        .into_iter()
-        .map(|device| device as &dyn Driver)
-        .collect()
+    found.into_iter().map(|device| device as &dyn Driver).collect()
 }
 
 impl Suffix {
@@ -175,8 +172,7 @@ impl Suffix {
 /// The kind whose devices have names like this.
 fn family(name: &[u8]) -> Option<usize> {
     FAMILIES.iter().position(|family| {
-        name.strip_prefix(family.name.as_bytes())
-            .is_some_and(|suffix| family.suffix.is(suffix))
+        name.strip_prefix(family.name.as_bytes()).is_some_and(|suffix| family.suffix.is(suffix))
     })
 }
 
@@ -293,18 +289,10 @@ mod tests {
 
     #[test]
     fn other_names_are_no_devices() {
-        for (name, number) in [
-            ("vda", 0),
-            ("vdab", 0),
-            ("hwrng", 1),
-            ("hvc0", 2),
-            ("hvc12", 2),
-        ] {
+        for (name, number) in [("vda", 0), ("vdab", 0), ("hwrng", 1), ("hvc0", 2), ("hvc12", 2)] {
             assert_eq!(family(name.as_bytes()), Some(number), "{name}");
         }
-        for name in [
-            "", "vd", "vd0", "vda1", "vdA", "hwrng0", "hvc", "hvca", "null",
-        ] {
+        for name in ["", "vd", "vd0", "vda1", "vdA", "hwrng0", "hvc", "hvca", "null"] {
             assert_eq!(family(name.as_bytes()), None, "{name}");
         }
     }
@@ -312,15 +300,8 @@ mod tests {
     /// A missing device is missing, and no file is made in its place.
     #[test]
     fn what_is_not_there_is_not_made() {
-        let create = Options {
-            write: true,
-            create: true,
-            ..Options::default()
-        };
-        let exclusive = Options {
-            exclusive: true,
-            ..create
-        };
+        let create = Options { write: true, create: true, ..Options::default() };
+        let exclusive = Options { exclusive: true, ..create };
         for options in [create, exclusive] {
             let result = crate::fs::open(b"/dev/vda", options);
             assert_eq!(result.err(), Some(Error::NotFound));

@@ -180,11 +180,7 @@ mod machine {
                 flags |= if given { flag } else { 0 };
             }
             let descriptor = uhyve::open(&self.0, flags, options.mode as i32)?;
-            Ok(Arc::new(File {
-                descriptor,
-                options,
-                position: Mutex::new(None),
-            }))
+            Ok(Arc::new(File { descriptor, options, position: Mutex::new(None) }))
         }
 
         /// What there is to know about it; about a symbolic link itself unless `follow`.
@@ -355,12 +351,7 @@ mod machine {
             };
             while let Some((name, number, kind)) = names.all.get(names.taken) {
                 let next = names.taken + 1;
-                if !take(&Entry {
-                    name,
-                    number: *number,
-                    kind: *kind,
-                    next: next as u64,
-                }) {
+                if !take(&Entry { name, number: *number, kind: *kind, next: next as u64 }) {
                     break;
                 }
                 names.taken = next;

@@ -33,10 +33,7 @@ use crate::{Error, Result};
 
 /// How a file is opened.
 #[derive(Clone, Copy, Debug, Default)]
-#[expect(
-    clippy::struct_excessive_bools,
-    reason = "the flags of open(2), each on its own"
-)]
+#[expect(clippy::struct_excessive_bools, reason = "the flags of open(2), each on its own")]
 pub struct Options {
     /// For reading.
     pub read: bool,

@@ -62,9 +62,7 @@ impl Names {
 
     fn place(&self, name: &[u8]) -> Option<usize> {
         let equal = |place: &u32| self.slots[*place as usize].has(name);
-        self.index
-            .find(hash(name), equal)
-            .map(|place| *place as usize)
+        self.index.find(hash(name), equal).map(|place| *place as usize)
     }
 
     /// What a name stands for.
@@ -105,14 +103,9 @@ impl Names {
                 room::check(self.index.len() * 10)?;
             }
             let rehash = |place: &u32| self.slots[*place as usize].hash();
-            self.index
-                .try_reserve(1, rehash)
-                .map_err(|_| Error::NoSpace)?;
+            self.index.try_reserve(1, rehash).map_err(|_| Error::NoSpace)?;
             self.index.insert_unique(hash(name), place, rehash);
-            self.slots.push(Slot {
-                number: self.next,
-                entry: Some((own, node)),
-            });
+            self.slots.push(Slot { number: self.next, entry: Some((own, node)) });
             self.next += 1;
         }
         self.directories += added;
@@ -173,11 +166,7 @@ fn hash(name: &[u8]) -> u64 {
             let mut bytes = [0; 8];
             // Without a source of random numbers, time is the least that one can do.
             let random = random::fill(&mut bytes).is_ok();
-            let key = if random {
-                u64::from_ne_bytes(bytes)
-            } else {
-                cpu::timestamp()
-            };
+            let key = if random { u64::from_ne_bytes(bytes) } else { cpu::timestamp() };
             // Two threads at once have to come to the same key.
             let _ = KEY.compare_exchange(0, key | 1, Relaxed, Relaxed);
             KEY.load(Relaxed)
@@ -203,9 +192,7 @@ mod tests {
     fn a_listing_goes_on_where_it_was() {
         let mut names = Names::default();
         for number in 0..100 {
-            names
-                .insert(format!("{number}").as_bytes(), file())
-                .unwrap();
+            names.insert(format!("{number}").as_bytes(), file()).unwrap();
         }
         let (tenth, name, _) = names.from(0).nth(9).unwrap();
         assert_eq!(name, b"9");
@@ -222,9 +209,7 @@ mod tests {
     fn an_empty_directory_holds_no_memory() {
         let mut names = Names::default();
         for number in 0..1000 {
-            names
-                .insert(format!("{number}").as_bytes(), file())
-                .unwrap();
+            names.insert(format!("{number}").as_bytes(), file()).unwrap();
         }
         for number in 0..1000 {
             names.remove(format!("{number}").as_bytes()).unwrap();

@@ -111,11 +111,7 @@ impl Node {
             mode: AtomicU32::new(mode & 0o7777),
             links: AtomicU64::new(1),
             created: now,
-            times: Mutex::new(Times {
-                accessed: now,
-                modified: now,
-                changed: now,
-            }),
+            times: Mutex::new(Times { accessed: now, modified: now, changed: now }),
             content,
             lock: Holders::new(),
         })
@@ -232,11 +228,7 @@ impl Node {
 
     /// What there is to know about it.
     pub fn metadata(&self) -> Metadata {
-        let Times {
-            accessed,
-            modified,
-            changed,
-        } = *self.times.lock();
+        let Times { accessed, modified, changed } = *self.times.lock();
         let (length, stored, children) = match &self.content {
             Content::File(bytes) => {
                 let bytes = bytes.lock();

@@ -201,9 +201,8 @@ impl Object for OpenFile {
                 (length as i64).checked_add(offset)
             }
         };
-        let target = target
-            .and_then(|target| u64::try_from(target).ok())
-            .ok_or(Error::InvalidArgument)?;
+        let target =
+            target.and_then(|target| u64::try_from(target).ok()).ok_or(Error::InvalidArgument)?;
         *position = target;
         Ok(target)
     }
@@ -275,12 +274,7 @@ impl Object for OpenFile {
         let mut position = self.position.lock();
         for (number, name, node) in names.from(*position) {
             let next = number + 1;
-            if !take(&Entry {
-                name,
-                number: node.number(),
-                kind: node.kind(),
-                next,
-            }) {
+            if !take(&Entry { name, number: node.number(), kind: node.kind(), next }) {
                 break;
             }
             *position = next;
@@ -296,7 +290,5 @@ impl Drop for OpenFile {
 }
 
 fn offset_of_file(offset: u64) -> Result<()> {
-    (offset <= LONGEST)
-        .then_some(())
-        .ok_or(Error::InvalidArgument)
+    (offset <= LONGEST).then_some(()).ok_or(Error::InvalidArgument)
 }

@@ -121,10 +121,7 @@ mod tests {
         let linux = std::fs::read_to_string("/proc/meminfo").unwrap();
         for line in text.lines() {
             let name = line.split(':').next().unwrap();
-            let theirs = linux
-                .lines()
-                .find(|line| line.starts_with(&format!("{name}:")))
-                .unwrap();
+            let theirs = linux.lines().find(|line| line.starts_with(&format!("{name}:"))).unwrap();
             assert_eq!(line.len(), theirs.len(), "{line} {theirs}");
         }
         assert!(text.starts_with("MemTotal:        1048576 kB\n"), "{text}");

@@ -55,9 +55,7 @@ pub(super) fn reserve_in_steps<T>(
         return Ok(());
     }
     check(bytes(missing)?)?;
-    vector
-        .try_reserve_exact(additional)
-        .map_err(|_| Error::NoSpace)
+    vector.try_reserve_exact(additional).map_err(|_| Error::NoSpace)
 }
 
 /// Gives back what a vector has reserved and does not need. Without memory for the shorter one it stays as it is:

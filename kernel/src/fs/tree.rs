@@ -27,9 +27,7 @@ impl Tree {
     ///
     /// [`Error::NoSpace`].
     pub fn new() -> Result<Tree> {
-        Ok(Tree {
-            root: Node::directory(0o755)?,
-        })
+        Ok(Tree { root: Node::directory(0o755)? })
     }
 
     /// The root directory.
@@ -45,8 +43,7 @@ impl Tree {
     pub fn add_devices(&mut self) -> Result<()> {
         self.make_directory(b"/dev", 0o755)?;
         for (path, device) in Device::ALL {
-            self.new_place(path.as_bytes())?
-                .put(Node::device(device)?)?;
+            self.new_place(path.as_bytes())?.put(Node::device(device)?)?;
         }
         Ok(())
     }
@@ -69,8 +66,7 @@ impl Tree {
         self.make_directory(b"/proc", 0o555)?;
         self.make_directory(Report::PROCESS.as_bytes(), 0o555)?;
         for (path, report) in Report::ALL {
-            self.new_place(path.as_bytes())?
-                .put(Node::report(report)?)?;
+            self.new_place(path.as_bytes())?.put(Node::report(report)?)?;
         }
         self.make_link(b"1", Report::SELF.as_bytes())?;
         let mut program = Text::new();

@@ -186,12 +186,7 @@ pub(super) fn walk<'a>(root: &Arc<Node>, path: &'a [u8], follow: Follow) -> Resu
             Follow::Never => true,
         };
         if is_last && stay {
-            return Ok(Place {
-                way,
-                text,
-                last: Last::Name(name),
-                slash,
-            });
+            return Ok(Place { way, text, last: Last::Name(name), slash });
         }
         let node = look(directory, &text[name.clone()])?;
         if let Some(target) = node.as_ref().and_then(|node| node.target()) {
@@ -210,21 +205,11 @@ pub(super) fn walk<'a>(root: &Arc<Node>, path: &'a [u8], follow: Follow) -> Resu
             continue;
         }
         if is_last {
-            return Ok(Place {
-                way,
-                text,
-                last: Last::Name(name),
-                slash,
-            });
+            return Ok(Place { way, text, last: Last::Name(name), slash });
         }
         room::borrow(&mut way, 1)?;
         way.push(node.ok_or(Error::NotFound)?);
         at = name.end;
     }
-    Ok(Place {
-        way,
-        text,
-        last,
-        slash: false,
-    })
+    Ok(Place { way, text, last, slash: false })
 }

@@ -68,12 +68,7 @@ struct Areas {
 const MOST_STALE: usize = 16;
 
 static AREAS: Lock<Areas> = Lock::new(Areas {
-    classes: [Class {
-        fresh: 0,
-        free: 0,
-        stale: 0,
-        last_stale: 0,
-    }; CLASSES],
+    classes: [Class { fresh: 0, free: 0, stale: 0, last_stale: 0 }; CLASSES],
     tables: DetachedTables::new(),
     stale: 0,
 });
@@ -119,11 +114,7 @@ impl Books {
         let pages = (note >> 16) as usize & ((1 << PAGES_BITS) - 1);
         let filled = (note >> (16 + PAGES_BITS)) as usize;
         (note & 1 != 0).then_some(Books {
-            kind: if note & 2 != 0 {
-                Kind::Stack
-            } else {
-                Kind::Heap
-            },
+            kind: if note & 2 != 0 { Kind::Stack } else { Kind::Heap },
             offset: 1 << (note >> 2 & 63),
             promised: (note >> 8 & 0xff) as usize,
             filled: if filled == MANY { pages } else { filled },
@@ -185,11 +176,7 @@ pub fn allocate(size: usize, align: usize, kind: Kind) -> Result<usize> {
         kind,
         offset,
         pages,
-        promised: if kind == Kind::Stack {
-            STACK_PROMISE.min(pages)
-        } else {
-            0
-        },
+        promised: if kind == Kind::Stack { STACK_PROMISE.min(pages) } else { 0 },
         filled: 0,
     };
     place(books, books.promise())
@@ -223,11 +210,7 @@ impl Areas {
         let shift = SMALLEST + class as u32;
         let base = AREA_MAP + (class << CLASS_SHIFT);
         let entry = &mut self.classes[class];
-        let number = if entry.free != 0 {
-            entry.free - 1
-        } else {
-            entry.fresh
-        };
+        let number = if entry.free != 0 { entry.free - 1 } else { entry.fresh };
         if number >> (CLASS_SHIFT - shift) != 0 {
             return Err(Error::OutOfMemory);
         }
@@ -310,11 +293,7 @@ struct Pages {
 impl Pages {
     /// `pages` pages from `start`.
     const fn new(start: usize, pages: usize) -> Pages {
-        Pages {
-            page: start,
-            end: start + pages * FRAME,
-            entry: None,
-        }
+        Pages { page: start, end: start + pages * FRAME, entry: None }
     }
 }
 
@@ -443,9 +422,7 @@ pub fn resize(start: usize, new_size: usize) -> Result<usize> {
             }
             None => 0,
         };
-        Slot::of(slot, false)
-            .ok_or(Error::InvalidArgument)?
-            .set_note(resized.encode());
+        Slot::of(slot, false).ok_or(Error::InvalidArgument)?.set_note(resized.encode());
         drop(areas);
         if old > new {
             frames::unpromise(old - new - dropped);
@@ -467,8 +444,7 @@ pub fn resize(start: usize, new_size: usize) -> Result<usize> {
                 areas.tables.detach(page);
                 Slot::of_table(page)
             };
-            to.expect("the new area's tables were promised")
-                .fill(frame, count > 1);
+            to.expect("the new area's tables were promised").fill(frame, count > 1);
         }
     }
     areas.give_slot(class, slot, start, books.pages);

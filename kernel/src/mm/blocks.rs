@@ -29,12 +29,7 @@ pub struct Block {
 }
 
 impl Block {
-    const EMPTY: Block = Block {
-        free: [0; WORDS],
-        count: 0,
-        previous: NONE,
-        next: NONE,
-    };
+    const EMPTY: Block = Block { free: [0; WORDS], count: 0, previous: NONE, next: NONE };
 }
 
 /// The most regions of free memory that are kept apart; a PC has fewer than ten.
@@ -147,12 +142,7 @@ impl<'a> Blocks<'a> {
 
     /// Takes a block out of the list that its count belongs to.
     fn unlink(&mut self, index: usize) {
-        let Block {
-            count,
-            previous,
-            next,
-            ..
-        } = *self.block(index);
+        let Block { count, previous, next, .. } = *self.block(index);
         let Some(head) = self.list(count) else { return };
         if previous == NONE {
             *head = next;
@@ -303,14 +293,8 @@ mod tests {
     #[test]
     fn memory_is_counted_without_opening_books() {
         let mut blocks = Blocks::new(books(4));
-        blocks.add(Region {
-            start: 0x1000,
-            end: 0x9_fc00,
-        });
-        blocks.add(Region {
-            start: 0x10_0000,
-            end: 0x80_0000,
-        });
+        blocks.add(Region { start: 0x1000, end: 0x9_fc00 });
+        blocks.add(Region { start: 0x10_0000, end: 0x80_0000 });
         assert_eq!(blocks.free_frames(), 0x9e + 0x700);
         assert_eq!(blocks.opened, 0);
         assert_eq!(blocks.allocate(1), Some(0x1000));
@@ -320,10 +304,7 @@ mod tests {
     #[test]
     fn every_frame_is_given_once() {
         let mut blocks = Blocks::new(books(2));
-        blocks.add(Region {
-            start: 0x1000,
-            end: 0x40_0000,
-        });
+        blocks.add(Region { start: 0x1000, end: 0x40_0000 });
         let mut seen = std::collections::BTreeSet::new();
         while let Some(address) = blocks.allocate(1) {
             assert!(seen.insert(address));
@@ -335,10 +316,7 @@ mod tests {
     #[test]
     fn a_whole_block_comes_back() {
         let mut blocks = Blocks::new(books(3));
-        blocks.add(Region {
-            start: 0x1000,
-            end: 0x60_0000,
-        });
+        blocks.add(Region { start: 0x1000, end: 0x60_0000 });
         let block = blocks.allocate(BLOCK).unwrap();
         assert_eq!(block % BLOCK_BYTES, 0);
         let other = blocks.allocate(BLOCK).unwrap();
@@ -351,15 +329,9 @@ mod tests {
     #[test]
     fn memory_added_late_is_used() {
         let mut blocks = Blocks::new(books(1));
-        blocks.add(Region {
-            start: 0x1000,
-            end: 0x3000,
-        });
+        blocks.add(Region { start: 0x1000, end: 0x3000 });
         assert!(blocks.allocate(1).is_some());
-        blocks.add(Region {
-            start: 0x8000,
-            end: 0xa000,
-        });
+        blocks.add(Region { start: 0x8000, end: 0xa000 });
         assert_eq!(blocks.free_frames(), 3);
         let mut given: Vec<_> = core::iter::from_fn(|| blocks.allocate(1)).collect();
         given.sort_unstable();
@@ -370,10 +342,7 @@ mod tests {
     #[should_panic(expected = "freed twice")]
     fn freeing_twice_is_noticed() {
         let mut blocks = Blocks::new(books(1));
-        blocks.add(Region {
-            start: 0x1000,
-            end: 0x3000,
-        });
+        blocks.add(Region { start: 0x1000, end: 0x3000 });
         let frame = blocks.allocate(1).unwrap();
         blocks.free(frame, 1);
         blocks.free(frame, 1);

@@ -29,14 +29,7 @@ impl Ends {
     /// To be filled by [`Ends::fill`]; all zero, so that it takes no room in an image.
     #[must_use]
     pub const fn new() -> Ends {
-        Ends(
-            [const {
-                Object {
-                    next: ptr::null_mut(),
-                    room: 0,
-                }
-            }; BINS],
-        )
+        Ends([const { Object { next: ptr::null_mut(), room: 0 } }; BINS])
     }
 
     /// Says how much room there is in an empty bin: for so many bytes, and objects.
@@ -72,11 +65,7 @@ unsafe impl Send for Cache {}
 #[inline(always)]
 #[must_use]
 pub const fn bin(size: usize, align: usize) -> Option<usize> {
-    if size <= LARGEST && align <= LARGEST_ALIGN {
-        Some(size.div_ceil(16))
-    } else {
-        None
-    }
+    if size <= LARGEST && align <= LARGEST_ALIGN { Some(size.div_ceil(16)) } else { None }
 }
 
 impl Cache {
@@ -123,10 +112,7 @@ impl Cache {
         let object = object.cast::<Object>();
         // SAFETY: an object is at least two words large.
         unsafe {
-            object.write(Object {
-                next: self.0[bin],
-                room,
-            });
+            object.write(Object { next: self.0[bin], room });
         }
         self.0[bin] = object.as_ptr();
         true
@@ -196,10 +182,8 @@ mod tests {
         let bin = bin(64, 8).unwrap();
         const MOST: usize = 32;
         assert_eq!(ends.most(bin), MOST as u32);
-        let objects: Vec<_> = memory
-            .iter_mut()
-            .map(|object| NonNull::from(object).cast())
-            .collect();
+        let objects: Vec<_> =
+            memory.iter_mut().map(|object| NonNull::from(object).cast()).collect();
         let stored = objects
             .iter()
             // SAFETY: 64 bytes each, used by nobody else.

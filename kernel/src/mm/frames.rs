@@ -20,11 +20,8 @@ struct Frames {
 /// What the loader has left behind, taken when memory is short.
 static RESERVE: Lock<Regions> = Lock::new(Regions::new());
 
-static FRAMES: Lock<Frames> = Lock::new(Frames {
-    blocks: Blocks::new(&mut []),
-    promised: 0,
-    total: 0,
-});
+static FRAMES: Lock<Frames> =
+    Lock::new(Frames { blocks: Blocks::new(&mut []), promised: 0, total: 0 });
 
 impl Frames {
     /// True when `count` more frames are there than are promised.

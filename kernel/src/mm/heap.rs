@@ -95,11 +95,7 @@ pub fn init() {
 /// page, or four in a machine of 64 MiB or more.
 pub fn set_room() {
     const PLENTY: usize = 64 * 256;
-    let pages = if frames::total() < PLENTY * 9 / 10 {
-        1
-    } else {
-        4
-    };
+    let pages = if frames::total() < PLENTY * 9 / 10 { 1 } else { 4 };
     // SAFETY: no second processor is there yet, and an object that is stored already says how much room
     // is left without asking its bin's end.
     unsafe { (*ENDS.0.get()).fill(pages * FRAME, 16 + 16 * pages as u32) };
@@ -161,11 +157,8 @@ pub extern "C" fn allocate_slowly(size: usize, align: usize) -> *mut u8 {
 #[must_use]
 pub fn allocate_zeroed(size: usize, align: usize) -> *mut u8 {
     let small = align.is_power_of_two() && Spans::serves(size, align);
-    let (pointer, zeroed) = if small {
-        (allocate(size, align), false)
-    } else {
-        allocate_large(size, align)
-    };
+    let (pointer, zeroed) =
+        if small { (allocate(size, align), false) } else { allocate_large(size, align) };
     if !pointer.is_null() && !zeroed {
         // SAFETY: `size` bytes were just allocated.
         unsafe { pointer.write_bytes(0, size) };

@@ -23,10 +23,7 @@ impl Regions {
     /// No memory.
     #[must_use]
     pub const fn new() -> Regions {
-        Regions {
-            regions: [Region { start: 0, end: 0 }; REGIONS],
-            count: 0,
-        }
+        Regions { regions: [Region { start: 0, end: 0 }; REGIONS], count: 0 }
     }
 
     /// Adds a region, or makes the last one longer when it follows without a gap. Empty regions, and
@@ -60,24 +57,13 @@ impl Regions {
     /// The whole frames of these regions that do not belong to `used`.
     #[must_use]
     pub fn without(&self, used: Region) -> Regions {
-        let used = Region {
-            start: used.start & !(FRAME - 1),
-            end: used.end.next_multiple_of(FRAME),
-        };
+        let used =
+            Region { start: used.start & !(FRAME - 1), end: used.end.next_multiple_of(FRAME) };
         let mut left = Regions::new();
         for region in self.as_slice() {
-            let (start, end) = (
-                region.start.next_multiple_of(FRAME),
-                region.end & !(FRAME - 1),
-            );
-            left.push(Region {
-                start,
-                end: end.min(used.start),
-            });
-            left.push(Region {
-                start: start.max(used.end),
-                end,
-            });
+            let (start, end) = (region.start.next_multiple_of(FRAME), region.end & !(FRAME - 1));
+            left.push(Region { start, end: end.min(used.start) });
+            left.push(Region { start: start.max(used.end), end });
         }
         left
     }
@@ -85,11 +71,7 @@ impl Regions {
     /// The end of the highest region.
     #[must_use]
     pub fn end(&self) -> usize {
-        self.as_slice()
-            .iter()
-            .map(|region| region.end)
-            .max()
-            .unwrap_or(0)
+        self.as_slice().iter().map(|region| region.end).max().unwrap_or(0)
     }
 
     /// The longest region that begins below `limit`.
@@ -111,32 +93,13 @@ mod tests {
     #[test]
     fn what_is_used_is_cut_out() {
         let mut map = Regions::new();
-        map.push(Region {
-            start: 0,
-            end: 0x9_fc00,
-        });
-        map.push(Region {
-            start: 0x10_0000,
-            end: 0x40_0000,
-        });
+        map.push(Region { start: 0, end: 0x9_fc00 });
+        map.push(Region { start: 0x10_0000, end: 0x40_0000 });
         let free = map
-            .without(Region {
-                start: 0,
-                end: FRAME,
-            })
-            .without(Region {
-                start: 0x12_0800,
-                end: 0x13_0001,
-            });
-        let expected = [
-            (0x1000, 0x9_f000),
-            (0x10_0000, 0x12_0000),
-            (0x13_1000, 0x40_0000),
-        ];
-        let expected: Vec<_> = expected
-            .iter()
-            .map(|&(start, end)| Region { start, end })
-            .collect();
+            .without(Region { start: 0, end: FRAME })
+            .without(Region { start: 0x12_0800, end: 0x13_0001 });
+        let expected = [(0x1000, 0x9_f000), (0x10_0000, 0x12_0000), (0x13_1000, 0x40_0000)];
+        let expected: Vec<_> = expected.iter().map(|&(start, end)| Region { start, end }).collect();
         assert_eq!(free.as_slice(), expected);
         assert_eq!(free.end(), 0x40_0000);
     }
@@ -144,25 +107,10 @@ mod tests {
     #[test]
     fn neighbours_are_one() {
         let mut map = Regions::new();
-        map.push(Region {
-            start: 0x1000,
-            end: 0x2000,
-        });
-        map.push(Region {
-            start: 0x2000,
-            end: 0x3000,
-        });
-        map.push(Region {
-            start: 0x3000,
-            end: 0x3000,
-        });
-        assert_eq!(
-            map.as_slice(),
-            [Region {
-                start: 0x1000,
-                end: 0x3000
-            }]
-        );
+        map.push(Region { start: 0x1000, end: 0x2000 });
+        map.push(Region { start: 0x2000, end: 0x3000 });
+        map.push(Region { start: 0x3000, end: 0x3000 });
+        assert_eq!(map.as_slice(), [Region { start: 0x1000, end: 0x3000 }]);
     }
 
     proptest! {

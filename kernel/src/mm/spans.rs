@@ -111,9 +111,7 @@ impl Spans {
     /// No spans yet.
     #[must_use]
     pub const fn new() -> Spans {
-        Spans {
-            open: [ptr::null_mut(); CLASSES],
-        }
+        Spans { open: [ptr::null_mut(); CLASSES] }
     }
 
     /// True when a request is for this allocator.
@@ -126,11 +124,7 @@ impl Spans {
     #[inline]
     const fn class(size: usize, align: usize) -> usize {
         // A multiple of the alignment falls into a class whose size is a multiple of it too.
-        class_of(if align <= 16 {
-            size
-        } else {
-            size.next_multiple_of(align)
-        })
+        class_of(if align <= 16 { size } else { size.next_multiple_of(align) })
     }
 
     /// True when both sizes are of one class, so that an object of the first needs no move to become
@@ -189,9 +183,7 @@ impl Spans {
         let class = Self::class(size, align);
         let shape = SHAPES[class];
         let object = object.as_ptr();
-        let span = object
-            .map_addr(|address| address & !(shape.bytes as usize - 1))
-            .cast::<Span>();
+        let span = object.map_addr(|address| address & !(shape.bytes as usize - 1)).cast::<Span>();
         // SAFETY: spans are aligned to their size, so that the mask leads to the header of the span
         // that the object came from.
         unsafe {
@@ -204,20 +196,14 @@ impl Spans {
                 self.insert(class, span);
             } else if (*span).used == 0 && !((*span).next.is_null() && (*span).previous.is_null()) {
                 self.remove(class, span);
-                source.free(
-                    NonNull::new_unchecked(span.cast()),
-                    shape.bytes as usize / FRAME,
-                );
+                source.free(NonNull::new_unchecked(span.cast()), shape.bytes as usize / FRAME);
             }
         }
     }
 
     #[cold]
     fn grow(&mut self, class: usize, source: &mut impl Source) -> Option<*mut Span> {
-        let span = source
-            .allocate(frames_of_class(class))?
-            .cast::<Span>()
-            .as_ptr();
+        let span = source.allocate(frames_of_class(class))?.cast::<Span>().as_ptr();
         // SAFETY: the source gave the memory, which is larger than a header.
         unsafe {
             span.write(Span {
@@ -310,10 +296,7 @@ mod tests {
 
     #[test]
     fn a_dry_source_is_told() {
-        let mut source = Host {
-            frames: 0,
-            limit: Some(1),
-        };
+        let mut source = Host { frames: 0, limit: Some(1) };
         let mut spans = Spans::new();
         let mut count = 0;
         while spans.allocate(64, 8, &mut source).is_some() {

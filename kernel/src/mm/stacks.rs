@@ -25,10 +25,8 @@ struct Store {
     count: usize,
 }
 
-static STORE: Lock<Store> = Lock::new(Store {
-    stacks: [Stack { area: 0, pages: 0 }; MOST],
-    count: 0,
-});
+static STORE: Lock<Store> =
+    Lock::new(Store { stacks: [Stack { area: 0, pages: 0 }; MOST], count: 0 });
 
 impl Store {
     fn take(&mut self, pages: usize) -> Option<usize> {

@@ -27,18 +27,12 @@ impl Endpoint {
 
     /// As smoltcp has it.
     pub fn wire(self) -> IpEndpoint {
-        IpEndpoint {
-            addr: self.address.into(),
-            port: self.port,
-        }
+        IpEndpoint { addr: self.address.into(), port: self.port }
     }
 
     /// From how smoltcp has it.
     pub fn of_wire(endpoint: IpEndpoint) -> Endpoint {
-        Endpoint {
-            address: endpoint.addr.into(),
-            port: endpoint.port,
-        }
+        Endpoint { address: endpoint.addr.into(), port: endpoint.port }
     }
 }
 
@@ -55,10 +49,7 @@ impl Flow {
     /// As the other side sees it.
     #[must_use]
     pub const fn reversed(&self) -> Flow {
-        Flow {
-            local: self.remote,
-            remote: self.local,
-        }
+        Flow { local: self.remote, remote: self.local }
     }
 }
 
@@ -101,10 +92,7 @@ pub fn take(address: SocketAddr, family: Family, v6_only: bool) -> Result<(Endpo
         },
         _ => return Err(Error::FamilyNotSupported),
     };
-    let endpoint = Endpoint {
-        address: canonical,
-        port: address.port(),
-    };
+    let endpoint = Endpoint { address: canonical, port: address.port() };
     Ok((endpoint, scope))
 }
 
@@ -143,19 +131,13 @@ mod tests {
         let (endpoint, _) = take(mapped, Family::V6, false).unwrap();
         assert_eq!(endpoint.address, "10.0.0.1".parse::<IpAddr>().unwrap());
         assert_eq!(show(endpoint, Family::V6, 0), mapped);
-        assert_eq!(
-            take(mapped, Family::V6, true),
-            Err(Error::NetworkUnreachable)
-        );
+        assert_eq!(take(mapped, Family::V6, true), Err(Error::NetworkUnreachable));
     }
 
     #[test]
     fn families_are_kept_apart() {
         let address: SocketAddr = "10.0.0.1:80".parse().unwrap();
-        assert_eq!(
-            take(address, Family::V6, false),
-            Err(Error::FamilyNotSupported)
-        );
+        assert_eq!(take(address, Family::V6, false), Err(Error::FamilyNotSupported));
         assert!(take(address, Family::V4, false).is_ok());
     }
 

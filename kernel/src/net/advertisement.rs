@@ -40,11 +40,7 @@ pub fn name_servers(frame: &[u8]) -> Vec<(Ipv6Addr, Duration)> {
         };
         let lifetime = Duration::from_secs(u64::from(lifetime));
         let (addresses, _) = addresses.as_chunks::<16>();
-        servers.extend(
-            addresses
-                .iter()
-                .map(|bytes| (Ipv6Addr::from(*bytes), lifetime)),
-        );
+        servers.extend(addresses.iter().map(|bytes| (Ipv6Addr::from(*bytes), lifetime)));
     }
     servers
 }
@@ -135,10 +131,7 @@ mod tests {
         let mut options = rdnss(600, &["fd00::1"]);
         options.extend([RDNSS, 0, 0, 0, 0, 0, 0, 0]);
         options.extend(rdnss(600, &["fd00::2"]));
-        assert_eq!(
-            name_servers(&frame(&options, 255)),
-            told(&[("fd00::1", 600)])
-        );
+        assert_eq!(name_servers(&frame(&options, 255)), told(&[("fd00::1", 600)]));
         // Longer than the packet; without an address.
         assert_eq!(name_servers(&frame(&[RDNSS, 9, 0, 0, 0, 0, 0, 9], 255)), []);
         assert_eq!(name_servers(&frame(&[RDNSS, 1, 0, 0, 0, 0, 0, 9], 255)), []);

@@ -60,10 +60,7 @@ impl Claims {
     /// Those of a port.
     fn of(&self, key: Key) -> &[(Key, Claim)] {
         let start = self.0.partition_point(|(other, _)| *other < key);
-        let count = self.0[start..]
-            .iter()
-            .take_while(|(other, _)| *other == key)
-            .count();
+        let count = self.0[start..].iter().take_while(|(other, _)| *other == key).count();
         &self.0[start..start + count]
     }
 
@@ -74,17 +71,13 @@ impl Claims {
     /// [`Error::AddressInUse`].
     pub fn add(&mut self, protocol: Protocol, port: u16, claim: Claim) -> Result<u16> {
         let port = match port {
-            0 => ephemeral()
-                .find(|port| self.is_free(protocol, *port))
-                .ok_or(Error::AddressInUse)?,
+            0 => {
+                ephemeral().find(|port| self.is_free(protocol, *port)).ok_or(Error::AddressInUse)?
+            }
             port => port,
         };
         let key = (protocol, port);
-        if self
-            .of(key)
-            .iter()
-            .any(|(_, other)| other.conflicts(&claim))
-        {
+        if self.of(key).iter().any(|(_, other)| other.conflicts(&claim)) {
             return Err(Error::AddressInUse);
         }
         let place = self.0.partition_point(|(other, _)| *other <= key);
@@ -95,8 +88,7 @@ impl Claims {
 
     /// Gives a socket's claim up.
     pub fn remove(&mut self, protocol: Protocol, port: u16, id: usize) {
-        self.0
-            .retain(|(key, claim)| *key != (protocol, port) || claim.id != id);
+        self.0.retain(|(key, claim)| *key != (protocol, port) || claim.id != id);
     }
 
     /// True when nobody claims the port.
@@ -170,45 +162,24 @@ mod tests {
     use crate::net::address::Endpoint;
 
     fn claim(address: &str, both: bool, id: usize) -> Claim {
-        Claim {
-            address: address.parse().unwrap(),
-            both,
-            shared: false,
-            spread: false,
-            id,
-        }
+        Claim { address: address.parse().unwrap(), both, shared: false, spread: false, id }
     }
 
     /// A flow to `address` from a client's `port`.
     fn from(port: u16, address: &str) -> Flow {
         let address: IpAddr = address.parse().unwrap();
-        Flow {
-            local: Endpoint { address, port: 80 },
-            remote: Endpoint { address, port },
-        }
+        Flow { local: Endpoint { address, port: 80 }, remote: Endpoint { address, port } }
     }
 
     #[test]
     fn every_address_conflicts_with_each() {
         let mut claims = Claims::default();
-        assert_eq!(
-            claims.add(Protocol::Tcp, 80, claim("127.0.0.1", false, 1)),
-            Ok(80)
-        );
+        assert_eq!(claims.add(Protocol::Tcp, 80, claim("127.0.0.1", false, 1)), Ok(80));
         let all = claim("0.0.0.0", false, 2);
         assert_eq!(claims.add(Protocol::Tcp, 80, all), Err(Error::AddressInUse));
-        assert_eq!(
-            claims.add(Protocol::Tcp, 80, claim("127.0.0.2", false, 2)),
-            Ok(80)
-        );
-        assert_eq!(
-            claims.add(Protocol::Udp, 80, claim("0.0.0.0", false, 3)),
-            Ok(80)
-        );
-        assert_eq!(
-            claims.add(Protocol::Tcp, 80, claim("::", true, 4)),
-            Err(Error::AddressInUse)
-        );
+        assert_eq!(claims.add(Protocol::Tcp, 80, claim("127.0.0.2", false, 2)), Ok(80));
+        assert_eq!(claims.add(Protocol::Udp, 80, claim("0.0.0.0", false, 3)), Ok(80));
+        assert_eq!(claims.add(Protocol::Tcp, 80, claim("::", true, 4)), Err(Error::AddressInUse));
         assert_eq!(claims.add(Protocol::Tcp, 80, claim("::", false, 4)), Ok(80));
     }
 
@@ -219,12 +190,8 @@ mod tests {
             claim.shared = true;
             claim
         };
-        claims
-            .add(Protocol::Udp, 80, shared(claim("::", true, 1)))
-            .unwrap();
-        claims
-            .add(Protocol::Udp, 80, shared(claim("10.0.0.1", false, 2)))
-            .unwrap();
+        claims.add(Protocol::Udp, 80, shared(claim("::", true, 1))).unwrap();
+        claims.add(Protocol::Udp, 80, shared(claim("10.0.0.1", false, 2))).unwrap();
         let find =
             |claims: &Claims, address| claims.find(Protocol::Udp, &from(9, address), &|_| true);
         assert_eq!(find(&claims, "10.0.0.1"), Some(2));
@@ -240,18 +207,12 @@ mod tests {
     #[test]
     fn who_shares_a_port_gets_a_share() {
         let mut claims = Claims::default();
-        let spread = |id| Claim {
-            spread: true,
-            ..claim("0.0.0.0", false, id)
-        };
+        let spread = |id| Claim { spread: true, ..claim("0.0.0.0", false, id) };
         for id in 0..3 {
             assert_eq!(claims.add(Protocol::Tcp, 80, spread(id)), Ok(80));
         }
         let alone = claim("0.0.0.0", false, 3);
-        assert_eq!(
-            claims.add(Protocol::Tcp, 80, alone),
-            Err(Error::AddressInUse)
-        );
+        assert_eq!(claims.add(Protocol::Tcp, 80, alone), Err(Error::AddressInUse));
         let find = |port| claims.find(Protocol::Tcp, &from(port, "10.0.0.1"), &|_| true);
         let mut counts = [0; 3];
         for port in (40_000..40_600).step_by(2) {
@@ -268,11 +229,7 @@ mod tests {
     fn any_port_is_one_that_nobody_has() {
         let mut claims = Claims::default();
         let mut ports: Vec<_> = (0..100)
-            .map(|id| {
-                claims
-                    .add(Protocol::Tcp, 0, claim("0.0.0.0", false, id))
-                    .unwrap()
-            })
+            .map(|id| claims.add(Protocol::Tcp, 0, claim("0.0.0.0", false, id)).unwrap())
             .collect();
         ports.sort_unstable();
         ports.dedup();

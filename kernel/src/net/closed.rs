@@ -28,10 +28,7 @@ impl Last {
     /// After the other side's last segment.
     #[must_use]
     pub const fn after(segment: Segment) -> Last {
-        Last {
-            sent: segment.acknowledges,
-            received: segment.next,
-        }
+        Last { sent: segment.acknowledges, received: segment.next }
     }
 
     /// True for a segment that opens a new connection in place of the old, as its number says (RFC 9293,

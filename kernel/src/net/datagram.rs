@@ -209,10 +209,7 @@ impl Stack {
         if let Some(local) = datagram.local {
             return Ok(local);
         }
-        let any = Endpoint {
-            address: unspecified(datagram.family),
-            port: 0,
-        };
+        let any = Endpoint { address: unspecified(datagram.family), port: 0 };
         self.bind_datagram(id, any)?;
         self.datagram(id)?.local.ok_or(Error::InvalidArgument)
     }
@@ -293,9 +290,7 @@ impl Stack {
             address if !address.is_unspecified() && !address.is_multicast() => address,
             _ if link == LOOPBACK && multicast => loopback(remote.address),
             _ if link == LOOPBACK => remote.address,
-            _ => self.links[link]
-                .source_for(remote.address)
-                .ok_or(Error::NetworkUnreachable)?,
+            _ => self.links[link].source_for(remote.address).ok_or(Error::NetworkUnreachable)?,
         };
         if source.is_ipv4() != remote.address.is_ipv4() {
             return Err(Error::NetworkUnreachable);
@@ -303,11 +298,7 @@ impl Stack {
         let header = if source.is_ipv4() { 20 } else { 40 } + 8;
         // smoltcp cuts packets of IPv4 alone, and only such as its buffer can hold.
         let mtu = self.links[link].mtu();
-        let limit = if source.is_ipv4() {
-            mtu.max(FRAGMENTED)
-        } else {
-            mtu
-        };
+        let limit = if source.is_ipv4() { mtu.max(FRAGMENTED) } else { mtu };
         if bytes.len() + header > limit {
             return Err(Error::MessageTooLong);
         }
@@ -317,11 +308,7 @@ impl Stack {
             return Ok(None);
         }
         datagram.link = link;
-        let hops = if multicast {
-            datagram.multicast_hop_limit
-        } else {
-            datagram.hop_limit
-        };
+        let hops = if multicast { datagram.multicast_hop_limit } else { datagram.hop_limit };
         let metadata = UdpMetadata {
             endpoint: remote.wire(),
             local_address: Some(source.into()),
@@ -341,15 +328,12 @@ impl Stack {
 
     /// True when a socket of this machine hears what goes to a group.
     fn has_member(&self, remote: Endpoint) -> bool {
-        self.claims
-            .all(Protocol::Udp, remote.port)
-            .any(|id| match self.entries.get(id) {
-                Some(Entry::Datagram(datagram)) => datagram
-                    .groups
-                    .iter()
-                    .any(|(group, _)| *group == remote.address),
-                _ => false,
-            })
+        self.claims.all(Protocol::Udp, remote.port).any(|id| match self.entries.get(id) {
+            Some(Entry::Datagram(datagram)) => {
+                datagram.groups.iter().any(|(group, _)| *group == remote.address)
+            }
+            _ => false,
+        })
     }
 
     fn send_looped(&mut self, id: usize, bytes: &[u8], metadata: UdpMetadata) {
@@ -487,13 +471,9 @@ impl Stack {
             length
         };
         let found = if peek {
-            udp.peek()
-                .map(|(bytes, metadata)| (copy(bytes, buffer), *metadata))
-                .ok()
+            udp.peek().map(|(bytes, metadata)| (copy(bytes, buffer), *metadata)).ok()
         } else {
-            udp.recv()
-                .map(|(bytes, metadata)| (copy(bytes, buffer), metadata))
-                .ok()
+            udp.recv().map(|(bytes, metadata)| (copy(bytes, buffer), metadata)).ok()
         };
         let end = datagram.read_shut.then_some(datagram.peer).flatten();
         Ok(found

@@ -122,19 +122,13 @@ fn open(packet: &[u8]) -> Option<(IpProtocol, IpAddr, IpAddr, &[u8])> {
 
 fn flow(local: (IpAddr, u16), remote: (IpAddr, u16)) -> Flow {
     let endpoint = |(address, port)| Endpoint { address, port };
-    Flow {
-        local: endpoint(local),
-        remote: endpoint(remote),
-    }
+    Flow { local: endpoint(local), remote: endpoint(remote) }
 }
 
 /// The ports, which UDP and TCP have in the same place: from, to.
 fn ports(payload: &[u8]) -> Option<(u16, u16)> {
     let bytes: &[u8; 4] = payload.first_chunk()?;
-    Some((
-        u16::from_be_bytes([bytes[0], bytes[1]]),
-        u16::from_be_bytes([bytes[2], bytes[3]]),
-    ))
+    Some((u16::from_be_bytes([bytes[0], bytes[1]]), u16::from_be_bytes([bytes[2], bytes[3]])))
 }
 
 fn segment(source: IpAddr, target: IpAddr, payload: &[u8]) -> Content {

@@ -45,10 +45,9 @@ impl Link {
     pub fn loopback(now: Instant) -> Link {
         let mut link = Link::new(HardwareAddress::Ip, Exit::Loopback(VecDeque::new()), now);
         link.interface.update_ip_addrs(|addresses| {
-            for (address, length) in [
-                (IpAddr::V4(Ipv4Addr::LOCALHOST), 8),
-                (IpAddr::V6(Ipv6Addr::LOCALHOST), 128),
-            ] {
+            for (address, length) in
+                [(IpAddr::V4(Ipv4Addr::LOCALHOST), 8), (IpAddr::V6(Ipv6Addr::LOCALHOST), 128)]
+            {
                 let _ = addresses.push(IpCidr::new(address.into(), length));
             }
         });
@@ -104,9 +103,7 @@ impl Link {
     /// True when the address is one of its network's.
     pub fn reaches(&self, address: IpAddr) -> bool {
         let wanted = address.into();
-        self.addresses()
-            .iter()
-            .any(|own| own.contains_addr(&wanted))
+        self.addresses().iter().any(|own| own.contains_addr(&wanted))
     }
 
     /// True when it knows a router for this address.
@@ -154,8 +151,7 @@ impl Link {
     /// Gives a frame to the link's own sockets, or lets the link itself answer.
     pub fn take_own(&mut self, now: Instant, frame: &[u8]) {
         let mut port = Port::with_frame(&mut self.exit, frame);
-        self.interface
-            .poll_ingress_single(now, &mut port, &mut self.own);
+        self.interface.poll_ingress_single(now, &mut port, &mut self.own);
     }
 
     /// Sends what the link's own sockets have to send.

@@ -36,11 +36,7 @@ pub struct Listener {
 impl Listener {
     /// What can be done without waiting.
     pub fn ready(&self) -> Events {
-        if self.queue.is_empty() {
-            Events::NONE
-        } else {
-            Events::READABLE
-        }
+        if self.queue.is_empty() { Events::NONE } else { Events::READABLE }
     }
 }
 
@@ -62,10 +58,7 @@ impl Stack {
             _ => return Err(Error::InvalidArgument),
         };
         if let (None, family) = bound {
-            let any = Endpoint {
-                address: super::address::unspecified(family),
-                port: 0,
-            };
+            let any = Endpoint { address: super::address::unspecified(family), port: 0 };
             self.bind_fresh(id, any)?;
         }
         let Some(Entry::Fresh(fresh)) = self.entries.get(id) else {

@@ -149,9 +149,7 @@ impl Own {
             own.next = Instant::from_micros(i64::MAX);
             return own;
         }
-        let static_v6 = given
-            .iter()
-            .any(|address| matches!(address, IpCidr::Ipv6(_)));
+        let static_v6 = given.iter().any(|address| matches!(address, IpCidr::Ipv6(_)));
         own.settled = !given.is_empty();
         let local = link_local(mac);
         link.interface().update_ip_addrs(|addresses| {
@@ -201,11 +199,7 @@ impl Own {
             let mut none = SocketSet::new(Vec::new());
             scout.poll_egress(now, &mut Port::new(&mut link.exit), &mut none);
             self.scouted = self.scouted.saturating_add(1);
-            let again = if self.scouted <= 4 {
-                SOLICITING
-            } else {
-                LOOKING
-            };
+            let again = if self.scouted <= 4 { SOLICITING } else { LOOKING };
             next = next.min(now + again);
         }
         changed |= self.follow_scout(link, now);
@@ -280,11 +274,7 @@ impl Own {
                 true
             }
             Some(dhcpv4::Event::Deconfigured) => {
-                if link
-                    .addresses()
-                    .iter()
-                    .any(|own| matches!(own, IpCidr::Ipv4(_)))
-                {
+                if link.addresses().iter().any(|own| matches!(own, IpCidr::Ipv4(_))) {
                     self.log(
                         Level::Warn,
                         " has lost its address: the DHCP server has not prolonged it",
@@ -303,11 +293,7 @@ impl Own {
         };
         scout.poll_maintenance(now);
         let told: Vec<IpCidr> = scout.ip_addrs().iter().skip(1).copied().collect();
-        let routes: Vec<Route> = scout
-            .routes()
-            .get_default_ipv6_route()
-            .into_iter()
-            .collect();
+        let routes: Vec<Route> = scout.routes().get_default_ipv6_route().into_iter().collect();
         if told == self.told {
             return false;
         }
@@ -343,9 +329,7 @@ impl Own {
 
     fn log(&self, level: Level, text: &str) {
         Line::log(level, |line| {
-            line.text("network: eth")
-                .number(self.number as u64)
-                .text(text);
+            line.text("network: eth").number(self.number as u64).text(text);
         });
     }
 

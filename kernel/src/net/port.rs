@@ -64,11 +64,7 @@ pub fn capabilities(exit: &Exit) -> DeviceCapabilities {
             capabilities.max_transmission_unit = usize::from(card.mtu) + ETHERNET_HEADER;
             let offloads = card.offloads;
             // What was received is checked before it comes here, unless the card has done so.
-            let out = if offloads.checksum {
-                Checksum::None
-            } else {
-                Checksum::Tx
-            };
+            let out = if offloads.checksum { Checksum::None } else { Checksum::Tx };
             capabilities.checksum.tcp = out;
             capabilities.checksum.udp = out;
             capabilities.segmentation.tcpv4 =
@@ -92,10 +88,7 @@ pub struct Port<'a> {
 impl<'a> Port<'a> {
     /// For a frame that has come.
     pub const fn with_frame(exit: &'a mut Exit, frame: &'a [u8]) -> Port<'a> {
-        Port {
-            frame: Some(frame),
-            exit,
-        }
+        Port { frame: Some(frame), exit }
     }
 
     /// For what is to go.
@@ -121,13 +114,7 @@ impl Device for Port<'_> {
             // is, as it may be on any network.
             card.transmitter().can_transmit();
         }
-        Some((
-            Frame(frame),
-            Slot {
-                exit: self.exit,
-                segment: None,
-            },
-        ))
+        Some((Frame(frame), Slot { exit: self.exit, segment: None }))
     }
 
     fn transmit(&mut self, _now: Instant) -> Option<Slot<'_>> {
@@ -136,10 +123,7 @@ impl Device for Port<'_> {
         {
             return None;
         }
-        Some(Slot {
-            exit: self.exit,
-            segment: None,
-        })
+        Some(Slot { exit: self.exit, segment: None })
     }
 
     fn capabilities(&self) -> DeviceCapabilities {

@@ -68,10 +68,7 @@ pub fn lookup(name: &[u8], family: Option<Family>) -> Result<Vec<SocketAddr>, Fa
     let mut found = hosts::lookup(&name, family)?;
     if found.is_empty() {
         found = if name.is_localhost() {
-            let both = [
-                IpAddr::V6(Ipv6Addr::LOCALHOST),
-                IpAddr::V4(Ipv4Addr::LOCALHOST),
-            ];
+            let both = [IpAddr::V6(Ipv6Addr::LOCALHOST), IpAddr::V4(Ipv4Addr::LOCALHOST)];
             let wanted = both.into_iter().filter(|ip| Family::has(family, *ip));
             wanted.map(|ip| (ip, 0).into()).collect()
         } else {
@@ -90,9 +87,7 @@ pub fn lookup(name: &[u8], family: Option<Family>) -> Result<Vec<SocketAddr>, Fa
 ///
 /// [`Failure::NoName`] when it is none, or none of the family.
 pub fn numeric(text: &[u8], family: Option<Family>) -> Result<SocketAddr, Failure> {
-    number::parse(text)
-        .filter(|address| Family::has(family, address.ip()))
-        .ok_or(Failure::NoName)
+    number::parse(text).filter(|address| Family::has(family, address.ip())).ok_or(Failure::NoName)
 }
 
 /// Whether this machine has an address from which packets to this one could go.

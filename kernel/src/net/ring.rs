@@ -42,10 +42,7 @@ impl Drop for Ring {
     fn drop(&mut self) {
         // SAFETY: allocated by `new` with this layout.
         unsafe {
-            dealloc(
-                self.start.as_ptr(),
-                Layout::from_size_align_unchecked(self.size, 1),
-            );
+            dealloc(self.start.as_ptr(), Layout::from_size_align_unchecked(self.size, 1));
         }
     }
 }

@@ -64,9 +64,7 @@ impl Signal {
     /// What is [`Signal::known`], when nothing of it is wanted.
     pub fn idle(&self, wanted: Events) -> Option<Events> {
         let known = self.known()?;
-        (known & (wanted | Events::UNASKED))
-            .is_empty()
-            .then_some(known)
+        (known & (wanted | Events::UNASKED)).is_empty().then_some(known)
     }
 
     /// Calls `attempt` until something comes of it, again after each event.

@@ -103,9 +103,7 @@ impl Handle {
     }
 
     fn show(&self, stack: &Stack, endpoint: Endpoint) -> SocketAddr {
-        let scope = stack
-            .link_of(endpoint.address)
-            .map_or(0, |link| link as u32 + 1);
+        let scope = stack.link_of(endpoint.address).map_or(0, |link| link as u32 + 1);
         address::show(endpoint, self.family, scope)
     }
 
@@ -143,9 +141,7 @@ impl Handle {
             places.push(part);
         }
         if let [place] = &mut places[..] {
-            return self
-                .receive(place, Flags::default())
-                .map(|(length, _)| length);
+            return self.receive(place, Flags::default()).map(|(length, _)| length);
         }
         let room = places.iter().map(|place| place.len()).sum::<usize>();
         let mut bytes = alloc::vec::Vec::new();
@@ -197,9 +193,7 @@ impl Handle {
     fn gather(parts: Parts<'_>) -> Result<alloc::vec::Vec<u8>> {
         let mut bytes = alloc::vec::Vec::new();
         for part in parts {
-            bytes
-                .try_reserve(part.len())
-                .map_err(|_| Error::OutOfMemory)?;
+            bytes.try_reserve(part.len()).map_err(|_| Error::OutOfMemory)?;
             bytes.extend_from_slice(part);
         }
         Ok(bytes)
@@ -260,8 +254,7 @@ impl Drop for Handle {
 
 impl Object for Handle {
     fn read(&self, buffer: &mut [u8]) -> Result<usize> {
-        self.receive(buffer, Flags::default())
-            .map(|(length, _)| length)
+        self.receive(buffer, Flags::default()).map(|(length, _)| length)
     }
 
     fn write(&self, bytes: &[u8]) -> Result<usize> {
@@ -387,9 +380,9 @@ impl Socket for Handle {
             }
             let mut stack = lock();
             match self.kind {
-                Kind::Stream => Ok(stack
-                    .read_stream(self.id, buffer, flags.peek)?
-                    .map(|length| (length, None))),
+                Kind::Stream => {
+                    Ok(stack.read_stream(self.id, buffer, flags.peek)?.map(|length| (length, None)))
+                }
                 Kind::Datagram => match stack.receive_datagram(self.id, buffer, flags.peek)? {
                     Some((length, from)) => Ok(Some((length, Some(self.show(&stack, from))))),
                     None => Ok(None),
@@ -431,10 +424,8 @@ impl Socket for Handle {
             Some(Entry::Datagram(datagram)) => datagram.local,
             None => None,
         };
-        let local = local.unwrap_or(Endpoint {
-            address: address::unspecified(self.family),
-            port: 0,
-        });
+        let local =
+            local.unwrap_or(Endpoint { address: address::unspecified(self.family), port: 0 });
         Ok(self.show(&stack, local))
     }
 
@@ -445,8 +436,7 @@ impl Socket for Handle {
             Some(Entry::Datagram(datagram)) => datagram.peer.map(|(peer, _)| peer),
             _ => None,
         };
-        peer.map(|peer| self.show(&stack, peer))
-            .ok_or(Error::NotConnected)
+        peer.map(|peer| self.show(&stack, peer)).ok_or(Error::NotConnected)
     }
 
     fn shutdown(&self, how: Shutdown) -> Result<()> {

@@ -132,10 +132,7 @@ pub fn lock() -> Guard {
             super::end::prepare();
         }
     }
-    Guard {
-        guard: Some(guard),
-        of_network: false,
-    }
+    Guard { guard: Some(guard), of_network: false }
 }
 
 impl Deref for Guard {
@@ -231,10 +228,7 @@ impl Stack {
     /// When there is something to do next.
     pub fn next(&self) -> Option<Instant> {
         let sockets = self.timers.peek().map(|Reverse((at, _))| *at);
-        sockets
-            .into_iter()
-            .chain(self.owns.iter().map(|own| own.next))
-            .min()
+        sockets.into_iter().chain(self.owns.iter().map(|own| own.next)).min()
     }
 
     /// Looks at the sockets whose time has come.
@@ -377,8 +371,7 @@ impl Stack {
             };
             let address = HardwareAddress::Ethernet(EthernetAddress(card.mac));
             let mut link = Link::new(address, Exit::Card(outlet), self.now);
-            self.owns
-                .push(Own::begin(&mut link, number, card.mac, self.now));
+            self.owns.push(Own::begin(&mut link, number, card.mac, self.now));
             self.links.push(link);
             self.cards.push(card);
         }
@@ -551,12 +544,10 @@ impl Stack {
 /// Says that a card's link has come or gone.
 fn tell_link(number: usize, up: bool) {
     Line::log(Level::Warn, |line| {
-        line.text("network: eth")
-            .number(number as u64)
-            .text(match up {
-                true => " has a link again",
-                false => " has no link: nothing is at the other end of its cable",
-            });
+        line.text("network: eth").number(number as u64).text(match up {
+            true => " has a link again",
+            false => " has no link: nothing is at the other end of its cable",
+        });
     });
 }
 

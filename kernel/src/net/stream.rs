@@ -158,10 +158,7 @@ impl Stream {
 
     /// True from the moment on that both sides agree, until both have ended it.
     pub fn is_connected(&self) -> bool {
-        !matches!(
-            self.state(),
-            State::Closed | State::Listen | State::SynSent | State::SynReceived
-        )
+        !matches!(self.state(), State::Closed | State::Listen | State::SynSent | State::SynReceived)
     }
 
     /// There is room enough to be worth waking a writer.
@@ -171,11 +168,7 @@ impl Stream {
     }
 
     fn see(&self) -> Seen {
-        Seen {
-            state: self.state(),
-            received: self.tcp_ref().recv_queue(),
-            room: self.has_room(),
-        }
+        Seen { state: self.state(), received: self.tcp_ref().recv_queue(), room: self.has_room() }
     }
 
     /// The other side sends nothing more, or this one reads nothing more.
@@ -197,10 +190,7 @@ impl Stream {
         let tcp = self.tcp_ref();
         // As on Linux, also while something is left to read: so it does not change by reading.
         let ended = self.read_shut
-            || !matches!(
-                self.state(),
-                State::Established | State::FinWait1 | State::FinWait2
-            );
+            || !matches!(self.state(), State::Established | State::FinWait1 | State::FinWait2);
         if tcp.can_recv() || ended || self.error.is_some() {
             events = events | Events::READABLE;
         }
@@ -298,11 +288,7 @@ impl Stack {
             timer: None,
             dirty: false,
             read_shut: false,
-            seen: Seen {
-                state: State::Closed,
-                received: 0,
-                room: false,
-            },
+            seen: Seen { state: State::Closed, received: 0, room: false },
             heard: self.now,
             last: None,
             neighbor_tries: 0,
@@ -339,14 +325,9 @@ impl Stack {
                 address
             }
             _ if link == LOOPBACK => remote.address,
-            _ => self.links[link]
-                .source_for(remote.address)
-                .ok_or(Error::NetworkUnreachable)?,
+            _ => self.links[link].source_for(remote.address).ok_or(Error::NetworkUnreachable)?,
         };
-        let flow_from = |port| Flow {
-            local: Endpoint { address, port },
-            remote,
-        };
+        let flow_from = |port| Flow { local: Endpoint { address, port }, remote };
         let port = match bound {
             Some(bound) if self.flows.contains_key(&flow_from(bound.port)) => {
                 return Err(Error::AddressNotAvailable);
@@ -366,10 +347,7 @@ impl Stack {
         let mut stream = self.new_stream(link, flow, options, signal, Holder::Descriptor)?;
         stream.bound = bound.map(|bound| bound.port);
         stream.tcp().set_timeout(Some(CONNECTING));
-        let local = IpListenEndpoint {
-            addr: Some(address.into()),
-            port,
-        };
+        let local = IpListenEndpoint { addr: Some(address.into()), port };
         let handle = stream.handle;
         stream
             .set
@@ -398,15 +376,10 @@ impl Stack {
     ) -> Result<usize> {
         let holder = Holder::Listener(listener);
         let mut stream = self.new_stream(link, flow, options, Arc::default(), holder)?;
-        let local = IpListenEndpoint {
-            addr: Some(flow.local.address.into()),
-            port: flow.local.port,
-        };
+        let local =
+            IpListenEndpoint { addr: Some(flow.local.address.into()), port: flow.local.port };
         // The socket is closed, and the port is not 0: a segment for port 0 is for nobody.
-        stream
-            .tcp()
-            .listen(local)
-            .map_err(|_| Error::InvalidArgument)?;
+        stream.tcp().listen(local).map_err(|_| Error::InvalidArgument)?;
         self.links[link].take(self.now, bytes, &mut stream.set);
         if stream.state() != State::SynReceived {
             self.rings_back(stream);
@@ -520,10 +493,7 @@ impl Stack {
                 stream.tcp().abort();
                 return self.touch(id);
             }
-            self.reschedule(
-                id,
-                Some(next.unwrap_or(since + ORPHANED).min(since + ORPHANED)),
-            );
+            self.reschedule(id, Some(next.unwrap_or(since + ORPHANED).min(since + ORPHANED)));
         } else {
             self.reschedule(id, next);
         }

@@ -160,10 +160,7 @@ fn a_taken_port_is_in_use() {
     let (_listener, address) = listener(1);
     let other = open(Kind::Stream, Family::V4);
     assert_eq!(socket(&other).bind(address), Err(Error::AddressInUse));
-    assert_eq!(
-        socket(&other).bind("1.2.3.4:0".parse().unwrap()),
-        Err(Error::AddressNotAvailable)
-    );
+    assert_eq!(socket(&other).bind("1.2.3.4:0".parse().unwrap()), Err(Error::AddressNotAvailable));
 }
 
 #[test]
@@ -189,17 +186,11 @@ fn a_megabyte_goes_both_ways() {
 
 #[test]
 fn datagrams_keep_their_ends() {
-    let (one, other) = (
-        open(Kind::Datagram, Family::V4),
-        open(Kind::Datagram, Family::V4),
-    );
+    let (one, other) = (open(Kind::Datagram, Family::V4), open(Kind::Datagram, Family::V4));
     socket(&one).bind(v4(0)).unwrap();
     let address = socket(&one).local().unwrap();
     let none = Flags::default();
-    assert_eq!(
-        socket(&other).send(b"x", None, none),
-        Err(Error::DestinationRequired)
-    );
+    assert_eq!(socket(&other).send(b"x", None, none), Err(Error::DestinationRequired));
     for message in [&b"first"[..], b"", b"second"] {
         let sent = socket(&other).send(message, Some(address), none);
         assert_eq!(sent, Ok(message.len()));
@@ -207,34 +198,19 @@ fn datagrams_keep_their_ends() {
     let mut buffer = [0; 3];
     let from = socket(&other).local().unwrap().port();
     let peek = Flags { peek: true, ..none };
-    assert_eq!(
-        socket(&one).receive(&mut buffer, peek),
-        Ok((3, Some(v4(from))))
-    );
+    assert_eq!(socket(&one).receive(&mut buffer, peek), Ok((3, Some(v4(from)))));
     for length in [3, 0, 3] {
         let (received, _) = socket(&one).receive(&mut buffer, none).unwrap();
         assert_eq!(received, length);
     }
-    assert_eq!(
-        socket(&one).receive(&mut buffer, none).err(),
-        Some(Error::WouldBlock)
-    );
+    assert_eq!(socket(&one).receive(&mut buffer, none).err(), Some(Error::WouldBlock));
     let long = vec![7; super::datagram::LONGEST];
-    assert_eq!(
-        socket(&other).send(&long, Some(address), none),
-        Ok(long.len())
-    );
+    assert_eq!(socket(&other).send(&long, Some(address), none), Ok(long.len()));
     let mut buffer = vec![0; long.len()];
-    assert_eq!(
-        socket(&one).receive(&mut buffer, none).unwrap().0,
-        long.len()
-    );
+    assert_eq!(socket(&one).receive(&mut buffer, none).unwrap().0, long.len());
     assert!(buffer == long);
     let longer = vec![7; super::datagram::LONGEST + 1];
-    assert_eq!(
-        socket(&other).send(&longer, Some(address), none),
-        Err(Error::MessageTooLong)
-    );
+    assert_eq!(socket(&other).send(&longer, Some(address), none), Err(Error::MessageTooLong));
 }
 
 #[test]
@@ -267,16 +243,12 @@ fn groups_are_heard_by_their_members() {
     }
     let sender = open(Kind::Datagram, Family::V4);
     let to = SocketAddr::new(group.ip(), port);
-    socket(&sender)
-        .send(b"all", Some(to), Flags::default())
-        .unwrap();
+    socket(&sender).send(b"all", Some(to), Flags::default()).unwrap();
     let mut buffer = [0; 8];
     for member in &members {
         assert_eq!(member.read(&mut buffer), Ok(3));
     }
-    socket(&sender)
-        .set_option(Setting::MulticastLoop(false))
-        .unwrap();
+    socket(&sender).set_option(Setting::MulticastLoop(false)).unwrap();
     let _ = socket(&sender).send(b"others", Some(to), Flags::default());
     assert_eq!(members[0].read(&mut buffer), Err(Error::WouldBlock));
 }
@@ -305,22 +277,10 @@ fn options_are_kept() {
     let (client, server) = pair();
     socket(&client).set_option(Setting::NoDelay(true)).unwrap();
     assert_eq!(socket(&client).option(Name::NoDelay), Ok(Value::Flag(true)));
-    assert_eq!(
-        socket(&server).option(Name::NoDelay),
-        Ok(Value::Flag(false))
-    );
-    assert_eq!(
-        socket(&client).set_option(Setting::HopLimit(0)),
-        Err(Error::InvalidArgument)
-    );
-    assert_eq!(
-        socket(&client).option(Name::MulticastLoop),
-        Err(Error::NoSuchOption)
-    );
-    assert_eq!(
-        socket(&client).option(Name::TakeError),
-        Ok(Value::Error(None))
-    );
+    assert_eq!(socket(&server).option(Name::NoDelay), Ok(Value::Flag(false)));
+    assert_eq!(socket(&client).set_option(Setting::HopLimit(0)), Err(Error::InvalidArgument));
+    assert_eq!(socket(&client).option(Name::MulticastLoop), Err(Error::NoSuchOption));
+    assert_eq!(socket(&client).option(Name::TakeError), Ok(Value::Error(None)));
 }
 
 #[test]
@@ -392,10 +352,7 @@ fn nothing_waits_for_a_timer() {
             let left = waiting.len();
             let what = std::format!("{sent} sent, {left} in between, {} back", back.len());
             let ready = (client.ready(), server.ready());
-            assert!(
-                idle < 100,
-                "seed {seed}, {ours}, {theirs}: {what}, {ready:?}"
-            );
+            assert!(idle < 100, "seed {seed}, {ours}, {theirs}: {what}, {ready:?}");
         }
         assert!(back == bytes);
     }

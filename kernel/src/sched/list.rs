@@ -26,10 +26,7 @@ impl<T> Links<T> {
     /// In no list.
     #[must_use]
     pub const fn new() -> Links<T> {
-        Links {
-            next: Cell::new(None),
-            previous: Cell::new(None),
-        }
+        Links { next: Cell::new(None), previous: Cell::new(None) }
     }
 }
 
@@ -48,10 +45,7 @@ impl<T: Linked> Default for List<T> {
 
 impl<T: Linked> List<T> {
     /// A list in which nothing stands.
-    pub const EMPTY: List<T> = List {
-        first: None,
-        last: None,
-    };
+    pub const EMPTY: List<T> = List { first: None, last: None };
 
     /// True when nothing stands in it.
     #[inline]
@@ -126,10 +120,7 @@ pub(super) mod tests {
 
     impl Item {
         pub fn leak(number: usize) -> &'static Item {
-            Box::leak(Box::new(Item {
-                number,
-                links: Links::new(),
-            }))
+            Box::leak(Box::new(Item { number, links: Links::new() }))
         }
     }
 

@@ -36,11 +36,7 @@ pub fn start() {
 
 #[cold]
 fn bring_up() {
-    OTHERS.set(&Others {
-        make_ready,
-        pull,
-        idle: look_for_work,
-    });
+    OTHERS.set(&Others { make_ready, pull, idle: look_for_work });
     let result = smp::start(idle::run, |number| {
         // The threads that they are for need memory, too.
         if frames::available() < frames::total() / 2 {
@@ -89,11 +85,7 @@ fn choose(this: &'static Processor, task: &Task) -> &'static Processor {
         if idle == 0 {
             break;
         }
-        let bit = if idle >> last & 1 != 0 {
-            1 << last
-        } else {
-            idle & idle.wrapping_neg()
-        };
+        let bit = if idle >> last & 1 != 0 { 1 << last } else { idle & idle.wrapping_neg() };
         if IDLE.fetch_and(!bit, SeqCst) & bit != 0 {
             return Processor::get(bit.trailing_zeros()).unwrap_or(this);
         }
@@ -159,10 +151,7 @@ fn pull(this: &'static Processor) {
 
 /// Something stands in a queue that may run on `this`.
 fn has_work(this: &'static Processor) -> bool {
-    this.has_ready()
-        || (0..local::online())
-            .filter_map(Processor::get)
-            .any(Processor::has_unbound)
+    this.has_ready() || (0..local::online()).filter_map(Processor::get).any(Processor::has_unbound)
 }
 
 /// A ready task of another processor, of at least this priority, that may run on `this`.
@@ -222,9 +211,7 @@ fn nothing_can_happen() -> bool {
     let sum = |sum: u32, change: u32| sum.wrapping_mul(31).wrapping_add(change);
     let before = changes().fold(0, sum);
     changes().all(|change| change & 1 != 0)
-        && local::all()
-            .filter_map(|local| Processor::get(local.number))
-            .all(idle::nothing_ahead)
+        && local::all().filter_map(|local| Processor::get(local.number)).all(idle::nothing_ahead)
         && !wait::device_waits()
         && changes().fold(0, sum) == before
 }

@@ -89,11 +89,7 @@ impl Processor {
                 ready: RunQueue::new(),
                 timers: Timers::new(),
                 switches: 0,
-                timer: Timer {
-                    slice: None,
-                    wake: 0,
-                    expired: false,
-                },
+                timer: Timer { slice: None, wake: 0, expired: false },
             }),
             ready: AtomicU32::new(0),
             unbound: AtomicU32::new(0),
@@ -170,9 +166,8 @@ impl Processor {
 
     /// Takes a task of at least this priority out of another's queue that may run here.
     pub fn steal(&self, queue: &mut Queue, priority: u8) -> Option<&'static Task> {
-        let task = queue
-            .ready
-            .take(|task| task.bound == Place::NONE && task.level.get() >= priority)?;
+        let task =
+            queue.ready.take(|task| task.bound == Place::NONE && task.level.get() >= priority)?;
         task.set_queued(Place::NONE);
         self.count(task, u32::MAX);
         Some(task)

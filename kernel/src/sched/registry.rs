@@ -20,12 +20,8 @@ pub struct Registry {
     last: ThreadId,
 }
 
-static REGISTRY: Lock<Registry> = Lock::new(Registry {
-    alone: None,
-    buckets: Vec::new(),
-    count: 0,
-    last: FIRST,
-});
+static REGISTRY: Lock<Registry> =
+    Lock::new(Registry { alone: None, buckets: Vec::new(), count: 0, last: FIRST });
 
 /// All threads. One that is found lives for as long as the guard does.
 pub fn lock() -> LockGuard<'static, Registry> {
@@ -70,9 +66,7 @@ impl Registry {
     fn grow(&mut self) -> Result<()> {
         let count = (2 * self.buckets.len()).max(8);
         let mut buckets = Vec::new();
-        buckets
-            .try_reserve_exact(count)
-            .map_err(|_| Error::OutOfMemory)?;
+        buckets.try_reserve_exact(count).map_err(|_| Error::OutOfMemory)?;
         buckets.resize(count, None);
         let old = core::mem::replace(&mut self.buckets, buckets);
         for mut task in old.into_iter().chain([self.alone.take()]) {

@@ -23,10 +23,7 @@ impl<T: Linked> RunQueue<T> {
     /// An empty queue.
     #[must_use]
     pub const fn new() -> RunQueue<T> {
-        RunQueue {
-            lists: [const { List::EMPTY }; PRIORITIES],
-            occupied: 0,
-        }
+        RunQueue { lists: [const { List::EMPTY }; PRIORITIES], occupied: 0 }
     }
 
     /// The priority of the task that would be next.

@@ -93,10 +93,7 @@ impl Stack {
     fn needs(size: usize, filled: usize) -> Result<(usize, usize)> {
         let block = tls::size(size_of::<Task>());
         let size = size.max(SMALLEST_STACK).checked_add(block);
-        Ok((
-            size.ok_or(Error::OutOfMemory)?,
-            (block + filled).div_ceil(FRAME),
-        ))
+        Ok((size.ok_or(Error::OutOfMemory)?, (block + filled).div_ceil(FRAME)))
     }
 
     fn at(area: usize, size: usize) -> Stack {

@@ -94,11 +94,7 @@ impl<T: Timed> Timers<T> {
         };
         let next = entry.next.take();
         let above = previous.timer();
-        if above
-            .child
-            .get()
-            .is_some_and(|child| core::ptr::eq(child, task))
-        {
+        if above.child.get().is_some_and(|child| core::ptr::eq(child, task)) {
             above.child.set(next);
         } else {
             above.next.set(next);

@@ -59,16 +59,9 @@ pub unsafe fn install(pointer: usize) {
     let start = pointer - size.next_multiple_of(ALIGN.load(Relaxed));
     // SAFETY: inside the bytes that the caller vouches for; the template is a part of the image.
     unsafe {
-        ptr::copy_nonoverlapping(
-            START.load(Relaxed) as *const u8,
-            start as *mut u8,
-            file_size,
-        );
+        ptr::copy_nonoverlapping(START.load(Relaxed) as *const u8, start as *mut u8, file_size);
         ptr::write_bytes((start + file_size) as *mut u8, 0, size - file_size);
-        (pointer as *mut Control).write(Control {
-            own: pointer,
-            word: 0,
-        });
+        (pointer as *mut Control).write(Control { own: pointer, word: 0 });
     }
 }
 

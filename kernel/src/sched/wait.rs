@@ -131,11 +131,7 @@ pub fn block(
     };
     switch_away(current);
     irq::restore(interrupts);
-    if current.timed_out.get() {
-        Err(Error::TimedOut)
-    } else {
-        Ok(())
-    }
+    if current.timed_out.get() { Err(Error::TimedOut) } else { Ok(()) }
 }
 
 /// Takes the task that has waited longest under `key`, for the caller to make it ready.
@@ -250,11 +246,7 @@ pub fn yield_now() {
     let current = Task::current();
     let mut queue = this.lock();
     let priority = current.priority.load(Relaxed);
-    if queue
-        .ready
-        .highest()
-        .is_some_and(|highest| highest >= priority)
-    {
+    if queue.ready.highest().is_some_and(|highest| highest >= priority) {
         this.push(&mut queue, current);
         if let Some(next) = this.pop(&mut queue) {
             note_next(this, &mut queue, next);

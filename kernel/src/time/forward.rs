@@ -18,10 +18,7 @@ impl Forward {
     /// Nobody was told anything.
     #[must_use]
     pub const fn new() -> Forward {
-        Forward {
-            last: AtomicU64::new(0),
-            lead: AtomicU64::new(0),
-        }
+        Forward { last: AtomicU64::new(0), lead: AtomicU64::new(0) }
     }
 
     /// What to tell when the clock says so: never less than before.
@@ -33,8 +30,7 @@ impl Forward {
         if last.saturating_sub(time) > LEAP {
             // Goes on from there. Of several who find that, one changes it.
             let _ =
-                self.lead
-                    .compare_exchange(lead, lead.wrapping_add(last - time), Relaxed, Relaxed);
+                self.lead.compare_exchange(lead, lead.wrapping_add(last - time), Relaxed, Relaxed);
         }
         time.max(last)
     }

@@ -86,11 +86,7 @@ impl ClockPage {
     #[inline]
     fn at(&self, counter: u64, version: u32) -> Reading {
         let cycles = counter.saturating_sub(self.counter.load(Relaxed));
-        let elapsed = scaled(
-            cycles,
-            self.multiplier.load(Relaxed),
-            self.shift.load(Relaxed),
-        );
+        let elapsed = scaled(cycles, self.multiplier.load(Relaxed), self.shift.load(Relaxed));
         Reading {
             counter,
             nanoseconds: self.time.load(Relaxed).wrapping_add(elapsed),
@@ -208,10 +204,7 @@ mod tests {
         assert_eq!(two.read(|| 3_000).nanoseconds, 1_500);
         // The same with a shift to the left and a smaller factor, or to the right and a larger one.
         assert_eq!(page(0, 0, 1 << 29, 2).read(|| 4_000).nanoseconds, 2_000);
-        assert_eq!(
-            page(0, 0, 0xffff_fffe, -1).read(|| 4_000).nanoseconds,
-            1_999
-        );
+        assert_eq!(page(0, 0, 0xffff_fffe, -1).read(|| 4_000).nanoseconds, 1_999);
         // What KVM gives for 2,593,906 kHz.
         let kvm = page(0, 0, 3_311_582_838, -1);
         let second = kvm.read(|| 2_593_906_000).nanoseconds;

@@ -109,12 +109,7 @@ struct Slow {
 
 impl Clock {
     const fn new() -> Clock {
-        Clock {
-            offset: UNKNOWN,
-            own: 0,
-            slow: None,
-            due: 0,
-        }
+        Clock { offset: UNKNOWN, own: 0, slow: None, due: 0 }
     }
 
     /// What it shows.

@@ -140,12 +140,10 @@ impl Room {
 
     /// The numbers of some connections.
     fn streams(&self, which: impl Fn(&Stream) -> bool) -> impl Iterator<Item = usize> {
-        self.entries
-            .iter()
-            .filter_map(move |(id, entry)| match entry {
-                Entry::Stream(stream, _) => which(stream).then_some(id),
-                _ => None,
-            })
+        self.entries.iter().filter_map(move |(id, entry)| match entry {
+            Entry::Stream(stream, _) => which(stream).then_some(id),
+            _ => None,
+        })
     }
 
     /// When something is due.
@@ -185,10 +183,7 @@ impl Room {
         let Ok(cid) = u32::try_from(header.from.0) else {
             return;
         };
-        let peer = Address {
-            cid,
-            port: header.from.1,
-        };
+        let peer = Address { cid, port: header.from.1 };
         let port = header.to.1;
         let is_stream = header.kind == u16::from(Type::Stream);
         let known = self.flows.get(&(port, peer)).copied().filter(|_| is_stream);
@@ -223,10 +218,7 @@ impl Room {
             Some(Entry::Listener(_, _, most, queue)) if queue.len() < *most => {}
             _ => return false,
         }
-        let local = Address {
-            cid: self.cid,
-            port,
-        };
+        let local = Address { cid: self.cid, port };
         let mut stream = Stream::new(local, peer, State::Connected, Holder::Listener(listener));
         // What it has room for; there is nothing else in it.
         let mut header = packet.header;
@@ -269,9 +261,7 @@ impl Room {
     /// How many connections the other side has not ended yet.
     #[cfg(any(test, target_os = "none", skete_lint_arch))]
     pub fn left(&mut self) -> usize {
-        let closing = self
-            .streams(|stream| stream.state == State::Closing)
-            .count();
+        let closing = self.streams(|stream| stream.state == State::Closing).count();
         // The last answers have to be taken, too.
         let drained = self.answers.is_empty() && self.card.is_drained();
         closing + usize::from(!drained)

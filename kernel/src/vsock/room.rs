@@ -143,10 +143,7 @@ impl Room {
             Some(Entry::Fresh(signal, port)) => (signal.clone(), *port),
             _ => return Err(Error::InvalidArgument),
         };
-        let any = Address {
-            cid: ANY,
-            port: ANY,
-        };
+        let any = Address { cid: ANY, port: ANY };
         let port = match port {
             Some(port) => port,
             None => self.bind(id, any)?,
@@ -166,11 +163,7 @@ impl Room {
             return Err(Error::InvalidArgument);
         };
         let Some(first) = queue.pop_front() else {
-            return if works {
-                Ok(None)
-            } else {
-                Err(Error::NetworkDown)
-            };
+            return if works { Ok(None) } else { Err(Error::NetworkDown) };
         };
         let stream = self.stream(first)?;
         stream.holder = Holder::Descriptor;
@@ -202,10 +195,7 @@ impl Room {
         if [self.cid, LOCAL, 0, ANY].contains(&peer.cid) {
             return Err(Error::NetworkUnreachable);
         }
-        let any = Address {
-            cid: ANY,
-            port: ANY,
-        };
+        let any = Address { cid: ANY, port: ANY };
         let port = match port {
             Some(port) => port,
             None => self.bind(id, any)?,
@@ -213,10 +203,7 @@ impl Room {
         if self.flows.contains_key(&(port, peer)) {
             return Err(Error::AddressInUse);
         }
-        let local = Address {
-            cid: self.cid,
-            port,
-        };
+        let local = Address { cid: self.cid, port };
         let mut stream = Stream::new(local, peer, State::Connecting, Holder::Descriptor);
         stream.signal = signal;
         stream.deadline = Some(now.saturating_add(CONNECT));
@@ -279,11 +266,7 @@ impl Room {
                 break;
             }
             // What waits for room goes first.
-            let room = if self.answers.is_empty() {
-                self.card.room()
-            } else {
-                None
-            };
+            let room = if self.answers.is_empty() { self.card.room() } else { None };
             let Some(room) = room else { break };
             let length = credit.min(room).min(bytes.len() - done);
             let stream = self.stream(id)?;
@@ -325,10 +308,7 @@ impl Room {
 
     /// The own address.
     pub fn local(&self, id: usize) -> Address {
-        let any = Address {
-            cid: ANY,
-            port: ANY,
-        };
+        let any = Address { cid: ANY, port: ANY };
         match self.entries.get(id) {
             Some(Entry::Fresh(_, Some(port)) | Entry::Listener(_, port, ..)) => {
                 Address { port: *port, ..any }

@@ -66,11 +66,7 @@ pub fn connect(object: &dyn Object, peer: Address) -> Option<Result<()>> {
     let id = number(object)?;
     let begun = lock().and_then(|mut room| room.connect(id, peer, time::monotonic()));
     // The rest is a wait, which the socket does.
-    Some(begun.and_then(|()| {
-        object
-            .socket()
-            .map_or(Ok(()), |socket| socket.connect(None))
-    }))
+    Some(begun.and_then(|()| object.socket().map_or(Ok(()), |socket| socket.connect(None))))
 }
 
 /// Takes the next connection. `None` for an object that is no such socket.
@@ -156,8 +152,7 @@ impl Drop for Handle {
 
 impl Object for Handle {
     fn read(&self, buffer: &mut [u8]) -> Result<usize> {
-        self.receive(buffer, Flags::default())
-            .map(|(length, _)| length)
+        self.receive(buffer, Flags::default()).map(|(length, _)| length)
     }
 
     fn write(&self, bytes: &[u8]) -> Result<usize> {
@@ -189,8 +184,7 @@ impl Object for Handle {
     }
 
     fn ready(&self) -> Events {
-        self.signal
-            .look(|| lock().map_or(Events::ERROR, |room| room.ready(self.id)))
+        self.signal.look(|| lock().map_or(Events::ERROR, |room| room.ready(self.id)))
     }
 
     fn idle(&self, wanted: Events) -> Option<Events> {

@@ -313,10 +313,8 @@ impl Stream {
         let closed = self.state == State::Closed;
         let ended = closed || self.peer_shut & SEND != 0 || self.shut & RECEIVE != 0;
         let stuck = closed || self.peer_shut & RECEIVE != 0 || self.shut & SEND != 0;
-        when(
-            ended || !self.received.is_empty() || self.error.is_some(),
-            Events::READABLE,
-        ) | when(ended, Events::READ_CLOSED)
+        when(ended || !self.received.is_empty() || self.error.is_some(), Events::READABLE)
+            | when(ended, Events::READ_CLOSED)
             | when(stuck || self.credit() > 0, Events::WRITABLE)
             | when(ended && stuck, Events::HUNG_UP)
             | when(self.error.is_some(), Events::ERROR)

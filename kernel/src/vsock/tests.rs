@@ -15,10 +15,7 @@ use crate::drivers::vsock::Header;
 use crate::fd::poll::Events;
 use crate::net::Shutdown;
 
-const PEER: Address = Address {
-    cid: HOST as u32,
-    port: 700,
-};
+const PEER: Address = Address { cid: HOST as u32, port: 700 };
 
 #[test]
 fn a_connection_is_asked_for_and_made() {
@@ -38,13 +35,7 @@ fn a_connection_is_asked_for_and_made() {
     assert_eq!(room.connected(id), Ok(Some(())));
     assert_eq!(room.connect(id, PEER, 0), Err(Error::AlreadyConnected));
     assert_eq!(room.peer(id), Ok(PEER));
-    assert_eq!(
-        room.local(id),
-        Address {
-            cid: CID as u32,
-            port
-        }
-    );
+    assert_eq!(room.local(id), Address { cid: CID as u32, port });
     assert_eq!(room.ready(id), Events::WRITABLE);
     assert_eq!(room.next(), None);
 }
@@ -91,10 +82,7 @@ fn a_port_has_one_owner() {
     assert_eq!(room.bind(second, address), Err(Error::AddressInUse));
     let other = Address { cid: 77, port: 10 };
     assert_eq!(room.bind(second, other), Err(Error::AddressNotAvailable));
-    let any = Address {
-        cid: ANY,
-        port: ANY,
-    };
+    let any = Address { cid: ANY, port: ANY };
     let chosen = room.bind(second, any).unwrap();
     assert!(chosen >= 49152, "{chosen}");
     room.release(first, 0);
@@ -124,10 +112,7 @@ fn more_than_the_backlog_are_refused() {
     let (late, ..) = room.accept(listener).unwrap().unwrap();
     let mut buffer = [0; 8];
     assert_eq!(room.read(late, &mut buffer, false), Ok(Some(3)));
-    assert_eq!(
-        room.read(late, &mut buffer, false),
-        Err(Error::ConnectionReset)
-    );
+    assert_eq!(room.read(late, &mut buffer, false), Err(Error::ConnectionReset));
     assert_eq!(room.read(late, &mut buffer, false), Ok(Some(0)));
     // Those who wait when the listener goes are sent away.
     host.send(&mut room, header(4, 9, Op::Request), &[]);
@@ -158,20 +143,12 @@ fn nobody_sends_more_than_there_is_room_for() {
     assert!(host.next().is_none());
     // What goes back in time, or tells of more than was sent, means nothing.
     for forwarded in [1 << 16, (1 << 16) + 1, 10] {
-        let update = Header {
-            forwarded,
-            capacity: 0,
-            ..header(700, 9, Op::CreditUpdate)
-        };
+        let update = Header { forwarded, capacity: 0, ..header(700, 9, Op::CreditUpdate) };
         host.send(&mut room, update, &[]);
         assert_eq!(room.write(id, &bytes), Ok(None));
         while host.next().is_some() {}
     }
-    let update = Header {
-        forwarded: 10,
-        capacity: 1000,
-        ..header(700, 9, Op::CreditUpdate)
-    };
+    let update = Header { forwarded: 10, capacity: 1000, ..header(700, 9, Op::CreditUpdate) };
     host.send(&mut room, update, &[]);
     assert_eq!(room.write(id, &bytes), Ok(Some(1000)));
 }
@@ -190,14 +167,8 @@ fn a_host_that_sends_more_than_it_may_is_cut_off() {
     assert_eq!(host.next_operation(), Some(Op::Rst));
     // What was within its rights is read.
     let mut buffer = vec![0; capacity + 1];
-    assert_eq!(
-        room.read(id, &mut buffer, false),
-        Ok(Some(capacity / 1000 * 1000))
-    );
-    assert_eq!(
-        room.read(id, &mut buffer, false),
-        Err(Error::ConnectionReset)
-    );
+    assert_eq!(room.read(id, &mut buffer, false), Ok(Some(capacity / 1000 * 1000)));
+    assert_eq!(room.read(id, &mut buffer, false), Err(Error::ConnectionReset));
     assert_eq!(room.read(id, &mut buffer, false), Ok(Some(0)));
 }
 
@@ -235,19 +206,13 @@ fn halves_are_shut_one_by_one() {
     assert_eq!((told.operation, told.flags), (Op::Shutdown as u16, 2));
     assert_eq!(room.write(id, b"x"), Err(Error::BrokenPipe));
     host.send(&mut room, header(700, 9, Op::Rw), b"answer");
-    let shut = Header {
-        flags: 2,
-        ..header(700, 9, Op::Shutdown)
-    };
+    let shut = Header { flags: 2, ..header(700, 9, Op::Shutdown) };
     host.send(&mut room, shut, &[]);
     assert_eq!(room.read(id, &mut buffer, false), Ok(Some(6)));
     assert_eq!(room.read(id, &mut buffer, false), Ok(Some(0)));
     assert!(host.next().is_none());
     // The host closes: it waits for the end.
-    let shut = Header {
-        flags: 3,
-        ..header(700, 9, Op::Shutdown)
-    };
+    let shut = Header { flags: 3, ..header(700, 9, Op::Shutdown) };
     host.send(&mut room, shut, &[]);
     assert_eq!(host.next_operation(), Some(Op::Rst));
     assert_eq!(room.take_error(id), None);
@@ -261,10 +226,7 @@ fn what_was_sent_is_read_behind_the_end() {
     let (mut room, mut host) = room();
     let (_, id) = host.connect(&mut room, 9);
     host.send(&mut room, header(700, 9, Op::Rw), b"last words");
-    let shut = Header {
-        flags: 3,
-        ..header(700, 9, Op::Shutdown)
-    };
+    let shut = Header { flags: 3, ..header(700, 9, Op::Shutdown) };
     host.send(&mut room, shut, &[]);
     // Not before they are read.
     assert!(host.next().is_none());
@@ -305,11 +267,7 @@ fn the_end_of_the_machine_waits_for_the_host() {
     let (listener, id) = host.connect(&mut room, 9);
     room.write(id, b"last words").unwrap();
     room.close_all(0);
-    assert_eq!(
-        room.left(),
-        2,
-        "the connection, and what the device has not taken"
-    );
+    assert_eq!(room.left(), 2, "the connection, and what the device has not taken");
     assert_eq!(host.next().unwrap().1, b"last words");
     assert_eq!(host.next_operation(), Some(Op::Shutdown));
     assert_eq!(room.left(), 1);
@@ -329,21 +287,12 @@ fn packets_for_nobody_are_answered_and_those_for_others_are_not() {
     // A reset is never answered; another kind of socket is refused as what it is.
     host.send(&mut room, header(700, 9, Op::Rst), &[]);
     assert!(host.next().is_none());
-    let odd = Header {
-        kind: 2,
-        ..header(700, 9, Op::Request)
-    };
+    let odd = Header { kind: 2, ..header(700, 9, Op::Request) };
     host.send(&mut room, odd, &[]);
     assert_eq!(host.next().unwrap().0.kind, 2);
-    let other = Header {
-        to: (CID + 1, 9),
-        ..header(700, 9, Op::Request)
-    };
+    let other = Header { to: (CID + 1, 9), ..header(700, 9, Op::Request) };
     host.send(&mut room, other, &[]);
-    let nobody = Header {
-        from: (1 << 40, 1),
-        ..header(700, 9, Op::Request)
-    };
+    let nobody = Header { from: (1 << 40, 1), ..header(700, 9, Op::Request) };
     host.send(&mut room, nobody, &[]);
     assert!(host.next().is_none());
 }
@@ -364,11 +313,7 @@ fn a_host_that_forgets_ends_connections_and_no_listeners() {
 #[test]
 fn a_device_that_lies_is_put_out_of_use() {
     let whole = header(700, 9, Op::Rw).encode();
-    let long = Header {
-        length: 101,
-        ..header(700, 9, Op::Rw)
-    }
-    .encode();
+    let long = Header { length: 101, ..header(700, 9, Op::Rw) }.encode();
     for (bytes, length) in [(&whole[..], 43), (&long[..], 144), (&whole[..], 1 << 20)] {
         let (mut room, mut host) = room();
         let (listener, id) = host.connect(&mut room, 9);
@@ -376,10 +321,7 @@ fn a_device_that_lies_is_put_out_of_use() {
         assert!(!room.card.works());
         assert!(host.device.is_reset());
         let mut buffer = [0; 8];
-        assert_eq!(
-            room.read(id, &mut buffer, false),
-            Err(Error::ConnectionReset)
-        );
+        assert_eq!(room.read(id, &mut buffer, false), Err(Error::ConnectionReset));
         assert_eq!(room.accept(listener).map(|_| ()), Err(Error::NetworkDown));
         let (id, _) = room.socket();
         assert_eq!(room.connect(id, PEER, 0), Err(Error::NetworkDown));
@@ -391,10 +333,7 @@ fn a_device_that_lies_is_put_out_of_use() {
 fn a_device_that_takes_nothing_holds_writers_and_answers() {
     let (mut room, mut host) = room();
     let (_, id) = host.connect(&mut room, 9);
-    let update = Header {
-        capacity: u32::MAX,
-        ..header(700, 9, Op::CreditUpdate)
-    };
+    let update = Header { capacity: u32::MAX, ..header(700, 9, Op::CreditUpdate) };
     host.send(&mut room, update, &[]);
     let bytes = vec![3; 1 << 20];
     let mut sent = 0;
@@ -404,10 +343,7 @@ fn a_device_that_takes_nothing_holds_writers_and_answers() {
     }
     // More than there are buffers or places for.
     for _ in 0..2000 {
-        let asked = Header {
-            operation: Op::CreditRequest as u16,
-            ..update
-        };
+        let asked = Header { operation: Op::CreditRequest as u16, ..update };
         host.send(&mut room, asked, &[]);
     }
     room.woken.clear();

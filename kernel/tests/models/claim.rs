@@ -172,11 +172,7 @@ fn run(variant: Variant) {
         // Nobody was to end the second wait.
         assert_eq!(model.ready.load(SeqCst), 0, "a later wait was ended");
         assert!(model.waiting.load(SeqCst), "a later wait was claimed");
-        assert_eq!(
-            model.key.load(SeqCst),
-            SECOND,
-            "a later wait has lost its key"
-        );
+        assert_eq!(model.key.load(SeqCst), SECOND, "a later wait has lost its key");
         assert!(*model.bucket(SECOND), "a later wait has lost its bucket");
     });
 }

@@ -38,10 +38,7 @@ unsafe impl Sync for Task {}
 
 impl Task {
     fn new(context: usize) -> Task {
-        Task {
-            stack: UnsafeCell::new(0),
-            context: AtomicUsize::new(context),
-        }
+        Task { stack: UnsafeCell::new(0), context: AtomicUsize::new(context) }
     }
 
     /// The running task uses its stack.
@@ -51,11 +48,7 @@ impl Task {
     }
 
     fn save(&self, variant: Variant) {
-        let order: Ordering = if variant == Variant::RelaxedSave {
-            Relaxed
-        } else {
-            Release
-        };
+        let order: Ordering = if variant == Variant::RelaxedSave { Relaxed } else { Release };
         self.use_stack();
         self.context.store(1, order);
     }
@@ -80,10 +73,7 @@ struct Queue {
 
 impl Queue {
     fn new() -> Queue {
-        Queue {
-            full: Mutex::new(false),
-            filled: Notify::new(),
-        }
+        Queue { full: Mutex::new(false), filled: Notify::new() }
     }
 
     fn push(&self) {

@@ -59,11 +59,7 @@ impl Machine {
             halted: AtomicBool::new(false),
             interrupt: Notify::new(),
         };
-        Machine {
-            variant,
-            processors: [processor(0), processor(0)],
-            over: AtomicBool::new(false),
-        }
+        Machine { variant, processors: [processor(0), processor(0)], over: AtomicBool::new(false) }
     }
 
     fn make_ready(&self, number: usize, task: Task) {

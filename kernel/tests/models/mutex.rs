@@ -102,10 +102,7 @@ impl Model {
 
 fn run(threads: u32, rounds: u32, preemptions: usize) {
     search(preemptions, move || {
-        let model = Arc::new(Model {
-            state: AtomicU32::new(FREE),
-            value: UnsafeCell::new(0),
-        });
+        let model = Arc::new(Model { state: AtomicU32::new(FREE), value: UnsafeCell::new(0) });
         let others = (1..threads).map(|_| {
             let model = Arc::clone(&model);
             thread::spawn(move || (0..rounds).for_each(|_| model.add()))

@@ -97,10 +97,7 @@ impl Machine {
         }
         self.idle.store(false, Relaxed);
         self.fence();
-        if !matches!(
-            self.variant,
-            Variant::NoLookAfterIdle | Variant::LookBeforeWord
-        ) {
+        if !matches!(self.variant, Variant::NoLookAfterIdle | Variant::LookBeforeWord) {
             self.answer(&mut cached);
         }
         self.read(&mut cached);

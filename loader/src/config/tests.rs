@@ -26,9 +26,7 @@ fn read(text: &str) -> Result<All, &'static str> {
     let config = Config::parse(text, &mut memory)?;
     let values = |field| {
         let values = config.values(field);
-        values
-            .map(|value| String::from_utf8(value.to_vec()).unwrap())
-            .collect()
+        values.map(|value| String::from_utf8(value.to_vec()).unwrap()).collect()
     };
     Ok(All {
         kernel: String::from_utf8(config.kernel().to_vec()).unwrap(),
@@ -42,17 +40,8 @@ fn read(text: &str) -> Result<All, &'static str> {
 
 /// What Hermit's own parser makes of it.
 fn expected(text: &str) -> Option<All> {
-    let reference::Config::V1 {
-        input,
-        requirements,
-        kernel,
-    } = ::toml::from_str(text).ok()?;
-    let own = |values: Vec<_>| {
-        values
-            .into_iter()
-            .map(std::borrow::Cow::into_owned)
-            .collect()
-    };
+    let reference::Config::V1 { input, requirements, kernel } = ::toml::from_str(text).ok()?;
+    let own = |values: Vec<_>| values.into_iter().map(std::borrow::Cow::into_owned).collect();
     Some(All {
         kernel: kernel.into_owned(),
         kernel_args: own(input.kernel_args),
@@ -87,10 +76,7 @@ fn a_configuration_is_read() {
     let all = read(PLAIN).unwrap();
     assert_eq!(Some(&all), expected(PLAIN).as_ref());
     assert_eq!(all.kernel, "boot/kernel.elf");
-    assert_eq!(
-        all.app_args[1..],
-        ["two words", "a\\b", "multi\nline", "é\t\""]
-    );
+    assert_eq!(all.app_args[1..], ["two words", "a\\b", "multi\nline", "é\t\""]);
     assert_eq!((all.memory, all.cpus), (64 << 20, 2));
 }
 
@@ -125,11 +111,7 @@ fn wrong_configurations_are_refused() {
         ("kernel_args = []", "kernel_args = [1]", "wrong type"),
         ("kernel_args = []", "kernel_args = [['a']]", "wrong type"),
         ("kernel_args = []", "kernel_args = {}", "wrong type"),
-        (
-            "kernel_args = []",
-            "kernel_args = []\nkernel_args = []",
-            "twice",
-        ),
+        ("kernel_args = []", "kernel_args = []\nkernel_args = []", "twice"),
         ("kernel_args = []", "kernel_args = [", "not valid TOML"),
         ("cpus = 2", "cpus = -2", "wrong type"),
         ("cpus = 2", "cpus = '2'", "wrong type"),

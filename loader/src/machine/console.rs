@@ -68,10 +68,7 @@ impl Console {
         unsafe { Port::new(DEBUG_EXIT).write(REFUSED) };
         // Without the device: an exception that cannot be delivered resets the machine, which
         // ends QEMU under `-no-reboot`.
-        let none = DescriptorTablePointer {
-            limit: 0,
-            base: x86_64::VirtAddr::zero(),
-        };
+        let none = DescriptorTablePointer { limit: 0, base: x86_64::VirtAddr::zero() };
         // SAFETY: nothing after this needs an interrupt table.
         unsafe { tables::lidt(&none) };
         interrupts::int3();

@@ -56,18 +56,12 @@ impl Hermit {
         let config = Config::parse(text, memory).map_err(Problem::Config)?;
         // What firmware has reserved counts as memory, and is less than a MiB.
         if total + (1 << 20) < config.memory {
-            return Err(Problem::Memory {
-                needed: config.memory,
-                found: total,
-            });
+            return Err(Problem::Memory { needed: config.memory, found: total });
         }
         if let Some(found) = fw_cfg::processors()
             && found < config.cpus
         {
-            return Err(Problem::Processors {
-                needed: config.cpus,
-                found,
-            });
+            return Err(Problem::Processors { needed: config.cpus, found });
         }
 
         // The kernel reads the line where it is, so it has to lie below where images are mapped, and
@@ -75,18 +69,13 @@ impl Hermit {
         let size = command_line::memory_for(line, &config) as u64;
         // SAFETY: as the caller says.
         let (place, memory) = unsafe { take(size, FLOOR..LOWEST, &mut scratch) }?;
-        let length = command_line::join(line, &config, memory).ok_or(Problem::CommandLine(
-            "is too long together with the image's arguments",
-        ))?;
+        let length = command_line::join(line, &config, memory)
+            .ok_or(Problem::CommandLine("is too long together with the image's arguments"))?;
         free.remove(place)?;
         let kernel = skete_archive::find(bytes, config.kernel())
             .map_err(damaged)?
             .ok_or(Problem::NoKernel)?;
-        Ok(Self {
-            kernel,
-            archive,
-            line: memory.get(..length).unwrap_or_default(),
-        })
+        Ok(Self { kernel, archive, line: memory.get(..length).unwrap_or_default() })
     }
 }
 
@@ -106,11 +95,9 @@ pub unsafe fn inflate(
     // SAFETY: as the caller says.
     let (place, memory) =
         unsafe { take(gzip.size, LOWEST..HIGHEST, free) }.map_err(|problem| match problem {
-            Problem::TooLarge { needed, largest } => Problem::CompressedTooLarge {
-                what,
-                needed,
-                largest,
-            },
+            Problem::TooLarge { needed, largest } => {
+                Problem::CompressedTooLarge { what, needed, largest }
+            }
             other => other,
         })?;
     gzip.inflate(memory).map_err(damaged)?;
@@ -129,10 +116,7 @@ unsafe fn take(
 ) -> Result<(Range<u64>, &'static mut [u8]), Problem> {
     let start = free
         .find(size.max(1), PAGE, window)
-        .map_err(|largest| Problem::TooLarge {
-            needed: size,
-            largest,
-        })?;
+        .map_err(|largest| Problem::TooLarge { needed: size, largest })?;
     let place = start..start + size;
     free.remove(start..start + size.max(1))?;
     // SAFETY: free memory, mapped identically, that is nobody else's from now on. A program that starts from

@@ -91,9 +91,7 @@ unsafe fn string(address: u32) -> Result<&'static [u8], Problem> {
     let bytes = unsafe { bytes(address, size) }?;
     let end = bytes.iter().position(|byte| *byte == 0);
     end.and_then(|end| bytes.get(..end))
-        .ok_or(Problem::CommandLine(
-            "is too long: it must end below 2 MiB of physical memory",
-        ))
+        .ok_or(Problem::CommandLine("is too long: it must end below 2 MiB of physical memory"))
 }
 
 /// The command line for the kernel.
@@ -140,11 +138,7 @@ fn load(raw: &[u8; INFORMATION_SIZE]) -> Result<Jump, Problem> {
         free.remove(hermit.archive.clone())?;
         line = hermit.line;
         let line_start = line.as_ptr() as u64;
-        claim(
-            line_start..line_start + line.len() as u64,
-            &mut own,
-            &mut free,
-        )?;
+        claim(line_start..line_start + line.len() as u64, &mut own, &mut free)?;
         file = hermit.kernel;
         archives[0] = Some(hermit.archive);
         usable.insert(modules.image.start.into()..modules.image.end.into())?;
@@ -170,10 +164,7 @@ fn load(raw: &[u8; INFORMATION_SIZE]) -> Result<Jump, Problem> {
     let pages = image.pages();
     // SAFETY: `placement` is free memory in the first GiB, so nothing else refers to it.
     let memory = unsafe {
-        slice::from_raw_parts_mut(
-            placement.physical as *mut u8,
-            (pages.end - pages.start) as usize,
-        )
+        slice::from_raw_parts_mut(placement.physical as *mut u8, (pages.end - pages.start) as usize)
     };
     image.load(memory, placement.base)?;
     if !image.relocatable {
@@ -212,18 +203,13 @@ fn load(raw: &[u8; INFORMATION_SIZE]) -> Result<Jump, Problem> {
         },
         platform_info: PlatformInfo::Multiboot {
             command_line: Some(command_line),
-            multiboot_info_addr: (kernel_information as u64)
-                .try_into()
-                .map_err(|_| OUTSIDE)?,
+            multiboot_info_addr: (kernel_information as u64).try_into().map_err(|_| OUTSIDE)?,
         },
     };
     let place = &raw mut BOOT_INFO;
     // SAFETY: as above.
     let boot_info = unsafe { &mut *place }.insert(boot_info.into());
-    Ok(Jump {
-        entry: image.entry.wrapping_add(base),
-        boot_info: NonNull::from(boot_info),
-    })
+    Ok(Jump { entry: image.entry.wrapping_add(base), boot_info: NonNull::from(boot_info) })
 }
 
 /// The files that the boot loader has put into memory.
@@ -279,9 +265,7 @@ fn shadow(pages: &Range<u64>, placement: Placement) {
         // a page.
         let entries = unsafe { slice::from_raw_parts_mut(table as *mut u64, paging::ENTRIES) };
         for (place, entry) in
-            entries
-                .iter_mut()
-                .zip(paging::entries(base, pages.clone(), placement.physical))
+            entries.iter_mut().zip(paging::entries(base, pages.clone(), placement.physical))
         {
             *place = entry;
         }

@@ -40,9 +40,7 @@ impl Storage {
                     sin6_family: AF_INET6 as sa_family_t,
                     sin6_port: address.port().to_be(),
                     sin6_flowinfo: address.flowinfo(),
-                    sin6_addr: in6_addr {
-                        s6_addr: address.ip().octets(),
-                    },
+                    sin6_addr: in6_addr { s6_addr: address.ip().octets() },
                     sin6_scope_id: address.scope_id(),
                 };
                 (Storage { v6 }, length)
@@ -58,9 +56,7 @@ impl Storage {
 
 /// The address of four bytes, in the order in which they are sent.
 pub fn v4(address: Ipv4Addr) -> in_addr {
-    in_addr {
-        s_addr: u32::from_ne_bytes(address.octets()),
-    }
+    in_addr { s_addr: u32::from_ne_bytes(address.octets()) }
 }
 
 /// The other way round.
@@ -133,10 +129,7 @@ impl Place {
         {
             return Err(Error::InvalidArgument);
         }
-        Ok(Place {
-            name: name.cast(),
-            length,
-        })
+        Ok(Place { name: name.cast(), length })
     }
 
     /// Writes as much of the address as there is room for, and its whole length; of none, a length of 0.

@@ -61,11 +61,9 @@ impl Wanted {
         }
         let port = match service {
             None => 0,
-            Some(service) => service
-                .to_str()
-                .ok()
-                .and_then(|service| service.parse().ok())
-                .ok_or(EAI_SERVICE)?,
+            Some(service) => {
+                service.to_str().ok().and_then(|service| service.parse().ok()).ok_or(EAI_SERVICE)?
+            }
         };
         Ok(Wanted {
             flags,
@@ -255,11 +253,7 @@ unsafe extern "C" fn sys_getaddrbyname(
         Some(IpAddr::V6(found)) => {
             let s6_addr = found.octets();
             // SAFETY: as above.
-            unsafe {
-                address
-                    .cast::<in6_addr>()
-                    .write_unaligned(in6_addr { s6_addr })
-            };
+            unsafe { address.cast::<in6_addr>().write_unaligned(in6_addr { s6_addr }) };
             0
         }
         None => fail(hermit_abi::errno::ENOENT),

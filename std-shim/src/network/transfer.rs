@@ -24,10 +24,7 @@ fn flags(flags: i32, allowed: i32) -> Result<Flags> {
     if flags & !allowed != 0 {
         return Err(Error::Unsupported);
     }
-    Ok(Flags {
-        peek: flags & MSG_PEEK != 0,
-        nonblocking: flags & MSG_DONTWAIT != 0,
-    })
+    Ok(Flags { peek: flags & MSG_PEEK != 0, nonblocking: flags & MSG_DONTWAIT != 0 })
 }
 
 /// Receives until the buffer is full, the end, or an error, which the next call meets again.
@@ -75,12 +72,8 @@ unsafe extern "C" fn sys_recvfrom(
 ) -> isize {
     count(with(descriptor, |socket| {
         // SAFETY: the caller passes a buffer, and room for an address or null.
-        let (buffer, place) = unsafe {
-            (
-                pointers::buffer(buffer, length)?,
-                Place::optional(name, name_length)?,
-            )
-        };
+        let (buffer, place) =
+            unsafe { (pointers::buffer(buffer, length)?, Place::optional(name, name_length)?) };
         let flags = flags(asked, MSG_PEEK | MSG_WAITALL | MSG_DONTWAIT | MSG_NOSIGNAL)?;
         let stream = || socket.option(option::Name::Kind) == Ok(option::Value::Kind(Kind::Stream));
         let (length, sender) = if asked & MSG_WAITALL != 0 && !flags.peek && stream() {

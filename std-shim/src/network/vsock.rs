@@ -39,14 +39,7 @@ pub static FAMILY: Hook<&'static Family> = Hook::new();
 /// Lets `sys_socket` make sockets of the family `AF_VSOCK`. Not part of hermit-abi.
 #[unsafe(no_mangle)]
 extern "C" fn sys_vsock_init() -> i32 {
-    static OWN: Family = Family {
-        socket,
-        bind,
-        connect,
-        accept,
-        local,
-        peer,
-    };
+    static OWN: Family = Family { socket, bind, connect, accept, local, peer };
     FAMILY.set(&OWN);
     0
 }
@@ -165,10 +158,7 @@ unsafe fn read(name: *const sockaddr, length: socklen_t) -> Result<Address> {
     if i32::from(address.svm_family) != AF_VSOCK {
         return Err(Error::FamilyNotSupported);
     }
-    Ok(Address {
-        cid: address.svm_cid,
-        port: address.svm_port,
-    })
+    Ok(Address { cid: address.svm_cid, port: address.svm_port })
 }
 
 /// Writes as much of an address as there is room for, and its whole length.

@@ -72,13 +72,7 @@ pub fn bring_up() {
             for (to, from) in name.iter_mut().zip(interface) {
                 *to = *from;
             }
-            let request = Request {
-                name,
-                first,
-                port: 0,
-                address,
-                rest: [0; 16],
-            };
+            let request = Request { name, first, port: 0, address, rest: [0; 16] };
             // SAFETY: the calls read a `struct ifreq`, which is 40 bytes long as `Request` is.
             unsafe { ioctl(socket, call, &raw const request) == 0 }
         };

@@ -59,14 +59,9 @@ impl Segment {
         let mut bytes = Vec::with_capacity(PROGRAM_HEADER);
         bytes.extend(self.kind.to_le_bytes());
         bytes.extend(self.flags.to_le_bytes());
-        for word in [
-            self.offset,
-            self.address,
-            self.address,
-            self.file_size,
-            self.memory_size,
-            self.align,
-        ] {
+        for word in
+            [self.offset, self.address, self.address, self.file_size, self.memory_size, self.align]
+        {
             bytes.extend(word.to_le_bytes());
         }
         file[self.place..self.place + PROGRAM_HEADER].copy_from_slice(&bytes);
@@ -80,9 +75,7 @@ impl Segment {
     /// Whether it is a table of names.
     fn is_table(&self, file: &[u8]) -> bool {
         self.kind == PT_LOAD
-            && self
-                .content(file)
-                .is_some_and(|content| content.starts_with(&MAGIC))
+            && self.content(file).is_some_and(|content| content.starts_with(&MAGIC))
     }
 }
 
@@ -103,49 +96,34 @@ struct Section {
 
 /// The address of the image's first byte.
 pub fn base(image: &[u8]) -> Result<u64> {
-    let loaded = segments(image)?
-        .into_iter()
-        .filter(|segment| segment.kind == PT_LOAD);
-    loaded
-        .map(|segment| segment.address)
-        .min()
-        .context("nothing in it is to be loaded")
+    let loaded = segments(image)?.into_iter().filter(|segment| segment.kind == PT_LOAD);
+    loaded.map(|segment| segment.address).min().context("nothing in it is to be loaded")
 }
 
 /// The table of names that is in an image.
 pub fn table(image: &[u8]) -> Result<Option<&[u8]>> {
-    let found = segments(image)?
-        .into_iter()
-        .find(|segment| segment.is_table(image));
+    let found = segments(image)?.into_iter().find(|segment| segment.is_table(image));
     Ok(found.and_then(|segment| segment.content(image)))
 }
 
 /// The image with `table` as its last segment and with what `keep` names.
 pub fn rewrite(image: &[u8], table: Option<&[u8]>, keep: Keep) -> Result<Vec<u8>> {
     let segments = segments(image)?;
-    let loaded = || {
-        segments
-            .iter()
-            .filter(|segment| segment.kind == PT_LOAD && !segment.is_table(image))
-    };
-    let end = loaded()
-        .map(|segment| segment.offset + segment.file_size)
-        .max();
+    let loaded =
+        || segments.iter().filter(|segment| segment.kind == PT_LOAD && !segment.is_table(image));
+    let end = loaded().map(|segment| segment.offset + segment.file_size).max();
     let end = end.context("nothing in it is to be loaded")? as usize;
     let mut file = image.get(..end).context("it breaks off")?.to_vec();
     let mut sections = kept(image, keep)?;
 
-    let slot = segments
-        .iter()
-        .find(|segment| segment.kind == PT_GNU_STACK || segment.is_table(image));
+    let slot =
+        segments.iter().find(|segment| segment.kind == PT_GNU_STACK || segment.is_table(image));
     match table {
         Some(table) => {
             let slot = slot
                 .context("it has no PT_GNU_STACK header, whose place the table of names takes")?;
-            let free = loaded()
-                .map(|segment| segment.address + segment.memory_size)
-                .max()
-                .unwrap_or(0);
+            let free =
+                loaded().map(|segment| segment.address + segment.memory_size).max().unwrap_or(0);
             let offset = file.len() as u64;
             let size = table.len() as u64;
             let address = free.next_multiple_of(PAGE) + offset % PAGE;
@@ -253,11 +231,7 @@ fn append(file: &mut Vec<u8>, image: &[u8], mut sections: Vec<Section>) -> Resul
     };
     let mut named: Vec<u32> = Vec::new();
     for section in &sections {
-        named.push(if section.name.is_empty() {
-            0
-        } else {
-            name(&section.name)
-        });
+        named.push(if section.name.is_empty() { 0 } else { name(&section.name) });
     }
     named.push(name(b".shstrtab"));
     sections.push(Section {
@@ -330,17 +304,11 @@ fn sections(image: &[u8]) -> Result<Vec<Section>> {
     let first = u64_at(image, 40)? as usize;
     let count = usize::from(u16_at(image, 60)?);
     let names = first + usize::from(u16_at(image, 62)?) * SECTION_HEADER;
-    let names = if count == 0 {
-        0
-    } else {
-        u64_at(image, names + 24)? as usize
-    };
+    let names = if count == 0 { 0 } else { u64_at(image, names + 24)? as usize };
     (0..count)
         .map(|number| {
             let at = first + number * SECTION_HEADER;
-            let name = image
-                .get(names + u32_at(image, at)? as usize..)
-                .context("it breaks off")?;
+            let name = image.get(names + u32_at(image, at)? as usize..).context("it breaks off")?;
             Ok(Section {
                 name: name.iter().copied().take_while(|byte| *byte != 0).collect(),
                 kind: u32_at(image, at + 4)?,

@@ -8,10 +8,7 @@ use crate::table::Table;
 /// Puts every function of the image into the table.
 pub fn collect(image: &[u8], base: u64, table: &mut Table) -> Result<()> {
     let file = object::File::parse(image)?;
-    for section in file
-        .sections()
-        .filter(|section| section.kind() == SectionKind::Text)
-    {
+    for section in file.sections().filter(|section| section.kind() == SectionKind::Text) {
         // Behind the last function is none.
         table.function((section.address() + section.size() - base) as u32, "");
     }

@@ -19,10 +19,7 @@ pub fn collect(path: &Path, image: &[u8], base: u64, table: &mut Table) -> Resul
         .map_err(|error| anyhow::anyhow!("{error}"))
         .context("cannot read the debug information")?;
     let directory = std::env::current_dir().unwrap_or_default();
-    for section in file
-        .sections()
-        .filter(|section| section.kind() == SectionKind::Text)
-    {
+    for section in file.sections().filter(|section| section.kind() == SectionKind::Text) {
         let end = section.address() + section.size();
         let rows = dwarf.find_location_range(section.address(), end);
         let rows = rows.map_err(|error| anyhow::anyhow!("{error}"))?;

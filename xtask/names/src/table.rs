@@ -63,13 +63,7 @@ impl Table {
         let at = self.places.len();
         let back = if outer == 0 { 0 } else { at - outer };
         let [function, file] = [&place.function, &place.file].map(|text| self.text(text));
-        for part in [
-            back,
-            function,
-            file,
-            place.line as usize,
-            place.column as usize,
-        ] {
+        for part in [back, function, file, place.line as usize, place.column as usize] {
             number(&mut self.places, part);
         }
         self.known.insert((outer, place.clone()), at);
@@ -91,9 +85,8 @@ impl Table {
     /// The table's bytes.
     pub fn write(&self) -> Vec<u8> {
         let names = self.functions.values();
-        let mut names: Vec<Vec<u8>> = names
-            .map(|name| name.replace('\0', "").into_bytes())
-            .collect();
+        let mut names: Vec<Vec<u8>> =
+            names.map(|name| name.replace('\0', "").into_bytes()).collect();
         let meanings = pairs::shorten(&mut names);
 
         let mut table = Vec::from(MAGIC);
@@ -198,19 +191,11 @@ mod tests {
     }
 
     fn named(name: &str) -> Vec<Place> {
-        vec![Place {
-            function: name.to_owned(),
-            ..Place::default()
-        }]
+        vec![Place { function: name.to_owned(), ..Place::default() }]
     }
 
     fn place(function: &str, line: u32) -> Place {
-        Place {
-            function: function.to_owned(),
-            file: format!("src/{function}.rs"),
-            line,
-            column: 7,
-        }
+        Place { function: function.to_owned(), file: format!("src/{function}.rs"), line, column: 7 }
     }
 
     #[test]
@@ -233,17 +218,11 @@ mod tests {
         let mut table = Table::default();
         table.function(0x10, "outer");
         table.line(0x10, &[place("outer", 1)]);
-        table.line(
-            0x14,
-            &[place("inner", 9), place("middle", 5), place("outer", 2)],
-        );
+        table.line(0x14, &[place("inner", 9), place("middle", 5), place("outer", 2)]);
         table.line(0x18, &[]);
         let bytes = table.write();
         assert_eq!(read(&bytes, 0x13), [place("outer", 1)]);
-        assert_eq!(
-            read(&bytes, 0x17),
-            [place("inner", 9), place("middle", 5), place("outer", 2)]
-        );
+        assert_eq!(read(&bytes, 0x17), [place("inner", 9), place("middle", 5), place("outer", 2)]);
         // Without a line there is still a name.
         assert_eq!(read(&bytes, 0x18), named("outer"));
     }

@@ -48,10 +48,7 @@ impl Counts {
     /// The counter of a range, or of what is outside of all ranges.
     fn counter(&self, range: Option<usize>) -> Counter {
         let index = range.map_or(0, |range| range + 1);
-        Counter {
-            scoreboard: self.scoreboard,
-            offset: index * size_of::<u64>(),
-        }
+        Counter { scoreboard: self.scoreboard, offset: index * size_of::<u64>() }
     }
 
     fn snapshot(&self) -> Vec<u64> {
@@ -67,12 +64,8 @@ impl Counts {
     fn instrument(&self, instruction: *mut Instruction) {
         // SAFETY: the instruction belongs to the block that QEMU is translating right now.
         let address = unsafe { api::qemu_plugin_insn_vaddr(instruction) };
-        for (index, _) in self
-            .settings
-            .marks
-            .iter()
-            .enumerate()
-            .filter(|(_, mark)| mark.address == address)
+        for (index, _) in
+            self.settings.marks.iter().enumerate().filter(|(_, mark)| mark.address == address)
         {
             // Asked for before the counting, so that a mark's own instruction comes after it.
             let data = std::ptr::without_provenance_mut(index);
@@ -113,9 +106,7 @@ impl Counts {
     fn report(&self, seen: &[Option<Vec<u64>>], end: &[u64]) -> String {
         let mut text = String::new();
         let names = self.settings.marks.iter().map(|mark| mark.name.as_str());
-        let marks = names
-            .zip(seen)
-            .filter_map(|(name, seen)| Some((name, seen.as_deref()?)));
+        let marks = names.zip(seen).filter_map(|(name, seen)| Some((name, seen.as_deref()?)));
         for (mark, counts) in marks.chain([("exit", end)]) {
             let total: u64 = counts.iter().sum();
             let _ = writeln!(text, "mark\t{mark}\t{total}");
@@ -210,15 +201,7 @@ pub unsafe extern "C" fn qemu_plugin_install(
     let seen = Mutex::new(vec![None; settings.marks.len()]);
     // SAFETY: installation is when scoreboards may be made.
     let scoreboard = unsafe { api::qemu_plugin_scoreboard_new(size) };
-    if COUNTS
-        .set(Counts {
-            settings,
-            scoreboard,
-            seen,
-            end: Mutex::default(),
-        })
-        .is_err()
-    {
+    if COUNTS.set(Counts { settings, scoreboard, seen, end: Mutex::default() }).is_err() {
         complain("load the plugin only once");
         return 1;
     }

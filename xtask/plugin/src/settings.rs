@@ -64,10 +64,7 @@ impl Settings {
 
     /// Which range an address is in.
     pub fn range_of(&self, address: u64) -> Option<usize> {
-        let index = self
-            .ranges
-            .partition_point(|range| range.start <= address)
-            .checked_sub(1)?;
+        let index = self.ranges.partition_point(|range| range.start <= address).checked_sub(1)?;
         (address < self.ranges.get(index)?.end).then_some(index)
     }
 }
@@ -78,10 +75,7 @@ fn parse_address(text: &str) -> Option<u64> {
 
 fn parse_mark(text: &str) -> Option<Mark> {
     let (address, name) = text.split_once(':')?;
-    Some(Mark {
-        address: parse_address(address)?,
-        name: name.to_owned(),
-    })
+    Some(Mark { address: parse_address(address)?, name: name.to_owned() })
 }
 
 fn parse_ranges(text: &str) -> Result<Vec<Range>, String> {
@@ -89,11 +83,7 @@ fn parse_ranges(text: &str) -> Result<Vec<Range>, String> {
         let mut words = line.splitn(3, ' ');
         let start = parse_address(words.next()?)?;
         let end = parse_address(words.next()?)?;
-        Some(Range {
-            start,
-            end,
-            name: words.next()?.to_owned(),
-        })
+        Some(Range { start, end, name: words.next()?.to_owned() })
     };
     let mut ranges = text
         .lines()
@@ -111,27 +101,13 @@ mod tests {
     fn arguments_are_read() {
         let settings = Settings::parse(["out=/x", "mark=0x20:main"].into_iter()).unwrap();
         assert_eq!(settings.out, PathBuf::from("/x"));
-        assert_eq!(
-            settings.marks,
-            [Mark {
-                address: 0x20,
-                name: "main".to_owned()
-            }]
-        );
+        assert_eq!(settings.marks, [Mark { address: 0x20, name: "main".to_owned() }]);
     }
 
     #[test]
     fn wrong_arguments_are_named() {
-        for wrong in [
-            "mark=20:main",
-            "mark=0x20",
-            "color=red",
-            "ranges=/does/not/exist",
-        ] {
-            assert!(
-                Settings::parse(["out=/x", wrong].into_iter()).is_err(),
-                "{wrong}"
-            );
+        for wrong in ["mark=20:main", "mark=0x20", "color=red", "ranges=/does/not/exist"] {
+            assert!(Settings::parse(["out=/x", wrong].into_iter()).is_err(), "{wrong}");
         }
         assert!(Settings::parse([].into_iter()).is_err());
     }
@@ -139,10 +115,7 @@ mod tests {
     #[test]
     fn addresses_find_their_range() {
         let ranges = parse_ranges("0x30 0x40 b\n0x10 0x20 a name with spaces\n").unwrap();
-        let settings = Settings {
-            ranges,
-            ..Settings::default()
-        };
+        let settings = Settings { ranges, ..Settings::default() };
         assert_eq!(settings.ranges[0].name, "a name with spaces");
         assert_eq!(settings.range_of(0x10), Some(0));
         assert_eq!(settings.range_of(0x20), None);

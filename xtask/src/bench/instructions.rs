@@ -22,11 +22,8 @@ pub fn measure(counter: &Counter, subject: &Subject) -> Result<Vec<Measurement>>
     let report = counter.count(subject, &[])?;
     let [entry, main] = MARKS.map(|mark| report.total(mark));
     let (entry, main, exit) = (entry?, main?, report.total(EXIT)?);
-    let row = |name, value: u64| Measurement {
-        name,
-        value: value as f64,
-        unit: Unit::Instructions,
-    };
+    let row =
+        |name, value: u64| Measurement { name, value: value as f64, unit: Unit::Instructions };
     Ok(vec![
         row("hello: kernel entry to `main`", main - entry),
         row("hello: `main` to the machine's end", exit - main),
@@ -55,34 +52,19 @@ impl Counter {
         let target = paths::generated().join("build/plugin");
         let mut cargo = process::cargo();
         cargo
-            .args([
-                "build",
-                "--quiet",
-                "--package",
-                "skete-icount",
-                "--release",
-                "--target-dir",
-            ])
+            .args(["build", "--quiet", "--package", "skete-icount", "--release", "--target-dir"])
             .arg(&target)
             .current_dir(paths::root());
         process::run(&mut cargo).context("the plugin for QEMU does not build")?;
-        Ok(Self {
-            plugin: target.join("release/libskete_icount.so"),
-        })
+        Ok(Self { plugin: target.join("release/libskete_icount.so") })
     }
 
     /// Runs the subject's image and counts, on a machine that is the same in every run.
     pub fn count(&self, subject: &Subject, ranges: &[Range]) -> Result<Report> {
         // One instruction is one nanosecond of the machine's time, whatever the host does; dates
         // and random numbers are the same in every run.
-        let fixed = [
-            "-icount",
-            "shift=0,sleep=off",
-            "-seed",
-            "1",
-            "-rtc",
-            "base=2026-01-01,clock=vm",
-        ];
+        let fixed =
+            ["-icount", "shift=0,sleep=off", "-seed", "1", "-rtc", "base=2026-01-01,clock=vm"];
         let mut vm = subject.vm();
         vm.qemu_args.extend(fixed.map(OsString::from));
         self.run(vm, &subject.image, &MARKS, ranges)

@@ -16,11 +16,7 @@ pub struct Search {
 }
 
 /// For images: less has no room for a loader at 1 MiB.
-pub const IMAGES: Search = Search {
-    least: 2 << 20,
-    most: 64 << 20,
-    step: 64 << 10,
-};
+pub const IMAGES: Search = Search { least: 2 << 20, most: 64 << 20, step: 64 << 10 };
 
 /// The least memory on the smallest machine and on the classic one.
 pub fn measure(subject: &Subject, expected: &[u8]) -> Result<Vec<Measurement>> {
@@ -31,15 +27,8 @@ pub fn measure(subject: &Subject, expected: &[u8]) -> Result<Vec<Measurement>> {
     machines
         .into_iter()
         .map(|(name, machine)| {
-            let vm = Vm {
-                machine,
-                ..subject.vm()
-            };
-            Ok(Measurement {
-                name,
-                value: IMAGES.mebibytes(&vm, expected)?,
-                unit: Unit::Mebibytes,
-            })
+            let vm = Vm { machine, ..subject.vm() };
+            Ok(Measurement { name, value: IMAGES.mebibytes(&vm, expected)?, unit: Unit::Mebibytes })
         })
         .collect()
 }
@@ -48,10 +37,7 @@ impl Search {
     /// The least memory with which a machine's program writes what is expected.
     pub fn mebibytes(&self, vm: &Vm, expected: &[u8]) -> Result<f64> {
         let bytes = self.find(|memory| {
-            let vm = Vm {
-                memory: Bytes(memory),
-                ..vm.clone()
-            };
+            let vm = Vm { memory: Bytes(memory), ..vm.clone() };
             let outcome = vm.capture(None)?;
             Ok(outcome.status == Some(0) && outcome.stdout == expected)
         })?;
@@ -61,10 +47,7 @@ impl Search {
     /// Searches by halves for the least memory with which `runs` says yes.
     pub fn find(&self, runs: impl Fn(u64) -> Result<bool>) -> Result<u64> {
         if !runs(self.most)? {
-            bail!(
-                "the program does not run with {} MiB of memory",
-                self.most >> 20
-            );
+            bail!("the program does not run with {} MiB of memory", self.most >> 20);
         }
         let (mut low, mut high) = (self.least / self.step, self.most / self.step);
         while low < high {

@@ -104,10 +104,7 @@ impl Subject {
         };
         let image = image::build_with(&sdk, what, &options)?;
         let stripped = image::strip(&image, image::Strip::Symbols)?;
-        let vm = Vm {
-            timeout: Some(LIMIT),
-            ..Vm::new(&sdk, stripped)
-        };
+        let vm = Vm { timeout: Some(LIMIT), ..Vm::new(&sdk, stripped) };
         Ok(Self { image, vm })
     }
 
@@ -120,10 +117,7 @@ impl Subject {
     fn expected_output(&self) -> Result<Vec<u8>> {
         let outcome = self.vm.capture(None)?;
         if outcome.status != Some(0) || outcome.stdout.is_empty() {
-            bail!(
-                "the program does not run, so there is nothing to measure: {}",
-                said(&outcome)
-            );
+            bail!("the program does not run, so there is nothing to measure: {}", said(&outcome));
         }
         Ok(outcome.stdout)
     }
@@ -239,11 +233,7 @@ fn measure(step: &Step) -> Result<Vec<Measurement>> {
     let counter = instructions::Counter::build()?;
     measurements.extend(instructions::measure(&counter, &hello)?);
     let operations = Subject::build("operations")?;
-    measurements.extend(operations::measure(
-        &counter,
-        &operations,
-        &operations::PROMISED,
-    )?);
+    measurements.extend(operations::measure(&counter, &operations, &operations::PROMISED)?);
     step.at("looking for the least memory");
     measurements.extend(memory::measure(&hello, &expected)?);
     step.at("comparing with an empty image");
@@ -273,10 +263,8 @@ pub fn run(args: BenchArgs) -> Result<()> {
         .iter()
         .map(|measurement| Ok((measurement, specification.row(measurement.name)?)))
         .collect::<Result<Vec<(&Measurement, Row)>>>()?;
-    let broken: Vec<_> = rows
-        .iter()
-        .filter(|(measured, row)| measured.value > row.promise)
-        .collect();
+    let broken: Vec<_> =
+        rows.iter().filter(|(measured, row)| measured.value > row.promise).collect();
     if args.json {
         println!("{}", report(&rows)?);
     } else {
@@ -303,21 +291,10 @@ pub fn run(args: BenchArgs) -> Result<()> {
 }
 
 fn show(rows: &[(&Measurement, Row)]) {
-    let width = rows
-        .iter()
-        .map(|(measured, _)| measured.name.chars().count())
-        .max()
-        .unwrap_or(0);
-    println!(
-        "{:width$}  {:>20}  {:>20}  {:>20}",
-        "", "promised", "measured", "nearest relative"
-    );
+    let width = rows.iter().map(|(measured, _)| measured.name.chars().count()).max().unwrap_or(0);
+    println!("{:width$}  {:>20}  {:>20}  {:>20}", "", "promised", "measured", "nearest relative");
     for (measured, row) in rows {
-        let mark = if measured.value > row.promise {
-            "  broken"
-        } else {
-            ""
-        };
+        let mark = if measured.value > row.promise { "  broken" } else { "" };
         let (name, promise, relative) = (measured.name, &row.promise_text, &row.relative);
         println!(
             "{name:width$}  {promise:>20}  {:>20}  {relative:>20}{mark}",
@@ -366,14 +343,7 @@ mod tests {
 
     #[test]
     fn numbers_are_written_for_people() {
-        let written = |value, unit| {
-            Measurement {
-                name: "",
-                value,
-                unit,
-            }
-            .to_string()
-        };
+        let written = |value, unit| Measurement { name: "", value, unit }.to_string();
         assert_eq!(written(7.0, Unit::Bytes), "7 bytes");
         assert_eq!(written(534_688.0, Unit::Bytes), "534,688 bytes");
         assert_eq!(written(1_000.0, Unit::Instructions), "1,000 instructions");

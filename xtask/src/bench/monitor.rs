@@ -43,10 +43,7 @@ pub fn run() -> Result<()> {
         ("stdio", read(&waits.vm.image)?),
         ("hermit", read(&hermit)?),
     ];
-    let files = contents
-        .iter()
-        .map(|(name, bytes)| (*name, bytes.as_slice()))
-        .collect::<Vec<_>>();
+    let files = contents.iter().map(|(name, bytes)| (*name, bytes.as_slice())).collect::<Vec<_>>();
     let repeat = |(command, runs): &(&str, u32)| {
         let line = format!(
             "i=0; while [ $i -lt {runs} ]; do {command} > /dev/null 2>&1 || exit 1; i=$((i+1)); done"
@@ -56,10 +53,7 @@ pub fn run() -> Result<()> {
         check
     };
     let mut checks = vec![
-        Check::new(
-            "warm",
-            monitor::with_path("skete run hello; uhyve -m 64MiB hello"),
-        ),
+        Check::new("warm", monitor::with_path("skete run hello; uhyve -m 64MiB hello")),
         hundred(),
     ];
     let before = checks.len();
@@ -74,9 +68,7 @@ pub fn run() -> Result<()> {
     let shortest = |which: usize| -> Result<Duration> {
         let (command, runs) = TIMED[which];
         let times = each(which);
-        let good = times
-            .filter(|done| done.status == Some(0))
-            .map(|done| done.time / runs);
+        let good = times.filter(|done| done.status == Some(0)).map(|done| done.time / runs);
         let shortest = good.min();
         shortest.with_context(|| format!("`{command}` never ended well"))
     };
@@ -89,12 +81,7 @@ pub fn run() -> Result<()> {
     let ratio =
         |one: Duration, by: Duration| format!("{:.2} ×", one.as_secs_f64() / by.as_secs_f64());
     let mut rows: Vec<Row> = vec![
-        (
-            "hello: wall time, start to end",
-            "–",
-            milliseconds(own),
-            milliseconds(other),
-        ),
+        ("hello: wall time, start to end", "–", milliseconds(own), milliseconds(other)),
         (
             "hello: wall time, by uhyve's with the same image",
             "–",
@@ -120,25 +107,10 @@ pub fn run() -> Result<()> {
             "1.00 ×".into(),
         ),
         ("hello: exits to user space", "20", stats.exits, "–".into()),
-        (
-            "hello: to the first instruction of the guest",
-            "–",
-            stats.first,
-            "–".into(),
-        ),
+        ("hello: to the first instruction of the guest", "–", stats.first, "–".into()),
         ("hello: to the first hypercall", "–", stats.call, "–".into()),
-        (
-            "hello: the guest's memory that was touched",
-            "–",
-            stats.guest,
-            "–".into(),
-        ),
-        (
-            "the monitor's own memory beside it",
-            "4096 KiB",
-            stats.own,
-            "–".into(),
-        ),
+        ("hello: the guest's memory that was touched", "–", stats.guest, "–".into()),
+        ("the monitor's own memory beside it", "4096 KiB", stats.own, "–".into()),
         (
             "the program's file, stripped, without the C library",
             "1,500,000 bytes",
@@ -204,9 +176,7 @@ impl Stats {
     /// Milliseconds to the first instruction of the guest.
     fn started(&self) -> f64 {
         let number = self.first.strip_suffix("ms");
-        number
-            .and_then(|number| number.parse().ok())
-            .unwrap_or(f64::MAX)
+        number.and_then(|number| number.parse().ok()).unwrap_or(f64::MAX)
     }
 
     fn read(done: &Done) -> Option<Stats> {
@@ -230,16 +200,9 @@ fn lines(directory: &Path) -> Result<u64> {
     let mut count = 0;
     for entry in walkdir::WalkDir::new(directory) {
         let entry = entry?;
-        if entry
-            .path()
-            .extension()
-            .is_some_and(|extension| extension == "rs")
-        {
+        if entry.path().extension().is_some_and(|extension| extension == "rs") {
             let text = fs::read_to_string(entry.path())?;
-            let code = text
-                .split("#[cfg(test)]\nmod tests")
-                .next()
-                .unwrap_or_default();
+            let code = text.split("#[cfg(test)]\nmod tests").next().unwrap_or_default();
             count += code.lines().count() as u64;
         }
     }

@@ -25,11 +25,7 @@ const fn operation(name: &'static str, word: &'static str, count: u32) -> Operat
 /// The operations that SPECIFICATION.md has promises for.
 pub const PROMISED: [Operation; 6] = [
     operation("a thread is spawned and joined", "spawn-join", 400),
-    operation(
-        "an uncontended mutex is locked and unlocked",
-        "mutex",
-        20_000,
-    ),
+    operation("an uncontended mutex is locked and unlocked", "mutex", 20_000),
     operation("yield, with two threads", "yield", 10_000),
     operation("park and unpark, there and back", "park-unpark", 4_000),
     operation("mpsc, there and back", "mpsc", 4_000),

@@ -21,11 +21,7 @@ pub fn show(subject: &Subject) -> Result<()> {
     for symbol in inventory.code() {
         let name = symbol.to_string();
         rooms.insert(name.clone(), symbol.room.to_string());
-        ranges.push(Range {
-            start: symbol.start,
-            end: symbol.end,
-            name,
-        });
+        ranges.push(Range { start: symbol.start, end: symbol.end, name });
     }
     let report = Counter::build()?.count(subject, &ranges)?;
     for (from, to, title) in [
@@ -43,15 +39,9 @@ pub fn show(subject: &Subject) -> Result<()> {
             let room = rooms.get(name).map_or("?", String::as_str);
             *by_room.entry(room).or_default() += count;
         }
-        println!(
-            "{title}: {} instructions",
-            thousands(report.total(to)? - report.total(from)?)
-        );
+        println!("{title}: {} instructions", thousands(report.total(to)? - report.total(from)?));
         print_largest(
-            by_room
-                .into_iter()
-                .map(|(name, count)| (name.to_owned(), count))
-                .collect(),
+            by_room.into_iter().map(|(name, count)| (name.to_owned(), count)).collect(),
             usize::MAX,
         );
         println!();

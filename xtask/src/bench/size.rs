@@ -17,10 +17,7 @@ pub fn measure(subject: &Subject) -> Result<Vec<Measurement>> {
 
 /// The size of the image of a program that ends when it panics.
 pub fn measure_aborting(subject: &Subject) -> Result<Measurement> {
-    bytes(
-        "hello with panic = \"abort\": image, stripped",
-        &subject.vm.image,
-    )
+    bytes("hello with panic = \"abort\": image, stripped", &subject.vm.image)
 }
 
 /// The bytes of all that a machine is given to boot.
@@ -29,11 +26,7 @@ pub fn booted(subject: &Subject) -> Result<u64> {
 }
 
 fn bytes(name: &'static str, path: &Path) -> Result<Measurement> {
-    Ok(Measurement {
-        name,
-        value: size(path)? as f64,
-        unit: Unit::Bytes,
-    })
+    Ok(Measurement { name, value: size(path)? as f64, unit: Unit::Bytes })
 }
 
 fn size(path: &Path) -> Result<u64> {

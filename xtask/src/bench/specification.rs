@@ -83,16 +83,9 @@ impl Specification {
             return Ok(None);
         };
         let [_, promise, _, relative] = *cells(line) else {
-            bail!(
-                "the line for `{name}` in {} has not four cells",
-                self.path.display()
-            );
+            bail!("the line for `{name}` in {} has not four cells", self.path.display());
         };
-        let number = promise
-            .split(' ')
-            .next()
-            .unwrap_or_default()
-            .replace(',', "");
+        let number = promise.split(' ').next().unwrap_or_default().replace(',', "");
         let number = number
             .parse()
             .with_context(|| format!("the promise for `{name}` is no number: {promise}"))?;
@@ -106,10 +99,7 @@ impl Specification {
     /// Writes the measured numbers into their columns.
     pub fn write(&mut self, measured: &[Cells]) -> Result<()> {
         let table = self.table()?;
-        let new: String = table
-            .lines()
-            .map(|line| refreshed(line, measured) + "\n")
-            .collect();
+        let new: String = table.lines().map(|line| refreshed(line, measured) + "\n").collect();
         let text = self.text.replace(table, &new);
         if text != self.text {
             fs::write(&self.path, &text)
@@ -122,31 +112,18 @@ impl Specification {
     /// What is between the markers.
     fn table(&self) -> Result<&str> {
         let [begin, end] = self.table.marks();
-        let after = self
-            .text
-            .split_once(&format!("{begin}\n"))
-            .map(|(_, after)| after);
-        let table = after
-            .and_then(|after| after.split_once(&end))
-            .map(|(table, _)| table);
+        let after = self.text.split_once(&format!("{begin}\n")).map(|(_, after)| after);
+        let table = after.and_then(|after| after.split_once(&end)).map(|(table, _)| table);
         table.with_context(|| {
-            format!(
-                "{} has no `{begin}` and `{end}` around a table",
-                self.path.display()
-            )
+            format!("{} has no `{begin}` and `{end}` around a table", self.path.display())
         })
     }
 }
 
 /// The cells of a line of a Markdown table.
 fn cells(line: &str) -> Vec<&str> {
-    let inner = line
-        .trim()
-        .strip_prefix('|')
-        .and_then(|line| line.strip_suffix('|'));
-    inner
-        .map(|inner| inner.split('|').map(str::trim).collect())
-        .unwrap_or_default()
+    let inner = line.trim().strip_prefix('|').and_then(|line| line.strip_suffix('|'));
+    inner.map(|inner| inner.split('|').map(str::trim).collect()).unwrap_or_default()
 }
 
 /// A line with its measured numbers brought up to date.
@@ -208,18 +185,11 @@ before
     fn only_the_measured_column_changes() -> Result<()> {
         let directory = tempfile::tempdir()?;
         let mut specification = specification(&directory, Table::Promises);
-        let measured = Cells {
-            name: "image",
-            measured: "70,000 bytes".to_owned(),
-            beside: None,
-        };
+        let measured = Cells { name: "image", measured: "70,000 bytes".to_owned(), beside: None };
         specification.write(&[measured])?;
         let written = fs::read_to_string(&specification.path)?;
-        let expected = TEXT.replacen(
-            "| 100,000 bytes | ? |",
-            "| 100,000 bytes | 70,000 bytes |",
-            1,
-        );
+        let expected =
+            TEXT.replacen("| 100,000 bytes | ? |", "| 100,000 bytes | 70,000 bytes |", 1);
         assert_eq!(written, expected);
         Ok(())
     }

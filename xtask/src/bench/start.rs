@@ -17,22 +17,10 @@ use crate::monitor;
 const PHASES: [(&str, &str); 8] = [
     ("– C library, Rust's runtime", "_start"),
     ("– options, KVM opened", "skete::main"),
-    (
-        "– image checked and loaded, console, mounts",
-        "<skete_hypervisor::image::File>::open",
-    ),
-    (
-        "– machine and processors made",
-        "skete_hypervisor::machine::make",
-    ),
-    (
-        "– boot information, device tree",
-        "skete_hypervisor::boot::write",
-    ),
-    (
-        "– Landlock, threads",
-        "skete_hypervisor::jail::confine_files",
-    ),
+    ("– image checked and loaded, console, mounts", "<skete_hypervisor::image::File>::open"),
+    ("– machine and processors made", "skete_hypervisor::machine::make"),
+    ("– boot information, device tree", "skete_hypervisor::boot::write"),
+    ("– Landlock, threads", "skete_hypervisor::jail::confine_files"),
     ("– seccomp", "skete_hypervisor::jail::confine_calls"),
     ("the guest", ""),
 ];
@@ -63,9 +51,7 @@ pub fn phases(subject: &Subject) -> Result<Vec<(&'static str, u64)>> {
     for (_, function) in &PHASES[..PHASES.len() - 1] {
         marks.push((function, address(function)?));
     }
-    let code = file
-        .sections()
-        .filter(|section| section.kind() == SectionKind::Text);
+    let code = file.sections().filter(|section| section.kind() == SectionKind::Text);
     let ranges = code.map(|section| Range {
         start: base + section.address(),
         end: base + section.address() + section.size(),
@@ -77,11 +63,7 @@ pub fn phases(subject: &Subject) -> Result<Vec<(&'static str, u64)>> {
     let arguments = Counter::build()?.arguments(&count, &marks, &ranges)?;
     let nested = nested()?.with(FIXED, arguments.into());
     let run = Check::new("run", monitor::with_path("skete run hello"));
-    let done = nested.run(
-        &[("skete", &program), ("hello", &image)],
-        &[run],
-        "skete-start",
-    )?;
+    let done = nested.run(&[("skete", &program), ("hello", &image)], &[run], "skete-start")?;
     if done[0].status != Some(0) {
         bail!("{}", String::from_utf8_lossy(&done[0].stderr));
     }
@@ -110,9 +92,7 @@ fn base(program: &[u8], image: &[u8]) -> Result<u64> {
     let line = "skete run hello --gdb 1234 & sleep 1; cat /proc/$!/maps; kill -9 $!";
     let look = Check::new("look", monitor::with_path(line));
     let files = [("skete", program), ("hello", image)];
-    let done = nested()?
-        .with(FIXED, Vec::new())
-        .run(&files, &[look], "skete-start")?;
+    let done = nested()?.with(FIXED, Vec::new()).run(&files, &[look], "skete-start")?;
     let maps = String::from_utf8_lossy(&done[0].stdout).into_owned();
     let first = maps.lines().find(|line| line.ends_with("/skete"));
     let start = first.and_then(|line| line.split('-').next());

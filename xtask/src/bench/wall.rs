@@ -20,10 +20,7 @@ pub fn measure(subject: &Subject) -> Result<Measurement> {
     let path = directory.path().join("empty");
     fs::write(&path, empty()).with_context(|| format!("cannot write {}", path.display()))?;
     let image = subject.vm();
-    let empty = Vm {
-        loader: path,
-        ..subject.vm()
-    };
+    let empty = Vm { loader: path, ..subject.vm() };
     // The first pair fills the host's caches.
     pair(&image, &empty)?;
     let mut lowest = f64::INFINITY;
@@ -39,14 +36,9 @@ pub fn measure(subject: &Subject) -> Result<Measurement> {
 
 /// The median of so many pairs of runs: the first machine's time by the second one's.
 pub fn median(one: &Vm, other: &Vm, pairs: usize) -> Result<f64> {
-    let mut ratios = (0..pairs)
-        .map(|_| pair(one, other))
-        .collect::<Result<Vec<f64>>>()?;
+    let mut ratios = (0..pairs).map(|_| pair(one, other)).collect::<Result<Vec<f64>>>()?;
     ratios.sort_by(f64::total_cmp);
-    ratios
-        .get(pairs / 2)
-        .copied()
-        .context("no pair of runs was asked for")
+    ratios.get(pairs / 2).copied().context("no pair of runs was asked for")
 }
 
 /// Runs both machines and gives the first one's time by the second one's.
@@ -82,16 +74,7 @@ fn empty() -> Vec<u8> {
     let header_size = 32;
     let end = BASE + header_size + u32::try_from(code.len()).unwrap_or_default();
     let checksum = 0u32.wrapping_sub(MAGIC).wrapping_sub(ADDRESSES);
-    let header = [
-        MAGIC,
-        ADDRESSES,
-        checksum,
-        BASE,
-        BASE,
-        end,
-        end,
-        BASE + header_size,
-    ];
+    let header = [MAGIC, ADDRESSES, checksum, BASE, BASE, end, end, BASE + header_size];
     let mut image: Vec<u8> = header.iter().flat_map(|word| word.to_le_bytes()).collect();
     image.extend(code);
     // QEMU looks for the header in the first 8 KiB and wants them all.

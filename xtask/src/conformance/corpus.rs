@@ -120,10 +120,7 @@ impl Corpus {
         let generated = paths::generated().join("conformance");
         let root = generated.join("corpus");
         let text = fs::read_to_string(paths::root().join(FILE))?;
-        let key = Key::new("corpus")
-            .text(include_str!("corpus.rs"))
-            .text(&text)
-            .finish();
+        let key = Key::new("corpus").text(include_str!("corpus.rs")).text(&text).finish();
         let stamp = generated.join("corpus.key");
         if !fs::read_to_string(&stamp).is_ok_and(|old| old == key) || !root.is_dir() {
             let step = show.step("fetching the corpus of crates");
@@ -156,9 +153,7 @@ impl Corpus {
         fs::write(directory.join("src/lib.rs"), "")?;
         fs::write(directory.join("Cargo.toml"), manifest)?;
         let mut cargo = process::cargo();
-        cargo
-            .args(["metadata", "--format-version", "1"])
-            .current_dir(directory);
+        cargo.args(["metadata", "--format-version", "1"]).current_dir(directory);
         let metadata: serde_json::Value =
             serde_json::from_str(&process::watched(&mut cargo, step)?)?;
         let mut sources = BTreeMap::new();
@@ -234,9 +229,8 @@ impl Entry {
         let path = directory.join("Cargo.toml");
         let text =
             fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
-        let manifest = text
-            .parse()
-            .with_context(|| format!("{} is no manifest", path.display()))?;
+        let manifest =
+            text.parse().with_context(|| format!("{} is no manifest", path.display()))?;
         self.remove_unlisted(directory, &manifest)?;
         let manifest = self.adapt(manifest, without);
         fs::write(&path, manifest.to_string())
@@ -257,10 +251,7 @@ impl Entry {
             }
             let file = directory.join("tests").join(format!("{target}.rs"));
             fs::remove_file(&file).with_context(|| {
-                format!(
-                    "{FILE} leaves out `{target}`, which `{}` does not have",
-                    self.name
-                )
+                format!("{FILE} leaves out `{target}`, which `{}` does not have", self.name)
             })?;
         }
         Ok(())
@@ -268,14 +259,7 @@ impl Entry {
 
     /// The crate's manifest for the workspace: without what is left out, without benchmarks.
     fn adapt(&self, mut manifest: DocumentMut, without: &[String]) -> DocumentMut {
-        for key in [
-            "workspace",
-            "profile",
-            "patch",
-            "bench",
-            "example",
-            "badges",
-        ] {
+        for key in ["workspace", "profile", "patch", "bench", "example", "badges"] {
             manifest.remove(key);
         }
         if let Some(package) = manifest["package"].as_table_mut() {
@@ -348,9 +332,7 @@ fn lock(root: &Path, resolve: bool) -> Result<()> {
     let kept = paths::root().join(LOCK);
     let lock = root.join("Cargo.lock");
     let mut cargo = process::cargo();
-    cargo
-        .args(["metadata", "--format-version", "1"])
-        .current_dir(root);
+    cargo.args(["metadata", "--format-version", "1"]).current_dir(root);
     if resolve {
         let _ = fs::remove_file(&lock);
         process::output(&mut cargo)?;
@@ -385,10 +367,7 @@ impl Workspace {
         if !entry.features.is_empty() {
             cargo.args(["--features", &entry.features.join(",")]);
         }
-        cargo
-            .arg("--target-dir")
-            .arg(&self.target_dir)
-            .current_dir(self.root.join(&entry.name));
+        cargo.arg("--target-dir").arg(&self.target_dir).current_dir(self.root.join(&entry.name));
         let programs = programs::build(&mut cargo, &step)?;
         step.done();
         Ok(programs)

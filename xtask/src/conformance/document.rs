@@ -43,9 +43,8 @@ fn text(release: &str, results: &[Results], exclusions: &Exclusions, corpus: &Co
          share that passes is that of all tests but the ignored ones.\n\n\
          ## The standard library\n\n"
     );
-    let (library, crates): (Vec<_>, Vec<_>) = results
-        .iter()
-        .partition(|results| library::SUITES.contains(&results.suite.as_str()));
+    let (library, crates): (Vec<_>, Vec<_>) =
+        results.iter().partition(|results| library::SUITES.contains(&results.suite.as_str()));
     text.push_str(
         "| suite | passed | failed | excluded | ignored |\n| --- | ---: | ---: | ---: | ---: |\n",
     );
@@ -152,22 +151,16 @@ fn counts(tests: &[String]) -> String {
             None => counts.push((suite, 1)),
         }
     }
-    let counts = counts
-        .iter()
-        .map(|(suite, count)| format!("{suite} {count}"));
+    let counts = counts.iter().map(|(suite, count)| format!("{suite} {count}"));
     counts.collect::<Vec<_>>().join(", ")
 }
 
 /// The tests that an exclusion means.
 fn tests(results: &[Results], exclusion: &Exclusion) -> Vec<String> {
-    let programs = results
-        .iter()
-        .filter(|results| results.name() == exclusion.program);
+    let programs = results.iter().filter(|results| results.name() == exclusion.program);
     let tests = programs.flat_map(|results| &results.tests);
     let tests = tests.filter(|(test, _)| exclusion.matches(&exclusion.program, test));
-    tests
-        .map(|(test, _)| format!("{} {test}", exclusion.program))
-        .collect()
+    tests.map(|(test, _)| format!("{} {test}", exclusion.program)).collect()
 }
 
 #[cfg(test)]
@@ -177,18 +170,10 @@ mod tests {
 
     fn results(suite: &str, tests: &[(&str, Outcome)]) -> Results {
         let tests = tests.iter().map(|&(test, outcome)| {
-            let verdict = Verdict {
-                outcome,
-                said: String::new(),
-                took: 7,
-            };
+            let verdict = Verdict { outcome, said: String::new(), took: 7 };
             (test.to_owned(), Some(verdict))
         });
-        Results {
-            suite: suite.to_owned(),
-            program: "lib".to_owned(),
-            tests: tests.collect(),
-        }
+        Results { suite: suite.to_owned(), program: "lib".to_owned(), tests: tests.collect() }
     }
 
     #[test]
@@ -201,24 +186,14 @@ mod tests {
         )?;
         use Outcome::{Failed, Ignored, Passed};
         let results = [
-            results(
-                "std",
-                &[
-                    ("process::a", Failed),
-                    ("process::b", Failed),
-                    ("c", Passed),
-                ],
-            ),
+            results("std", &[("process::a", Failed), ("process::b", Failed), ("c", Passed)]),
             results("c", &[("a", Ignored), ("b", Failed), ("d", Failed)]),
         ];
         let text = text("1.96.0", &results, &exclusions, &corpus);
         assert!(text.contains("| std/lib | 1 | 0 | 2 | 0 |"), "{text}");
         assert!(text.contains("| std | 1 | 0 | 2 | 0 | 33.3 % |"), "{text}");
         assert!(text.contains("| 1 | 0 | 1 | 1 | 1 | 0 % |"), "{text}");
-        assert!(
-            text.contains("| c | 1.0.0 | text | 0 | 1 | 1 | 1 |"),
-            "{text}"
-        );
+        assert!(text.contains("| c | 1.0.0 | text | 0 | 1 | 1 | 1 |"), "{text}");
         let list = "\nno processes (std 2, c 1):\n\n- `std/lib process::a`\n- `std/lib process::b`\n- `c/lib b`\n";
         assert!(text.ends_with(list), "{text}");
         Ok(())
@@ -243,11 +218,7 @@ mod tests {
         let got = rows.iter().map(|row| row[..3].join(" "));
         let wanted = corpus.crates().iter();
         let wanted = wanted.map(|it| format!("{} {} {}", it.name, it.version, it.category));
-        assert_eq!(
-            got.collect::<Vec<_>>(),
-            wanted.collect::<Vec<_>>(),
-            "{again}"
-        );
+        assert_eq!(got.collect::<Vec<_>>(), wanted.collect::<Vec<_>>(), "{again}");
 
         let rows = table(&text, "program");
         let got = rows.iter().map(|row| row.join(" "));
@@ -255,11 +226,7 @@ mod tests {
             let left_out = entry.left_out.iter();
             left_out.map(move |(program, why)| format!("`{}/{program}` {why}", entry.name))
         });
-        assert_eq!(
-            got.collect::<Vec<_>>(),
-            wanted.collect::<Vec<_>>(),
-            "{again}"
-        );
+        assert_eq!(got.collect::<Vec<_>>(), wanted.collect::<Vec<_>>(), "{again}");
 
         let exclusions = Exclusions::read()?;
         let (_, list) = text.split_once("\n## Exclusions\n").unwrap_or_default();

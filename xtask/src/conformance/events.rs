@@ -65,10 +65,9 @@ impl Event {
         };
         match (read.kind.as_str(), read.event.as_deref()?) {
             ("suite", "completed" | "ok" | "failed") => Some(Event::Complete),
-            ("test" | "bench", "discovered") => Some(Event::Found {
-                name: read.name?,
-                ignored: read.ignore?,
-            }),
+            ("test" | "bench", "discovered") => {
+                Some(Event::Found { name: read.name?, ignored: read.ignore? })
+            }
             ("test", "started") => Some(Event::Started(read.name?)),
             ("test", event) => {
                 let end = match event {
@@ -79,11 +78,7 @@ impl Event {
                 };
                 let said = [read.reason, read.message, read.stdout];
                 let said = said.into_iter().flatten().collect::<Vec<_>>().join("\n");
-                Some(Event::Ended {
-                    name: read.name?,
-                    end,
-                    said,
-                })
+                Some(Event::Ended { name: read.name?, end, said })
             }
             _ => None,
         }
@@ -92,9 +87,7 @@ impl Event {
 
 /// A found test whose reason to be ignored libtest has written without escaping it.
 fn found(line: &str) -> Option<Event> {
-    let rest = line
-        .split_once("\"event\": \"discovered\", \"name\": \"")?
-        .1;
+    let rest = line.split_once("\"event\": \"discovered\", \"name\": \"")?.1;
     let (name, rest) = rest.split_once("\", \"ignore\": ")?;
     Some(Event::Found {
         name: serde_json::from_str(&format!("\"{name}\"")).ok()?,
@@ -109,16 +102,10 @@ mod tests {
     #[test]
     fn the_list_of_tests_is_read() {
         let line = r#"{ "type": "test", "event": "discovered", "name": "a::b", "ignore": true, "ignore_message": "", "source_path": "x.rs", "start_line": 1, "start_col": 1, "end_line": 2, "end_col": 2 }"#;
-        let found = Event::Found {
-            name: "a::b".into(),
-            ignored: true,
-        };
+        let found = Event::Found { name: "a::b".into(), ignored: true };
         assert_eq!(Event::read(line), Some(found.clone()));
         // libtest does not escape the reason.
-        let line = line.replace(
-            r#""ignore_message": """#,
-            r#""ignore_message": "says "no"""#,
-        );
+        let line = line.replace(r#""ignore_message": """#, r#""ignore_message": "says "no"""#);
         assert_eq!(Event::read(&line), Some(found));
         let line = r#"{ "type": "suite", "event": "completed", "tests": 1, "benchmarks": 0, "total": 1, "ignored": 1 }"#;
         assert_eq!(Event::read(line), Some(Event::Complete));
@@ -127,17 +114,10 @@ mod tests {
     #[test]
     fn ends_are_told_apart() {
         let read = |event: &str, more: &str| {
-            Event::read(&format!(
-                r#"{{ "type": "test", "name": "t", "event": "{event}"{more} }}"#
-            ))
+            Event::read(&format!(r#"{{ "type": "test", "name": "t", "event": "{event}"{more} }}"#))
         };
-        let ended = |end, said: &str| {
-            Some(Event::Ended {
-                name: "t".into(),
-                end,
-                said: said.into(),
-            })
-        };
+        let ended =
+            |end, said: &str| Some(Event::Ended { name: "t".into(), end, said: said.into() });
         assert_eq!(read("ok", ""), ended(End::Passed, ""));
         assert_eq!(read("ignored", ""), ended(End::Ignored, ""));
         assert_eq!(

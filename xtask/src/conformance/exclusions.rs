@@ -113,9 +113,7 @@ impl Exclusions {
 
     /// The exclusion of a test.
     pub fn of(&self, program: &str, test: &str) -> Option<&Exclusion> {
-        self.0
-            .iter()
-            .find(|exclusion| exclusion.matches(program, test))
+        self.0.iter().find(|exclusion| exclusion.matches(program, test))
     }
 
     /// All of them, in their order.
@@ -125,17 +123,12 @@ impl Exclusions {
 
     /// The exclusions of a program's tests.
     pub fn within<'a>(&'a self, program: &'a str) -> impl Iterator<Item = &'a Exclusion> {
-        self.0
-            .iter()
-            .filter(move |exclusion| exclusion.program == program)
+        self.0.iter().filter(move |exclusion| exclusion.program == program)
     }
 
     /// All programs that an exclusion names.
     pub fn programs(&self) -> BTreeSet<&str> {
-        self.0
-            .iter()
-            .map(|exclusion| exclusion.program.as_str())
-            .collect()
+        self.0.iter().map(|exclusion| exclusion.program.as_str()).collect()
     }
 
     /// What is wrong with the exclusions of a program, as its tests and their outcomes show:
@@ -147,15 +140,11 @@ impl Exclusions {
     ) -> Vec<String> {
         let mut complaints = Vec::new();
         for exclusion in self.within(program) {
-            let mut matching = tests
-                .iter()
-                .filter(|(test, _)| exclusion.matches(program, test))
-                .peekable();
+            let mut matching =
+                tests.iter().filter(|(test, _)| exclusion.matches(program, test)).peekable();
             if matching.peek().is_none() {
-                complaints.push(format!(
-                    "{FILE} excludes `{}`, which does not exist",
-                    exclusion.name()
-                ));
+                complaints
+                    .push(format!("{FILE} excludes `{}`, which does not exist", exclusion.name()));
             }
             for (test, outcome) in matching {
                 let what = match outcome {
@@ -163,9 +152,8 @@ impl Exclusions {
                     Some(Outcome::Ignored) => "is ignored anyway",
                     _ => continue,
                 };
-                complaints.push(format!(
-                    "{FILE} excludes `{program} {test}`, which {what}; take it out"
-                ));
+                complaints
+                    .push(format!("{FILE} excludes `{program} {test}`, which {what}; take it out"));
             }
         }
         complaints

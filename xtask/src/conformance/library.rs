@@ -99,10 +99,9 @@ impl Library {
                 programs.extend(programs::build(&mut unit, &step)?);
                 programs
             }
-            _ => programs::build(
-                cargo("test", suite).args(["--no-run", "--lib", "--tests"]),
-                &step,
-            )?,
+            _ => {
+                programs::build(cargo("test", suite).args(["--no-run", "--lib", "--tests"]), &step)?
+            }
         };
         step.done();
         Ok(programs)
@@ -113,9 +112,7 @@ impl Library {
 pub fn release(sdk: &Sdk) -> Result<crate::toolchain::Release> {
     let mut rustc = std::process::Command::new(&sdk.rustc);
     let version = crate::process::output(rustc.arg("-vV"))?;
-    let release = version
-        .lines()
-        .find_map(|line| line.strip_prefix("release: "));
+    let release = version.lines().find_map(|line| line.strip_prefix("release: "));
     release
         .context("the compiler does not tell its release")?
         .parse()
@@ -150,8 +147,7 @@ fn workspace(root: &Path) -> Result<()> {
         let path = root.join(name);
         let text =
             fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
-        text.parse()
-            .with_context(|| format!("{} is no manifest", path.display()))
+        text.parse().with_context(|| format!("{} is no manifest", path.display()))
     };
     let write = |name: &str, text: String| {
         let path = root.join(name);
@@ -176,10 +172,7 @@ fn workspace(root: &Path) -> Result<()> {
             names.insert(name.to_owned());
         }
     }
-    write(
-        "stdtests/Cargo.toml",
-        integration_tests(&std, &names).to_string(),
-    )
+    write("stdtests/Cargo.toml", integration_tests(&std, &names).to_string())
 }
 
 /// std's manifest without its dependencies: its unit tests find them in the SDK.
@@ -250,18 +243,14 @@ fn parts(sdk: &Sdk, source: &Path) -> Result<Vec<String>> {
     {
         let name = file?.file_name();
         let name = name.to_string_lossy();
-        if let Some((name, _)) = name
-            .strip_prefix("lib")
-            .and_then(|name| name.rsplit_once('-'))
-        {
+        if let Some((name, _)) = name.strip_prefix("lib").and_then(|name| name.rsplit_once('-')) {
             prebuilt.insert(name.to_owned());
         }
     }
     let targets = manifest.get("target").and_then(|target| target.as_table());
     let tables = targets.into_iter().flat_map(|targets| targets.values());
-    let tables = tables
-        .filter_map(|target| target.get("dependencies"))
-        .chain(manifest.get("dependencies"));
+    let tables =
+        tables.filter_map(|target| target.get("dependencies")).chain(manifest.get("dependencies"));
     let names = tables
         .filter_map(|table| table.as_table())
         .flat_map(|table| table.keys())
@@ -326,11 +315,7 @@ harness = false
         let paths = tests.iter().filter_map(|test| test["path"].as_str());
         assert_eq!(
             paths.collect::<Vec<_>>(),
-            [
-                "../std/tests/sync/lib.rs",
-                "../std/tests/pipe_subprocess.rs",
-                "../std/tests/env.rs"
-            ]
+            ["../std/tests/sync/lib.rs", "../std/tests/pipe_subprocess.rs", "../std/tests/env.rs"]
         );
         assert_eq!(tests[1]["harness"].as_bool(), Some(false));
         Ok(())

@@ -60,10 +60,7 @@ impl Machine {
         vm.memory = self.needs.memory;
         vm.root = self.needs.files.clone().map(Root::Pack);
         if self.needs.card {
-            let backend = Backend::User {
-                publish: Vec::new(),
-                guest: None,
-            };
+            let backend = Backend::User { publish: Vec::new(), guest: None };
             vm.cards = vec![Card::new(0, backend)];
         }
         // libtest takes the options for events only so.
@@ -82,16 +79,12 @@ impl Machine {
             return Ok(watch.found);
         }
         if watch.found.is_empty() && run.status == Some(0) {
-            return Ok(vec![Test {
-                name: WHOLE.to_owned(),
-                ignored: false,
-            }]);
+            return Ok(vec![Test { name: WHOLE.to_owned(), ignored: false }]);
         }
         bail!(
             "{} cannot name its tests: {}\n{}",
             self.image.display(),
-            ending(run.status, run.timed_out, self.limit, || run
-                .why_no_status()),
+            ending(run.status, run.timed_out, self.limit, || run.why_no_status()),
             watch.kept()
         )
     }
@@ -123,9 +116,7 @@ impl Machine {
             let test = watch.running.take().map(|(test, _)| test);
             let next = tests.get(watch.count).cloned();
             if let Some(test) = test.or(next) {
-                let why = ending(run.status, run.timed_out, self.limit, || {
-                    run.why_no_status()
-                });
+                let why = ending(run.status, run.timed_out, self.limit, || run.why_no_status());
                 let said = format!("{why}\n{}", watch.kept());
                 watch.end(&test, Outcome::Failed, said.trim_end().to_owned())?;
             }
@@ -158,14 +149,7 @@ impl Machine {
                 (Outcome::Failed, format!("{why}\n{}", watch.kept()))
             }
         };
-        ended(
-            WHOLE,
-            Verdict {
-                outcome,
-                said,
-                took: milliseconds(start),
-            },
-        )
+        ended(WHOLE, Verdict { outcome, said, took: milliseconds(start) })
     }
 }
 
@@ -279,14 +263,7 @@ impl<F: FnMut(&str, Verdict) -> Result<()>> Watch<F> {
         let start = self.running.take().map_or(self.since, |(_, start)| start);
         self.since = Instant::now();
         self.count += 1;
-        (self.ended)(
-            test,
-            Verdict {
-                outcome,
-                said,
-                took: milliseconds(start),
-            },
-        )
+        (self.ended)(test, Verdict { outcome, said, took: milliseconds(start) })
     }
 }
 
@@ -345,10 +322,7 @@ mod tests {
             watch.stdout(piece)?;
         }
         watch.stderr(b"dying words")?;
-        assert_eq!(
-            watch.running.as_ref().map(|(test, _)| test.as_str()),
-            Some("b")
-        );
+        assert_eq!(watch.running.as_ref().map(|(test, _)| test.as_str()), Some("b"));
         assert_eq!((watch.count, watch.complete), (1, false));
         assert_eq!(watch.kept(), "dying words");
         assert_eq!(ends, [("a".to_owned(), Outcome::Passed)]);

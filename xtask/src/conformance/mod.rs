@@ -160,15 +160,7 @@ pub fn run(args: ConformanceArgs) -> Result<()> {
             show.say(&format!("FAILED  {line}"));
             broken.push(line);
         };
-        build(
-            &sdk,
-            &plan,
-            &corpus,
-            args.resolve,
-            queue,
-            &show,
-            &mut report,
-        )
+        build(&sdk, &plan, &corpus, args.resolve, queue, &show, &mut report)
     });
     show.finish();
     let mut results = results?;
@@ -176,16 +168,10 @@ pub fn run(args: ConformanceArgs) -> Result<()> {
         return list(&results, &broken);
     }
     let place = |results: &Results| {
-        let library = library::SUITES
-            .iter()
-            .position(|&suite| suite == results.suite);
+        let library = library::SUITES.iter().position(|&suite| suite == results.suite);
         let entry = |entry: &Entry| entry.name == results.suite;
         let corpus = corpus.crates().iter().position(entry);
-        (
-            library.unwrap_or(usize::MAX),
-            corpus,
-            results.program.clone(),
-        )
+        (library.unwrap_or(usize::MAX), corpus, results.program.clone())
     };
     results.sort_by_key(place);
     let complaints = judge(&results, &exclusions, &plan);
@@ -229,11 +215,7 @@ fn build(
             match library.build(sdk, suite, plan.short, show) {
                 Ok(programs) => {
                     for program in programs {
-                        let needs = Needs {
-                            memory: MEMORY,
-                            files: None,
-                            card: false,
-                        };
+                        let needs = Needs { memory: MEMORY, files: None, card: false };
                         queue.add(suite, program, needs);
                     }
                 }

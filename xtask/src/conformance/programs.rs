@@ -60,9 +60,7 @@ pub fn build(cargo: &mut Command, step: &Step) -> Result<Vec<Program>> {
 
 /// The test programs among cargo's messages.
 fn programs(messages: &str) -> Vec<Program> {
-    let messages = messages
-        .lines()
-        .filter_map(|line| serde_json::from_str::<Value>(line).ok());
+    let messages = messages.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
     let mut programs = messages
         .filter(|message| message["profile"]["test"] == true)
         .filter_map(|message| {
@@ -85,11 +83,7 @@ fn programs(messages: &str) -> Vec<Program> {
 /// machine and its files.
 pub fn key(sdk: &Sdk, machine: &Machine) -> Result<String> {
     let key = Key::new("conformance").text(&machine.needs.memory.0.to_string());
-    let key = if machine.needs.card {
-        key.text("card")
-    } else {
-        key
-    };
+    let key = if machine.needs.card { key.text("card") } else { key };
     let key = key.content(&sdk.loader)?.content(&machine.image)?;
     match &machine.needs.files {
         Some(files) => Ok(key.content(files)?.finish()),
@@ -116,10 +110,7 @@ mod tests {
             message("bin", "tool", false, "\"/t/tool-1\""),
             "no message".to_owned(),
         ];
-        let program = |name: &str, image: &str| Program {
-            name: name.into(),
-            image: image.into(),
-        };
+        let program = |name: &str, image: &str| Program { name: name.into(), image: image.into() };
         assert_eq!(
             programs(&messages.join("\n")),
             [

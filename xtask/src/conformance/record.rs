@@ -68,11 +68,8 @@ impl Record {
     }
 
     fn open_at(path: &Path, suite: &str, program: &str, key: &str, fresh: bool) -> Result<Record> {
-        let head = Head {
-            suite: suite.to_owned(),
-            program: program.to_owned(),
-            key: key.to_owned(),
-        };
+        let head =
+            Head { suite: suite.to_owned(), program: program.to_owned(), key: key.to_owned() };
         let open = || -> Result<Record> {
             let kept = fs::read_to_string(path).unwrap_or_default();
             let (mut verdicts, whole) = read(&kept, &head);
@@ -143,11 +140,7 @@ mod tests {
     use super::*;
 
     fn verdict(outcome: Outcome, said: &str) -> Verdict {
-        Verdict {
-            outcome,
-            said: said.into(),
-            took: 3,
-        }
+        Verdict { outcome, said: said.into(), took: 3 }
     }
 
     #[test]
@@ -165,20 +158,12 @@ mod tests {
         text.push_str("{\"test\":\"c\",\"outc");
         fs::write(&path, &text)?;
         let mut record = open("1", false)?;
-        assert_eq!(
-            record.verdict("a"),
-            Some(&verdict(Outcome::Passed, "")),
-            "the last one counts"
-        );
+        assert_eq!(record.verdict("a"), Some(&verdict(Outcome::Passed, "")), "the last one counts");
         assert_eq!(record.verdict("c"), None);
         record.add("c", verdict(Outcome::Ignored, ""))?;
         drop(record);
         let record = open("1", false)?;
-        assert!(
-            ["a", "b", "c"]
-                .iter()
-                .all(|test| record.verdict(test).is_some())
-        );
+        assert!(["a", "b", "c"].iter().all(|test| record.verdict(test).is_some()));
         Ok(())
     }
 

@@ -118,14 +118,7 @@ impl<'a> Queue<'a> {
         exclusions: &'a Exclusions,
         show: &'a Show,
     ) -> Queue<'a> {
-        Queue {
-            sdk,
-            options,
-            exclusions,
-            show,
-            state: Mutex::default(),
-            changed: Condvar::new(),
-        }
+        Queue { sdk, options, exclusions, show, state: Mutex::default(), changed: Condvar::new() }
     }
 
     /// Runs what `produce` hands in, to the end of both.
@@ -143,10 +136,7 @@ impl<'a> Queue<'a> {
             lock(&self.state).closed = true;
             self.changed.notify_all();
         });
-        let state = self
-            .state
-            .into_inner()
-            .unwrap_or_else(PoisonError::into_inner);
+        let state = self.state.into_inner().unwrap_or_else(PoisonError::into_inner);
         match state.error {
             Some(error) => Err(error),
             None => Ok(state.results),
@@ -155,16 +145,8 @@ impl<'a> Queue<'a> {
 
     /// Hands in an image; the machine has this much memory and the files of this directory.
     pub fn add(&self, suite: &str, program: Program, needs: Needs) {
-        let machine = Machine {
-            image: program.image,
-            needs,
-            limit: self.options.limit,
-        };
-        self.push(Job::List(Work {
-            suite: suite.to_owned(),
-            program: program.name,
-            machine,
-        }));
+        let machine = Machine { image: program.image, needs, limit: self.options.limit };
+        self.push(Job::List(Work { suite: suite.to_owned(), program: program.name, machine }));
     }
 
     fn push(&self, job: Job) {
@@ -196,10 +178,8 @@ impl<'a> Queue<'a> {
                     match state.jobs.pop_front() {
                         Some(job) => break job,
                         None => {
-                            state = self
-                                .changed
-                                .wait(state)
-                                .unwrap_or_else(PoisonError::into_inner);
+                            state =
+                                self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
                         }
                     }
                 }
@@ -262,11 +242,7 @@ impl<'a> Queue<'a> {
             tests,
         });
         for test in ignored {
-            let verdict = Verdict {
-                outcome: Outcome::Ignored,
-                said: String::new(),
-                took: 0,
-            };
+            let verdict = Verdict { outcome: Outcome::Ignored, said: String::new(), took: 0 };
             lock(&running.record).add(&test, verdict)?;
         }
         if batches.is_empty() {
@@ -283,15 +259,12 @@ impl<'a> Queue<'a> {
         let name = running.work.name();
         self.show.at(&name);
         let mut ended = Vec::new();
-        running
-            .work
-            .machine
-            .run(self.sdk, &tests, |test, verdict| {
-                let excluded = self.exclusions.of(&name, test).is_some();
-                self.show.test(&name, test, &verdict, excluded);
-                ended.push(test.to_owned());
-                lock(&running.record).add(test, verdict)
-            })?;
+        running.work.machine.run(self.sdk, &tests, |test, verdict| {
+            let excluded = self.exclusions.of(&name, test).is_some();
+            self.show.test(&name, test, &verdict, excluded);
+            ended.push(test.to_owned());
+            lock(&running.record).add(test, verdict)
+        })?;
         tests.retain(|test| !ended.contains(test));
         if !tests.is_empty() {
             self.push(Job::Batch(running.clone(), tests));
@@ -331,10 +304,7 @@ impl<'a> Queue<'a> {
 
 /// How long all tests of a program took, in seconds.
 pub fn seconds(results: &Results) -> f64 {
-    let verdicts = results
-        .tests
-        .iter()
-        .filter_map(|(_, verdict)| verdict.as_ref());
+    let verdicts = results.tests.iter().filter_map(|(_, verdict)| verdict.as_ref());
     verdicts.map(|verdict| verdict.took).sum::<u64>() as f64 / 1000.0
 }
 

@@ -69,10 +69,7 @@ impl Show {
             if verdict.said.lines().count() > LINES {
                 said.push("…");
             }
-            self.say(&format!(
-                "FAILED  {program} {test}\n    {}",
-                said.join("\n    ")
-            ));
+            self.say(&format!("FAILED  {program} {test}\n    {}", said.join("\n    ")));
         }
     }
 

@@ -65,11 +65,9 @@ impl AddAssign for Tally {
 impl fmt::Display for Tally {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} passed, {} failed", self.passed, self.failed)?;
-        for (count, what) in [
-            (self.excluded, "excluded"),
-            (self.ignored, "ignored"),
-            (self.left, "not run"),
-        ] {
+        for (count, what) in
+            [(self.excluded, "excluded"), (self.ignored, "ignored"), (self.left, "not run")]
+        {
             if count > 0 {
                 write!(f, ", {count} {what}")?;
             }

@@ -46,17 +46,13 @@ impl<'a> Archive<'a> {
 
     /// Adds a directory; those above it have to be there.
     pub fn directory(&mut self, path: &str) {
-        let entry = Builder::new(path)
-            .mode(0o755)
-            .set_mode_file_type(ModeFileType::Directory);
+        let entry = Builder::new(path).mode(0o755).set_mode_file_type(ModeFileType::Directory);
         self.entries.push((entry, Cursor::default()));
     }
 
     /// Adds a file.
     pub fn file(&mut self, path: &str, mode: u32, content: impl Into<Cow<'a, [u8]>>) {
-        let entry = Builder::new(path)
-            .mode(mode)
-            .set_mode_file_type(ModeFileType::Regular);
+        let entry = Builder::new(path).mode(mode).set_mode_file_type(ModeFileType::Regular);
         self.entries.push((entry, Cursor::new(content.into())));
     }
 

@@ -121,10 +121,7 @@ fn extract(archive: impl Read, directory: &Path) -> Result<PathBuf> {
         }
     }
     match kernel {
-        Some(_) => bail!(
-            "the package has {found} of the modules {}",
-            MODULES.join(", ")
-        ),
+        Some(_) => bail!("the package has {found} of the modules {}", MODULES.join(", ")),
         None => bail!("there is no file {FILE}* in the package"),
     }
 }

@@ -163,9 +163,7 @@ impl Nested {
         let package = downloads.dependency(&names, "linux-image-", backports, linux.path())?;
 
         let mut archive = Archive::with_console();
-        ["bin", "lib", "lib64"]
-            .iter()
-            .for_each(|path| archive.directory(path));
+        ["bin", "lib", "lib64"].iter().for_each(|path| archive.directory(path));
         archive.directory("modules");
         let busybox = extract(&busybox, |path| path.ends_with("bin/busybox"))?;
         let (_, busybox) = busybox.into_iter().next().context("no busybox inside")?;
@@ -190,9 +188,7 @@ impl Nested {
             }
         }
         // Not every kernel has each of them as a module.
-        let order = MODULES
-            .into_iter()
-            .filter(|name| modules.contains_key(*name));
+        let order = MODULES.into_iter().filter(|name| modules.contains_key(*name));
         let order = order.collect::<Vec<_>>().join("\n");
         archive.file("modules/order", 0o644, order.into_bytes());
         for (name, content) in modules {
@@ -227,23 +223,8 @@ impl Nested {
         let start = Instant::now();
         let mut qemu = Command::new(QEMU)
             .args(["-name", mark, "-accel", "tcg,thread=multi"])
-            .args([
-                "-cpu",
-                "EPYC,+svm,+invtsc",
-                "-machine",
-                "q35",
-                "-m",
-                "2048",
-                "-smp",
-                "2",
-            ])
-            .args([
-                "-nodefaults",
-                "-no-user-config",
-                "-display",
-                "none",
-                "-no-reboot",
-            ])
+            .args(["-cpu", "EPYC,+svm,+invtsc", "-machine", "q35", "-m", "2048", "-smp", "2"])
+            .args(["-nodefaults", "-no-user-config", "-display", "none", "-no-reboot"])
             .args(["-serial", &format!("file:{}", console.display())])
             .args(["-serial", &format!("file:{}", results.display())])
             .arg("-kernel")
@@ -276,9 +257,7 @@ impl Nested {
             bail!("the Linux with KVM ended too early ({status}); it said:\n{said}");
         }
         let mut found = unpack(&read).with_context(|| format!("the machine said:\n{said}"))?;
-        Ok((0..checks.len())
-            .map(|number| found.remove(&number).unwrap_or_default())
-            .collect())
+        Ok((0..checks.len()).map(|number| found.remove(&number).unwrap_or_default()).collect())
     }
 }
 
@@ -300,11 +279,7 @@ fn job(files: &[(&str, &[u8])], checks: &[Check]) -> std::io::Result<Vec<u8>> {
     }
     let mut script = String::from("now() { cut -d' ' -f1 /proc/uptime; }\n");
     for (number, check) in checks.iter().enumerate() {
-        archive.file(
-            &format!("job/.{number}.sh"),
-            0o755,
-            check.command.as_bytes(),
-        );
+        archive.file(&format!("job/.{number}.sh"), 0o755, check.command.as_bytes());
         archive.file(&format!("job/.{number}.in"), 0o644, check.stdin.as_slice());
         let seconds = check.timeout.as_secs().max(1);
         script.push_str(&format!(
@@ -373,11 +348,7 @@ fn with_libraries(package: &Path, name: &str, directory: &Path) -> Result<Vec<(S
     sdk::replace(&path, &program)?;
     let mut files = vec![(format!("bin/{name}"), program)];
     for (name, path) in libraries(&path)? {
-        let place = if name.starts_with("ld-linux") {
-            "lib64"
-        } else {
-            "lib"
-        };
+        let place = if name.starts_with("ld-linux") { "lib64" } else { "lib" };
         let content = fs::read(&path).with_context(|| format!("cannot read {}", path.display()))?;
         files.push((format!("{place}/{name}"), content));
     }

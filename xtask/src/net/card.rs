@@ -55,11 +55,7 @@ impl Card {
             let hash = blake3::hash(tap.name().as_bytes());
             mac[3..].copy_from_slice(&hash.as_bytes()[..3]);
         }
-        Card {
-            mac,
-            backend,
-            pcap: None,
-        }
+        Card { mac, backend, pcap: None }
     }
 
     /// The TCP ports of this host that QEMU listens at for the machine.
@@ -119,14 +115,10 @@ impl Card {
                 device += &format!(",vectors={}", 2 * queues + 2);
             }
         }
-        let mut arguments: Vec<OsString> = ["-netdev", &backend, "-device", &device]
-            .map(OsString::from)
-            .into();
+        let mut arguments: Vec<OsString> =
+            ["-netdev", &backend, "-device", &device].map(OsString::from).into();
         if let Some(pcap) = &self.pcap {
-            let dump = format!(
-                "filter-dump,id=dump{index},netdev={id},file={}",
-                comma(pcap)
-            );
+            let dump = format!("filter-dump,id=dump{index},netdev={id},file={}", comma(pcap));
             arguments.extend(["-object".into(), dump.into()]);
         }
         Ok(arguments)

@@ -47,10 +47,7 @@ pub struct Frames {
 impl Frames {
     /// A source of frames that follow from a seed.
     pub fn new(ends: Ends, seed: u64) -> Frames {
-        Frames {
-            ends,
-            random: Random::new(seed),
-        }
+        Frames { ends, random: Random::new(seed) }
     }
 
     /// The next frame: a right one with changes, a right one, or nothing but random bytes.
@@ -117,19 +114,11 @@ impl Frames {
 
     /// A frame as a peer may send it.
     fn right(&mut self) -> Result<Vec<u8>> {
-        let Ends {
-            from_mac,
-            to_mac,
-            from,
-            to,
-            port,
-        } = self.ends;
+        let Ends { from_mac, to_mac, from, to, port } = self.ends;
         let mut payload = vec![0; self.random.below(600)];
         self.random.fill(&mut payload);
-        let (own, sequence) = (
-            1024 + self.random.below(60_000) as u16,
-            self.random.number() as u32,
-        );
+        let (own, sequence) =
+            (1024 + self.random.below(60_000) as u16, self.random.number() as u32);
         let ethernet = PacketBuilder::ethernet2(from_mac, to_mac);
         let mut v6 = [[0_u8; 16]; 2];
         for (address, last) in v6.iter_mut().zip([1, 2]) {
@@ -181,9 +170,7 @@ impl Frames {
             // A piece of a datagram whose others never come.
             10 => {
                 let any = IpNumber(self.random.number() as u8);
-                ethernet
-                    .ipv4(from.octets(), to.octets(), 64)
-                    .write(&mut frame, any, &payload)?;
+                ethernet.ipv4(from.octets(), to.octets(), 64).write(&mut frame, any, &payload)?;
                 frame[20..22].copy_from_slice(&[0x20 | window as u8 & 0x1f, (window >> 8) as u8]);
                 mend(&mut frame);
             }
@@ -282,10 +269,7 @@ mod tests {
             let mut mended = right.clone();
             mend(&mut mended);
             // A checksum of UDP that comes out as zero is written as all ones.
-            assert!(
-                right == mended || right[40..42] == [0xff; 2],
-                "{right:02x?}"
-            );
+            assert!(right == mended || right[40..42] == [0xff; 2], "{right:02x?}");
         }
         Ok(())
     }

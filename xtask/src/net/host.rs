@@ -37,10 +37,7 @@ pub fn address(tap: &Tap) -> Result<Ends> {
 /// The first network that does not occur in what `ip addr` shows.
 fn free(shown: &str) -> Option<Ends> {
     let number = (0..=255_u8).find(|number| !shown.contains(&format!(" 10.78.{number}.")))?;
-    Some(Ends {
-        host: Ipv4Addr::new(10, 78, number, 1),
-        guest: Ipv4Addr::new(10, 78, number, 2),
-    })
+    Some(Ends { host: Ipv4Addr::new(10, 78, number, 1), guest: Ipv4Addr::new(10, 78, number, 2) })
 }
 
 #[cfg(test)]

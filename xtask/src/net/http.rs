@@ -40,9 +40,7 @@ impl Client {
         stream.set_read_timeout(Some(SILENCE))?;
         stream.set_write_timeout(Some(SILENCE))?;
         stream.set_nodelay(true)?;
-        Ok(Client {
-            stream: BufReader::with_capacity(64 << 10, stream),
-        })
+        Ok(Client { stream: BufReader::with_capacity(64 << 10, stream) })
     }
 
     /// Connects to a server that may not be there yet, as long as there is hope.
@@ -69,10 +67,7 @@ impl Client {
         let length = left;
         while left > 0 {
             let count = self.stream.fill_buf()?.len().min(usize::try_from(left)?);
-            ensure!(
-                count > 0,
-                "the reply breaks off: {left} of {length} bytes are missing"
-            );
+            ensure!(count > 0, "the reply breaks off: {left} of {length} bytes are missing");
             self.stream.consume(count);
             left -= count as u64;
         }
@@ -118,23 +113,14 @@ impl Client {
             head += "Connection: close\r\n";
         }
         head += "\r\n";
-        self.stream
-            .get_mut()
-            .write_all(head.as_bytes())
-            .context("the request cannot be sent")
+        self.stream.get_mut().write_all(head.as_bytes()).context("the request cannot be sent")
     }
 
     fn body_of_success(&mut self) -> Result<Vec<u8>> {
         let reply = self.head()?;
-        ensure!(
-            reply.status == 200,
-            "the reply's status is {}",
-            reply.status
-        );
+        ensure!(reply.status == 200, "the reply's status is {}", reply.status);
         let mut body = vec![0; usize::try_from(reply.length)?];
-        self.stream
-            .read_exact(&mut body)
-            .context("the reply breaks off")?;
+        self.stream.read_exact(&mut body).context("the reply breaks off")?;
         Ok(body)
     }
 
@@ -144,29 +130,20 @@ impl Client {
         let (mut status, mut length) = (None, None);
         loop {
             line.clear();
-            let count = self
-                .stream
-                .read_line(&mut line)
-                .context("there is no reply")?;
+            let count = self.stream.read_line(&mut line).context("there is no reply")?;
             ensure!(count > 0, "the server closed instead of a reply");
             let text = line.trim_end();
             if text.is_empty() {
                 break;
             }
             if status.is_none() {
-                let number = text
-                    .strip_prefix("HTTP/1.1 ")
-                    .and_then(|rest| rest.get(..3));
+                let number = text.strip_prefix("HTTP/1.1 ").and_then(|rest| rest.get(..3));
                 let number = number.and_then(|number| number.parse().ok());
                 status = Some(number.with_context(|| format!("`{text}` is no reply"))?);
             } else if let Some((name, value)) = text.split_once(": ")
                 && name.eq_ignore_ascii_case("content-length")
             {
-                length = Some(
-                    value
-                        .parse()
-                        .with_context(|| format!("`{text}` is no length"))?,
-                );
+                length = Some(value.parse().with_context(|| format!("`{text}` is no length"))?);
             }
         }
         Ok(Reply {

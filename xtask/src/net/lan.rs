@@ -43,10 +43,7 @@ impl Lan {
 
     /// The machine in this network, which is not told its address.
     pub fn connect(&self, vm: Vm) -> Vm {
-        Vm {
-            cards: vec![self.card.clone()],
-            ..vm
-        }
+        Vm { cards: vec![self.card.clone()], ..vm }
     }
 
     /// A command on this host's side.

@@ -32,12 +32,7 @@ pub struct NetArgs {
     /// Give the machine a network card: `user` reaches what this user can reach and needs no rights,
     /// `tap=NAME` is the TAP device NAME of this host, `tap` makes one with an address (needs
     /// CAP_NET_ADMIN), `none` gives none. Each use gives one more card
-    #[arg(
-        long = "net",
-        value_name = "KIND",
-        env = "SKETE_NET",
-        value_delimiter = ','
-    )]
+    #[arg(long = "net", value_name = "KIND", env = "SKETE_NET", value_delimiter = ',')]
     kinds: Vec<Kind>,
 
     /// Hand connections to a port of this host on to a port of the machine; ADDR is 127.0.0.1 when absent.
@@ -56,12 +51,7 @@ pub struct NetArgs {
 
     /// The machine's address, for each card one: ADDRESS/PREFIX, `dhcp` or `none`; when absent, what the
     /// network tells (DHCP, router advertisements)
-    #[arg(
-        long,
-        value_name = "ADDR/PREFIX",
-        env = "SKETE_IP",
-        value_delimiter = ','
-    )]
+    #[arg(long, value_name = "ADDR/PREFIX", env = "SKETE_IP", value_delimiter = ',')]
     ip: Vec<Address>,
 
     /// The router to all other networks
@@ -124,9 +114,7 @@ impl FromStr for Address {
         let most = if address.is_ipv4() { 32 } else { 128 };
         match prefix.parse() {
             Ok(prefix) if prefix <= most => Ok(Address::Fixed(address, prefix)),
-            _ => Err(format!(
-                "the prefix of this address is a number from 0 to {most}"
-            )),
+            _ => Err(format!("the prefix of this address is a number from 0 to {most}")),
         }
     }
 }
@@ -259,14 +247,9 @@ impl NetArgs {
             }
             let pcap = self.pcap.as_deref().map(|pcap| pcap_file(pcap, index));
             let pcap = pcap.transpose()?;
-            network.cards.push(Card {
-                pcap,
-                ..Card::new(index, backend)
-            });
+            network.cards.push(Card { pcap, ..Card::new(index, backend) });
         }
-        network
-            .options
-            .extend(gateway.map(|address| format!("gw={address}")));
+        network.options.extend(gateway.map(|address| format!("gw={address}")));
         if !self.dns.is_empty() {
             let servers: Vec<_> = self.dns.iter().map(ToString::to_string).collect();
             network.options.push(format!("dns={}", servers.join(",")));
@@ -319,12 +302,7 @@ mod tests {
         let network = opened(
             "--net user --net user --ip 10.0.2.20/24 --ip dhcp --gw 10.0.2.2 --dns 10.0.2.3 --dns ::1",
         )?;
-        let words = [
-            "ip=10.0.2.20/24",
-            "ip1=dhcp",
-            "gw=10.0.2.2",
-            "dns=10.0.2.3,::1",
-        ];
+        let words = ["ip=10.0.2.20/24", "ip1=dhcp", "gw=10.0.2.2", "dns=10.0.2.3,::1"];
         assert_eq!(network.options, words);
         Ok(())
     }
@@ -334,10 +312,7 @@ mod tests {
         for (line, part) in [
             ("--net none --net user", "beside another"),
             ("--net none --publish 8080:80", "--publish needs --net user"),
-            (
-                "--net tap=x --publish 8080:80",
-                "--publish needs --net user",
-            ),
+            ("--net tap=x --publish 8080:80", "--publish needs --net user"),
             ("--net user --net user --publish 8080:80", "several"),
             ("--ip dhcp", "--ip without a network card"),
             ("--pcap x", "--pcap without a network card"),
@@ -366,11 +341,7 @@ mod tests {
     #[test]
     fn each_card_has_its_own_file_of_frames() -> Result<()> {
         let network = opened("--net user --net user --pcap /tmp/frames")?;
-        let files: Vec<_> = network
-            .cards
-            .into_iter()
-            .filter_map(|card| card.pcap)
-            .collect();
+        let files: Vec<_> = network.cards.into_iter().filter_map(|card| card.pcap).collect();
         assert_eq!(files, ["/tmp/frames", "/tmp/frames.2"].map(PathBuf::from));
         Ok(())
     }

@@ -29,9 +29,7 @@ impl Namespace {
         if !fs::exists("/dev/net/tun").unwrap_or(false) {
             return Some("this host has no TAP devices (/dev/net/tun)");
         }
-        process::which("ip")
-            .is_none()
-            .then_some("needs the program `ip` (package iproute2)")
+        process::which("ip").is_none().then_some("needs the program `ip` (package iproute2)")
     }
 
     /// Makes one with nothing but its loopback device, which is up.
@@ -43,9 +41,7 @@ impl Namespace {
             File::open("/proc/thread-self/ns/net").context("cannot open a network namespace")
         };
         // The thread stays in it, so it is one that ends.
-        let file = thread::spawn(make)
-            .join()
-            .map_err(|_| anyhow!("a thread has panicked"))??;
+        let file = thread::spawn(make).join().map_err(|_| anyhow!("a thread has panicked"))??;
         let namespace = Namespace(Arc::new(file));
         namespace.ip("link set lo up")?;
         Ok(namespace)
@@ -58,9 +54,7 @@ impl Namespace {
                 enter(&self.0).context("cannot enter a network namespace")?;
                 action()
             });
-            inside
-                .join()
-                .map_err(|_| anyhow!("a thread has panicked"))?
+            inside.join().map_err(|_| anyhow!("a thread has panicked"))?
         })
     }
 

@@ -65,10 +65,7 @@ pub fn check(published: &[Publish]) -> Result<()> {
     for (index, one) in published.iter().enumerate() {
         let same = |other: &&Publish| other.host == one.host && other.udp == one.udp;
         if published[..index].iter().any(|other| same(&other)) {
-            bail!(
-                "--publish {one}: port {} is published twice",
-                one.host.port()
-            );
+            bail!("--publish {one}: port {} is published twice", one.host.port());
         }
         let listened = match one.udp {
             true => UdpSocket::bind(one.host).map(drop),
@@ -93,31 +90,17 @@ mod tests {
 
     #[test]
     fn mappings_are_read() {
-        let read = |text: &str| {
-            text.parse::<Publish>()
-                .map(|one| (one.to_string(), one.rule(None)))
-        };
+        let read =
+            |text: &str| text.parse::<Publish>().map(|one| (one.to_string(), one.rule(None)));
         let pair = |shown: &str, rule: &str| Ok((shown.to_owned(), rule.to_owned()));
-        assert_eq!(
-            read("8080:80"),
-            pair("127.0.0.1:8080:80", "hostfwd=tcp:127.0.0.1:8080-:80")
-        );
+        assert_eq!(read("8080:80"), pair("127.0.0.1:8080:80", "hostfwd=tcp:127.0.0.1:8080-:80"));
         assert_eq!(
             read("0.0.0.0:5353:53/udp"),
             pair("0.0.0.0:5353:53/udp", "hostfwd=udp:0.0.0.0:5353-:53")
         );
-        for wrong in [
-            "",
-            "80",
-            "80:",
-            ":80",
-            "a:80",
-            "0:80",
-            "80:0",
-            "1:2:3",
-            "80:70000",
-            "80:80/sctp",
-        ] {
+        for wrong in
+            ["", "80", "80:", ":80", "a:80", "0:80", "80:0", "1:2:3", "80:70000", "80:80/sctp"]
+        {
             assert!(read(wrong).is_err(), "{wrong}");
         }
     }

@@ -136,10 +136,7 @@ fn attach(name: &str, queues: u32, flags: u16) -> Result<Tap> {
     }
     let name = request.name.split(|&byte| byte == 0).next();
     let name = String::from_utf8_lossy(name.unwrap_or_default()).into_owned();
-    Ok(Tap {
-        name,
-        queues: opened,
-    })
+    Ok(Tap { name, queues: opened })
 }
 
 fn set_interface(queue: impl AsFd, request: &mut Request) -> Result<()> {

@@ -86,15 +86,9 @@ impl Wire {
             counts: Arc::clone(&counts),
         };
         let told = Arc::clone(&stop);
-        let thread = thread::Builder::new()
-            .name("wire".to_owned())
-            .spawn(move || ends.carry(&told))?;
-        Ok(Wire {
-            directory,
-            stop,
-            counts,
-            thread: Some(thread),
-        })
+        let thread =
+            thread::Builder::new().name("wire".to_owned()).spawn(move || ends.carry(&told))?;
+        Ok(Wire { directory, stop, counts, thread: Some(thread) })
     }
 
     /// The machine's network card.
@@ -155,10 +149,7 @@ fn send(socket: &UnixDatagram, address: &PathBuf, frame: &[u8], limit: Duration)
             }
             // There is no machine yet, or none any more.
             Err(error)
-                if matches!(
-                    error.kind(),
-                    ErrorKind::NotFound | ErrorKind::ConnectionRefused
-                ) =>
+                if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::ConnectionRefused) =>
             {
                 return Ok(false);
             }
@@ -228,22 +219,13 @@ impl Ends {
 
     /// Takes a frame, and decides what becomes of it.
     fn take(&mut self, to: Side, frame: &[u8]) {
-        let Impairment {
-            loss,
-            duplication,
-            reordering,
-            delay,
-        } = self.impairment;
+        let Impairment { loss, duplication, reordering, delay } = self.impairment;
         self.counts.taken.fetch_add(1, Ordering::Relaxed);
         if self.random.chance(loss) {
             self.counts.lost.fetch_add(1, Ordering::Relaxed);
             return;
         }
-        let copies = if self.random.chance(duplication) {
-            2
-        } else {
-            1
-        };
+        let copies = if self.random.chance(duplication) { 2 } else { 1 };
         self.counts.doubled.fetch_add(copies - 1, Ordering::Relaxed);
         for _ in 0..copies {
             let now = Instant::now();
@@ -252,8 +234,7 @@ impl Ends {
                 false => now + delay,
             };
             self.number += 1;
-            self.waiting
-                .push(Reverse((due, self.number, to, frame.to_vec())));
+            self.waiting.push(Reverse((due, self.number, to, frame.to_vec())));
         }
     }
 

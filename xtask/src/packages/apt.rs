@@ -30,15 +30,10 @@ impl System {
 
     fn parse(text: &str) -> Option<System> {
         let field = |name: &str| {
-            let line = text
-                .lines()
-                .find_map(|line| line.strip_prefix(name)?.strip_prefix('='))?;
+            let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix('='))?;
             Some(line.trim_matches('"').to_owned())
         };
-        Some(System {
-            id: field("ID")?,
-            codename: field("VERSION_CODENAME")?,
-        })
+        Some(System { id: field("ID")?, codename: field("VERSION_CODENAME")? })
     }
 }
 
@@ -47,9 +42,7 @@ pub fn installed() -> Result<BTreeMap<String, String>> {
     let format = "${db:Status-Status} ${Package} ${Version}\n";
     let list =
         process::output(Command::new("dpkg-query").args(["--show", "--showformat", format]))?;
-    let installed = list
-        .lines()
-        .filter_map(|line| line.strip_prefix("installed "));
+    let installed = list.lines().filter_map(|line| line.strip_prefix("installed "));
     Ok(installed
         .filter_map(|line| line.split_once(' '))
         .map(|(name, version)| (name.into(), version.into()))
@@ -65,9 +58,7 @@ impl Index {
     /// Copies the machine's package sources, adds backports to Debian's where they are absent, and
     /// fetches the lists.
     pub fn open(system: &System) -> Result<Index> {
-        let index = Index {
-            dir: paths::generated().join("apt"),
-        };
+        let index = Index { dir: paths::generated().join("apt") };
         let sources = index.dir.join("sources");
         if sources.exists() {
             fs::remove_dir_all(&sources)
@@ -117,9 +108,7 @@ impl Index {
                 name.starts_with("rustc") || name.starts_with("rust-") && name.ends_with("src");
             let linker = name.strip_prefix("lld").is_some_and(|rest| {
                 rest.is_empty()
-                    || rest
-                        .strip_prefix('-')
-                        .is_some_and(|number| number.parse::<u32>().is_ok())
+                    || rest.strip_prefix('-').is_some_and(|number| number.parse::<u32>().is_ok())
             });
             compiler || linker || *name == "qemu-system-x86"
         };
@@ -129,12 +118,8 @@ impl Index {
                 "the lists of packages could not be fetched; is there a connection to the package server?"
             );
         }
-        let policy = process::output(
-            self.apt("apt-cache")
-                .arg("policy")
-                .args(&names)
-                .env("LC_ALL", "C"),
-        )?;
+        let policy =
+            process::output(self.apt("apt-cache").arg("policy").args(&names).env("LC_ALL", "C"))?;
         Ok(candidates(&policy))
     }
 
@@ -172,9 +157,7 @@ impl Index {
         let mut download = self.apt("apt-get");
         process::output(download.args(["download", package]).current_dir(directory))?;
         let mut files = files_with(directory, &["deb"]);
-        files
-            .pop()
-            .with_context(|| format!("apt-get downloaded no file for the package {package}"))
+        files.pop().with_context(|| format!("apt-get downloaded no file for the package {package}"))
     }
 
     /// The commands that install a plan's packages; each needs root.
@@ -199,11 +182,7 @@ impl Index {
             rustix::process::getuid().as_raw(),
             rustix::process::getgid().as_raw()
         );
-        process::run(
-            Command::new("sudo")
-                .args(["chown", "-R", &owner])
-                .arg(&self.dir),
-        )
+        process::run(Command::new("sudo").args(["chown", "-R", &owner]).arg(&self.dir))
     }
 
     fn apt(&self, program: &str) -> Command {
@@ -232,16 +211,13 @@ fn backports_source(sources: &str, codename: &str) -> String {
     let mut key = "/usr/share/keyrings/debian-archive-keyring.gpg".to_owned();
     for stanza in sources.split("\n\n") {
         let field = |name: &str| {
-            let line = stanza
-                .lines()
-                .find_map(|line| line.strip_prefix(name)?.strip_prefix(':'))?;
+            let line =
+                stanza.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'))?;
             Some(line.trim().to_owned())
         };
         if field("Suites").is_some_and(|suites| suites.split(' ').any(|suite| suite == codename)) {
             uri = field("URIs").unwrap_or(uri);
-            key = field("Signed-By")
-                .filter(|key| key.starts_with('/'))
-                .unwrap_or(key);
+            key = field("Signed-By").filter(|key| key.starts_with('/')).unwrap_or(key);
             break;
         }
     }
@@ -251,9 +227,7 @@ fn backports_source(sources: &str, codename: &str) -> String {
 
 /// Finds a name in the output of `apt-cache depends`.
 fn dependency<'a>(depends: &'a str, prefix: &str) -> Option<&'a str> {
-    let names = depends
-        .lines()
-        .filter_map(|line| line.trim().strip_prefix("Depends: "));
+    let names = depends.lines().filter_map(|line| line.trim().strip_prefix("Depends: "));
     names.map(str::trim).find(|name| name.starts_with(prefix))
 }
 
@@ -294,20 +268,14 @@ mod tests {
                       1.96.0 500\n        500 http://deb.debian.org/debian-security bookworm-security/main\n\
                       rustc-none:\n  Installed: (none)\n  Candidate: (none)\n";
         let found = candidates(policy);
-        assert_eq!(
-            found.get("rustc-web").map(String::as_str),
-            Some("1.96.0+dfsg1-1~deb12u2")
-        );
+        assert_eq!(found.get("rustc-web").map(String::as_str), Some("1.96.0+dfsg1-1~deb12u2"));
         assert_eq!(found.len(), 1);
     }
 
     #[test]
     fn dependencies_are_found() {
         let depends = "linux-image-cloud-amd64\n  Depends: kmod\n  Depends: linux-image-6.1.0-56-cloud-amd64\n";
-        assert_eq!(
-            dependency(depends, "linux-image-"),
-            Some("linux-image-6.1.0-56-cloud-amd64")
-        );
+        assert_eq!(dependency(depends, "linux-image-"), Some("linux-image-6.1.0-56-cloud-amd64"));
         assert_eq!(dependency(depends, "qemu"), None);
     }
 

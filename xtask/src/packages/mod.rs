@@ -20,9 +20,7 @@ use crate::toolchain::{self, Toolchain};
 /// Downloads, into `directory`, the package whose name starts with `prefix` and that the first known
 /// one of `names` depends on; gives its file. Nothing is installed.
 pub fn download(names: &[&str], prefix: &str, directory: &Path) -> Result<PathBuf> {
-    Downloads::open()?
-        .index
-        .download(names, prefix, None, directory)
+    Downloads::open()?.index.download(names, prefix, None, directory)
 }
 
 /// The distribution's packages, for looking into them: nothing is installed.
@@ -79,14 +77,9 @@ pub const NETWORK: [(&str, &str); 10] = [
 
 /// Installs those programs of [`NETWORK`] that are missing, or says how to.
 pub fn ensure_network(yes: bool) -> Result<()> {
-    let missing = || {
-        NETWORK
-            .into_iter()
-            .filter(|(program, _)| which(program).is_none())
-    };
-    let needs: Vec<_> = missing()
-        .map(|(program, package)| Need::Program { program, package })
-        .collect();
+    let missing = || NETWORK.into_iter().filter(|(program, _)| which(program).is_none());
+    let needs: Vec<_> =
+        missing().map(|(program, package)| Need::Program { program, package }).collect();
     if needs.is_empty() {
         return Ok(());
     }
@@ -118,11 +111,7 @@ pub struct Tools {
 pub fn ensure(yes: bool) -> Result<Tools> {
     let search = toolchain::search();
     if let Some(rustc) = toolchain::chosen().filter(|_| search.found.is_none()) {
-        bail!(
-            "SKETE_RUSTC={} cannot be used: {}",
-            rustc.display(),
-            search.explain()
-        );
+        bail!("SKETE_RUSTC={} cannot be used: {}", rustc.display(), search.explain());
     }
     let needs = needs(search.found.as_ref());
     if needs.is_empty() {
@@ -131,11 +120,7 @@ pub fn ensure(yes: bool) -> Result<Tools> {
     if needs.contains(&Need::Compiler) {
         eprintln!("skete: {}", search.explain());
     }
-    let names = needs
-        .iter()
-        .map(|need| need.describe())
-        .collect::<Vec<_>>()
-        .join(", ");
+    let names = needs.iter().map(|need| need.describe()).collect::<Vec<_>>().join(", ");
     if which("apt-get").is_none() {
         bail!("missing: {names}; install them (this system has no apt-get, so Skete cannot)");
     }
@@ -145,20 +130,14 @@ pub fn ensure(yes: bool) -> Result<Tools> {
     let search = toolchain::search();
     let still = crate::packages::needs(search.found.as_ref());
     if !still.is_empty() {
-        let names = still
-            .iter()
-            .map(|need| need.describe())
-            .collect::<Vec<_>>()
-            .join(", ");
+        let names = still.iter().map(|need| need.describe()).collect::<Vec<_>>().join(", ");
         bail!("the packages are installed, but still missing: {names}");
     }
     found(search)
 }
 
 fn found(search: toolchain::Search) -> Result<Tools> {
-    let Some(toolchain) = search.found else {
-        bail!(search.explain())
-    };
+    let Some(toolchain) = search.found else { bail!(search.explain()) };
     let linker = linker(&toolchain).context("LLVM's linker is missing")?;
     Ok(Tools { toolchain, linker })
 }
@@ -182,16 +161,8 @@ fn needs(toolchain: Option<&Toolchain>) -> Vec<Need> {
 
 /// LLVM's linker: the compiler's own, another Rust toolchain's, the system's.
 fn linker(toolchain: &Toolchain) -> Option<PathBuf> {
-    let own = toolchain
-        .sysroot
-        .join("lib/rustlib")
-        .join(&toolchain.host)
-        .join("bin/rust-lld");
-    if own.is_file() {
-        Some(own)
-    } else {
-        any_linker()
-    }
+    let own = toolchain.sysroot.join("lib/rustlib").join(&toolchain.host).join("bin/rust-lld");
+    if own.is_file() { Some(own) } else { any_linker() }
 }
 
 fn any_linker() -> Option<PathBuf> {
@@ -204,10 +175,7 @@ fn any_linker() -> Option<PathBuf> {
         .flatten()
         .flatten()
         .flat_map(|entry| {
-            std::fs::read_dir(entry.path().join("lib/rustlib"))
-                .into_iter()
-                .flatten()
-                .flatten()
+            std::fs::read_dir(entry.path().join("lib/rustlib")).into_iter().flatten().flatten()
         })
         .map(|entry| entry.path().join("bin/rust-lld"))
         .filter(|path| path.is_file())
@@ -245,10 +213,7 @@ fn install(needs: &[Need], yes: bool) -> Result<()> {
     match plan.action {
         Action::Install => {}
         Action::Ask if asked(&plan.packages())? => {}
-        Action::Ask => bail!(
-            "nothing was installed; the commands are:\n{}",
-            typed.join("\n")
-        ),
+        Action::Ask => bail!("nothing was installed; the commands are:\n{}", typed.join("\n")),
         Action::Print => bail!(
             "packages are missing and installing them needs root; run these commands, then try again:\n{}",
             typed.join("\n")
@@ -270,9 +235,7 @@ fn install(needs: &[Need], yes: bool) -> Result<()> {
 
 fn sudo(command: &Command) -> Command {
     let mut sudo = Command::new("sudo");
-    sudo.arg("DEBIAN_FRONTEND=noninteractive")
-        .arg(command.get_program())
-        .args(command.get_args());
+    sudo.arg("DEBIAN_FRONTEND=noninteractive").arg(command.get_program()).args(command.get_args());
     sudo
 }
 
@@ -299,15 +262,9 @@ fn asked(packages: &str) -> Result<bool> {
 
 /// The names of a directory's files with one of these endings.
 fn files_with(dir: &Path, endings: &[&str]) -> Vec<PathBuf> {
-    let entries = std::fs::read_dir(dir)
-        .into_iter()
-        .flatten()
-        .flatten()
-        .map(|entry| entry.path());
+    let entries = std::fs::read_dir(dir).into_iter().flatten().flatten().map(|entry| entry.path());
     let wanted = |path: &PathBuf| {
-        path.extension()
-            .and_then(|e| e.to_str())
-            .is_some_and(|e| endings.contains(&e))
+        path.extension().and_then(|e| e.to_str()).is_some_and(|e| endings.contains(&e))
     };
     let mut files: Vec<PathBuf> = entries.filter(wanted).collect();
     files.sort();

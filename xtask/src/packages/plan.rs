@@ -101,11 +101,7 @@ pub struct Plan {
 impl Plan {
     /// All names, separated by commas.
     pub fn packages(&self) -> String {
-        self.groups
-            .iter()
-            .flat_map(|group| group.packages.clone())
-            .collect::<Vec<_>>()
-            .join(", ")
+        self.groups.iter().flat_map(|group| group.packages.clone()).collect::<Vec<_>>().join(", ")
     }
 }
 
@@ -123,16 +119,11 @@ pub fn plan(facts: &Facts) -> Result<Plan, String> {
     }
     let mut groups = Vec::new();
     if !packages.is_empty() {
-        groups.push(Group {
-            suite: None,
-            packages,
-        });
+        groups.push(Group { suite: None, packages });
     }
     if facts.needs.contains(&Need::Qemu) {
-        groups.push(Group {
-            suite: qemu_suite(facts),
-            packages: vec!["qemu-system-x86".to_owned()],
-        });
+        groups
+            .push(Group { suite: qemu_suite(facts), packages: vec!["qemu-system-x86".to_owned()] });
     }
     let action = match (facts.privilege, facts.terminal, facts.yes) {
         (Privilege::None, ..) | (Privilege::SudoAsks, false, _) => Action::Print,
@@ -157,10 +148,9 @@ fn compiler(facts: &Facts) -> Result<Vec<String>, String> {
             _ => continue,
         };
         let source_version = facts.available.get(&source);
-        let (Some(release), Some(source_release)) = (
-            release(version),
-            source_version.and_then(|text| release(text)),
-        ) else {
+        let (Some(release), Some(source_release)) =
+            (release(version), source_version.and_then(|text| release(text)))
+        else {
             continue;
         };
         if release == source_release
@@ -180,19 +170,13 @@ fn compiler(facts: &Facts) -> Result<Vec<String>, String> {
 
 /// A package version, `1.96.0+dfsg1-1~deb12u2`, as a Rust release.
 fn release(version: &str) -> Option<Release> {
-    version
-        .split_once(':')
-        .map_or(version, |(_, rest)| rest)
-        .parse()
-        .ok()
+    version.split_once(':').map_or(version, |(_, rest)| rest).parse().ok()
 }
 
 /// The newest LLVM linker.
 fn linker(facts: &Facts) -> Result<String, String> {
-    let versioned = facts
-        .available
-        .keys()
-        .filter_map(|name| name.strip_prefix("lld-")?.parse::<u32>().ok());
+    let versioned =
+        facts.available.keys().filter_map(|name| name.strip_prefix("lld-")?.parse::<u32>().ok());
     match versioned.max() {
         Some(version) => Ok(format!("lld-{version}")),
         None if facts.available.contains_key("lld") => Ok("lld".to_owned()),
@@ -205,11 +189,7 @@ fn linker(facts: &Facts) -> Result<String, String> {
 fn qemu_suite(facts: &Facts) -> Option<String> {
     let backports =
         |(name, version): (&String, &String)| name.starts_with("qemu-") && version.contains("~bpo");
-    facts
-        .installed
-        .iter()
-        .any(backports)
-        .then(|| backports_suite(&facts.codename))
+    facts.installed.iter().any(backports).then(|| backports_suite(&facts.codename))
 }
 
 /// The name of a release's backports suite.
@@ -222,9 +202,7 @@ mod tests {
     use super::*;
 
     fn versions(list: &[(&str, &str)]) -> BTreeMap<String, String> {
-        list.iter()
-            .map(|(name, version)| (name.to_string(), version.to_string()))
-            .collect()
+        list.iter().map(|(name, version)| (name.to_string(), version.to_string())).collect()
     }
 
     fn bookworm() -> Facts {
@@ -258,17 +236,9 @@ mod tests {
     #[test]
     fn debian_takes_its_newest_compiler() {
         let plan = plan(&bookworm());
-        let groups = vec![
-            group(None, &["rustc-web", "rust-web-src"]),
-            group(None, &["qemu-system-x86"]),
-        ];
-        assert_eq!(
-            plan,
-            Ok(Plan {
-                groups,
-                action: Action::Install
-            })
-        );
+        let groups =
+            vec![group(None, &["rustc-web", "rust-web-src"]), group(None, &["qemu-system-x86"])];
+        assert_eq!(plan, Ok(Plan { groups, action: Action::Install }));
     }
 
     #[test]
@@ -279,10 +249,7 @@ mod tests {
         let groups = vec![group(Some("bookworm-backports"), &["qemu-system-x86"])];
         assert_eq!(plan(&facts).map(|plan| plan.groups), Ok(groups));
         facts.installed = versions(&[("qemu-utils", "1:7.2+dfsg-7+deb12u13"), ("git", "1~bpo12")]);
-        assert_eq!(
-            plan(&facts).map(|plan| plan.groups[0].suite.clone()),
-            Ok(None)
-        );
+        assert_eq!(plan(&facts).map(|plan| plan.groups[0].suite.clone()), Ok(None));
     }
 
     #[test]
@@ -299,10 +266,7 @@ mod tests {
             ("rust-1.98-src", "1.98.0+dfsg-0ubuntu1"),
             ("lld", "1:21"),
         ]);
-        let groups = vec![group(
-            None,
-            &["rustc-1.96", "rust-1.96-src", "lld", "binutils"],
-        )];
+        let groups = vec![group(None, &["rustc-1.96", "rust-1.96-src", "lld", "binutils"])];
         assert_eq!(plan(&facts).map(|plan| plan.groups), Ok(groups));
     }
 
@@ -334,17 +298,8 @@ mod tests {
             (None, false, false, Action::Print),
         ];
         for (privilege, terminal, yes, action) in cases {
-            let facts = Facts {
-                privilege,
-                terminal,
-                yes,
-                ..bookworm()
-            };
-            assert_eq!(
-                plan(&facts).map(|plan| plan.action),
-                Ok(action),
-                "{facts:?}"
-            );
+            let facts = Facts { privilege, terminal, yes, ..bookworm() };
+            assert_eq!(plan(&facts).map(|plan| plan.action), Ok(action), "{facts:?}");
         }
     }
 }

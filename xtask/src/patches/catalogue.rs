@@ -72,9 +72,7 @@ impl Catalogue {
             all.cloned().collect()
         };
         let offers = self.0.iter();
-        offers
-            .map(|(name, offer)| (name.clone(), versions(offer)))
-            .collect()
+        offers.map(|(name, offer)| (name.clone(), versions(offer))).collect()
     }
 }
 
@@ -105,11 +103,7 @@ impl Offer {
             files.push((path, changed));
         }
         files.sort_by(|(a, _), (b, _)| a.cmp(b));
-        Ok(Offer {
-            name,
-            directory,
-            files,
-        })
+        Ok(Offer { name, directory, files })
     }
 
     /// The crate's name.
@@ -119,18 +113,13 @@ impl Offer {
 
     /// Whether there are changes for this version.
     pub fn fits(&self, version: &Version) -> bool {
-        self.files
-            .iter()
-            .any(|(_, changed)| changed.versions.matches(version))
+        self.files.iter().any(|(_, changed)| changed.versions.matches(version))
     }
 
     /// The versions for which there are changes, for a person.
     pub fn versions(&self) -> String {
-        let mut versions: Vec<String> = self
-            .files
-            .iter()
-            .map(|(_, changed)| changed.versions.to_string())
-            .collect();
+        let mut versions: Vec<String> =
+            self.files.iter().map(|(_, changed)| changed.versions.to_string()).collect();
         versions.sort();
         versions.dedup();
         versions.join(" and ")
@@ -138,10 +127,7 @@ impl Offer {
 
     /// Identifies the changes' content.
     pub fn key(&self) -> Result<String> {
-        Ok(Key::new("crate")
-            .text(include_str!("copy.rs"))
-            .content(&self.directory)?
-            .finish())
+        Ok(Key::new("crate").text(include_str!("copy.rs")).content(&self.directory)?.finish())
     }
 
     /// Applies the changes to the copy of the crate in `copy`.
@@ -203,11 +189,8 @@ mod tests {
     #[test]
     fn a_change_is_for_its_versions_only() -> Result<()> {
         let add = "versions = \">=0.6.2, <0.7\"\nfile = \"src/new.rs\"\nadd = \"new.rs\"\n";
-        let (directory, catalogue) = catalogue(&[
-            ("a/lib.toml", CHANGE),
-            ("a/new.toml", add),
-            ("a/new.rs", "// new"),
-        ])?;
+        let (directory, catalogue) =
+            catalogue(&[("a/lib.toml", CHANGE), ("a/new.toml", add), ("a/new.rs", "// new")])?;
         let offer = catalogue.offer("a").context("an offer")?;
         assert!(catalogue.offer("b").is_none());
         assert!(offer.fits(&"0.6.0".parse()?) && !offer.fits(&"0.5.9".parse()?));
@@ -236,11 +219,7 @@ mod tests {
             }
             let error = offer.apply(&"0.6.1".parse()?, directory.path());
             let error = format!("{:#}", error.err().context("an error")?);
-            let anchor = if source.is_some() {
-                "unix"
-            } else {
-                "no such file"
-            };
+            let anchor = if source.is_some() { "unix" } else { "no such file" };
             for part in ["a/lib.toml", "src/lib.rs of a 0.6.1", anchor] {
                 assert!(error.contains(part), "{part}: {error}");
             }
@@ -256,10 +235,7 @@ mod tests {
         fs::create_dir_all(directory.path().join("src"))?;
         fs::write(directory.path().join("src/lib.rs"), "theirs")?;
         assert!(offer.apply(&"1.0.0".parse()?, directory.path()).is_err());
-        assert_eq!(
-            fs::read_to_string(directory.path().join("src/lib.rs"))?,
-            "theirs"
-        );
+        assert_eq!(fs::read_to_string(directory.path().join("src/lib.rs"))?, "theirs");
         Ok(())
     }
 

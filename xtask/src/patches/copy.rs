@@ -53,10 +53,7 @@ pub fn make(sdk: &Path, offer: &Offer, version: &Version, source: &Path) -> Resu
         .with_context(|| format!("cannot create a directory in {}", all.display()))?;
     copy_tree(source, new.path()).with_context(|| format!("cannot copy {}", source.display()))?;
     offer.apply(version, new.path())?;
-    fs::write(
-        new.path().join(ORIGIN),
-        serde_json::to_string_pretty(&origin)?,
-    )?;
+    fs::write(new.path().join(ORIGIN), serde_json::to_string_pretty(&origin)?)?;
     if copy.exists() {
         fs::remove_dir_all(&copy).with_context(|| format!("cannot remove {}", copy.display()))?;
     }

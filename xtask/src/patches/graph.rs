@@ -67,20 +67,12 @@ struct Node {
 fn read(text: &str) -> Result<Vec<Package>> {
     let metadata: Metadata = serde_json::from_str(text)
         .context("`cargo metadata` wrote something else than expected")?;
-    let used: BTreeSet<&str> = metadata
-        .resolve
-        .nodes
-        .iter()
-        .map(|node| node.id.as_str())
-        .collect();
+    let used: BTreeSet<&str> = metadata.resolve.nodes.iter().map(|node| node.id.as_str()).collect();
     let of_registry = metadata.packages.iter().filter(|entry| {
         used.contains(entry.id.as_str()) && entry.source.as_deref() == Some(REGISTRY)
     });
     let package = |entry: &Entry| {
-        let source = entry
-            .manifest_path
-            .parent()
-            .context("a manifest without a directory")?;
+        let source = entry.manifest_path.parent().context("a manifest without a directory")?;
         Ok(Package {
             name: entry.name.clone(),
             version: entry.version.clone(),

@@ -50,10 +50,7 @@ impl Kept {
             _turn: turn,
         };
         if let Ok(text) = fs::read(&kept.mark) {
-            restore(
-                &kept.path,
-                &serde_json::from_slice::<Vec<_>>(&text).unwrap_or_default(),
-            )?;
+            restore(&kept.path, &serde_json::from_slice::<Vec<_>>(&text).unwrap_or_default())?;
             kept.unmark()?;
         }
         Ok(kept)
@@ -67,10 +64,8 @@ impl Kept {
         let content =
             fs::read(&self.path).with_context(|| format!("cannot read {}", self.path.display()))?;
         self.content = Some(content);
-        let replaced: Vec<_> = patches
-            .iter()
-            .map(|patch| (&patch.name, patch.version.to_string()))
-            .collect();
+        let replaced: Vec<_> =
+            patches.iter().map(|patch| (&patch.name, patch.version.to_string())).collect();
         crate::sdk::replace(&self.mark, &serde_json::to_vec(&replaced)?)
     }
 
@@ -104,18 +99,12 @@ pub fn restore(path: &Path, replaced: &[(String, String)]) -> Result<()> {
 
 fn restored(text: &str, replaced: &[(String, String)]) -> Result<String> {
     let mut document: DocumentMut = text.parse()?;
-    let packages = document
-        .get_mut("package")
-        .and_then(|item| item.as_array_of_tables_mut());
-    for package in packages
-        .into_iter()
-        .flat_map(|packages| packages.iter_mut())
-    {
+    let packages = document.get_mut("package").and_then(|item| item.as_array_of_tables_mut());
+    for package in packages.into_iter().flat_map(|packages| packages.iter_mut()) {
         let is =
             |key: &str, value: &str| package.get(key).and_then(|item| item.as_str()) == Some(value);
-        let ours = replaced
-            .iter()
-            .any(|(name, version)| is("name", name) && is("version", version));
+        let ours =
+            replaced.iter().any(|(name, version)| is("name", name) && is("version", version));
         if ours && !package.contains_key("source") {
             package.insert("source", toml_edit::value(REGISTRY));
         }
@@ -133,10 +122,7 @@ mod tests {
         let target = directory.path().join("target");
         fs::create_dir(directory.path().join("src"))?;
         fs::write(directory.path().join("src/lib.rs"), "")?;
-        fs::write(
-            directory.path().join("Cargo.toml"),
-            "[package]\nname = \"a\"\n\n[workspace]\n",
-        )?;
+        fs::write(directory.path().join("Cargo.toml"), "[package]\nname = \"a\"\n\n[workspace]\n")?;
         let lock = directory.path().join("Cargo.lock");
         let whole = format!(
             "version = 4\n\n[[package]]\nname = \"b\"\nversion = \"1.0.0\"\nsource = \"{REGISTRY}\"\n"
@@ -176,10 +162,7 @@ mod tests {
         assert_eq!(restored(&lock(""), &replaced)?, lock(&source));
         let whole = lock(&format!("{source}checksum = \"1f\"\n"));
         assert_eq!(restored(&whole, &replaced)?, whole);
-        assert_eq!(
-            restored(&lock(""), &[("socket2".into(), "0.6.4".into())])?,
-            lock("")
-        );
+        assert_eq!(restored(&lock(""), &[("socket2".into(), "0.6.4".into())])?, lock(""));
         restore(Path::new("/no/such/Cargo.lock"), &replaced)
     }
 }

@@ -90,17 +90,13 @@ impl Patch {
         let fields = fields.as_inline_table().into_iter().flatten();
         let settings =
             fields.map(|(field, value)| format!("patch.crates-io.{}.{field}={value}", self.key));
-        settings
-            .flat_map(|setting| ["--config".to_owned(), setting])
-            .collect()
+        settings.flat_map(|setting| ["--config".to_owned(), setting]).collect()
     }
 }
 
 /// The names and versions of crates in one line.
 pub fn list(patches: &[Patch]) -> String {
-    let names = patches
-        .iter()
-        .map(|patch| format!("{} {}", patch.name, patch.version));
+    let names = patches.iter().map(|patch| format!("{} {}", patch.name, patch.version));
     names.collect::<Vec<_>>().join(", ")
 }
 
@@ -119,11 +115,8 @@ mod tests {
 
     #[test]
     fn two_versions_of_a_crate_have_two_keys() -> Result<()> {
-        let mut patches = [
-            patch("ring", "0.17.14")?,
-            patch("socket2", "0.5.10")?,
-            patch("socket2", "0.6.5")?,
-        ];
+        let mut patches =
+            [patch("ring", "0.17.14")?, patch("socket2", "0.5.10")?, patch("socket2", "0.6.5")?];
         name_keys(&mut patches);
         let arguments: Vec<String> = patches.iter().flat_map(Patch::arguments).collect();
         assert_eq!(

@@ -40,10 +40,7 @@ impl Baked {
         super::check(Path::new(&path)).context(VARIABLE)?;
         let directory = tempfile::tempdir().context("cannot make a directory for the root")?;
         write_object(Path::new(&path), &directory.path().join("root.o"))?;
-        Ok(Baked {
-            path: Some(path),
-            object: Some(directory),
-        })
+        Ok(Baked { path: Some(path), object: Some(directory) })
     }
 
     /// The compiler's arguments.
@@ -76,10 +73,7 @@ impl Baked {
     pub fn variable_line(&self) -> String {
         match &self.path {
             Some(path) => {
-                let path = path
-                    .replace('\\', "\\\\")
-                    .replace('\n', "\\n")
-                    .replace('\r', "\\r");
+                let path = path.replace('\\', "\\\\").replace('\n', "\\n").replace('\r', "\\r");
                 format!("# env-dep:{VARIABLE}={path}\n")
             }
             None => format!("# env-dep:{VARIABLE}\n"),

@@ -57,17 +57,10 @@ fn write_to(image: &Path, root: Option<&Path>, to: &Path) -> Result<()> {
     let config: Config =
         toml::from_str(text).with_context(|| format!("cannot read the root's {CONFIG}"))?;
     if config.version != "1" {
-        bail!(
-            "the root's {CONFIG} has version {:?}; the only one is \"1\"",
-            config.version
-        );
+        bail!("the root's {CONFIG} has version {:?}; the only one is \"1\"", config.version);
     }
     let name = config.kernel.trim_start_matches('/');
-    if name.is_empty()
-        || Path::new(name)
-            .components()
-            .any(|part| part.as_os_str() == "..")
-    {
+    if name.is_empty() || Path::new(name).components().any(|part| part.as_os_str() == "..") {
         bail!("the root's {CONFIG} has no usable name for the kernel: {name:?}");
     }
     if files.has(name) {
@@ -113,9 +106,8 @@ impl<'a> Files<'a> {
                 true => Some(fs::read_to_string(&config)),
                 false => None,
             };
-            let text = text
-                .transpose()
-                .with_context(|| format!("cannot read {}", config.display()))?;
+            let text =
+                text.transpose().with_context(|| format!("cannot read {}", config.display()))?;
             return Ok((Files::Directory(root), text));
         }
         let mut bytes = Vec::new();
@@ -126,12 +118,8 @@ impl<'a> Files<'a> {
             true => entries.end().unwrap_or_default(),
             false => bail!("the root {} has changed", root.display()),
         };
-        let config = skete_archive::find(&bytes, CONFIG.as_bytes())
-            .ok()
-            .flatten();
-        let text = config
-            .map(|text| String::from_utf8(text.to_vec()))
-            .transpose();
+        let config = skete_archive::find(&bytes, CONFIG.as_bytes()).ok().flatten();
+        let text = config.map(|text| String::from_utf8(text.to_vec())).transpose();
         let text = text.with_context(|| format!("the root's {CONFIG} is not UTF-8"))?;
         Ok((Files::Archive { bytes, end }, text))
     }
@@ -174,10 +162,7 @@ mod tests {
             .replace("app_args = []", "app_args = [\"a b\"]");
 
         let plain = unpacked(&write(&image, None)?)?;
-        assert_eq!(
-            parse_tar(&plain).map_err(anyhow::Error::msg)?.raw_kernel,
-            b"\x7fELF and so on"
-        );
+        assert_eq!(parse_tar(&plain).map_err(anyhow::Error::msg)?.raw_kernel, b"\x7fELF and so on");
         let with_files = unpacked(&write(&image, Some(&root))?)?;
         assert!(parse_tar(&with_files).is_ok());
         assert_eq!(
@@ -192,10 +177,7 @@ mod tests {
             let bytes = unpacked(&write(&image, Some(root))?)?;
             let parsed = parse_tar(&bytes).map_err(anyhow::Error::msg)?;
             let Config::V1 { input, kernel, .. } = parsed.config;
-            assert_eq!(
-                (&*kernel, &input.app_args[..]),
-                ("boot/app", &["a b".into()][..])
-            );
+            assert_eq!((&*kernel, &input.app_args[..]), ("boot/app", &["a b".into()][..]));
             assert_eq!(parsed.raw_kernel, b"\x7fELF and so on");
             let long = skete_archive::find(&bytes, "n".repeat(200).as_bytes());
             assert_eq!(long.ok().flatten(), Some(&b"long"[..]));

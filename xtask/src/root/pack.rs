@@ -19,10 +19,7 @@ use walkdir::WalkDir;
 pub fn directory(directory: &Path, archive: &mut Builder<impl Write>) -> Result<()> {
     // Where a file with several names was packed, by device and number.
     let mut linked: HashMap<(u64, u64), PathBuf> = HashMap::new();
-    let entries = WalkDir::new(directory)
-        .min_depth(1)
-        .sort_by_file_name()
-        .follow_root_links(true);
+    let entries = WalkDir::new(directory).min_depth(1).sort_by_file_name().follow_root_links(true);
     for entry in entries {
         let entry = entry.context("cannot list the root")?;
         let path = entry.path();
@@ -31,39 +28,20 @@ pub fn directory(directory: &Path, archive: &mut Builder<impl Write>) -> Result<
             .with_context(|| format!("cannot look at {}", path.display()))?;
         let kind = metadata.file_type();
         let added = if kind.is_dir() {
-            add(
-                archive,
-                EntryType::Directory,
-                name,
-                &metadata,
-                None,
-                io::empty(),
-            )
+            add(archive, EntryType::Directory, name, &metadata, None, io::empty())
         } else if kind.is_symlink() {
             let target = fs::read_link(path)
                 .with_context(|| format!("cannot read the link {}", path.display()))?;
-            add(
-                archive,
-                EntryType::Symlink,
-                name,
-                &metadata,
-                Some(&target),
-                io::empty(),
-            )
+            add(archive, EntryType::Symlink, name, &metadata, Some(&target), io::empty())
         } else if kind.is_file() {
             let first = (metadata.nlink() > 1)
                 .then(|| linked.entry((metadata.dev(), metadata.ino())))
                 .map(|place| place.or_insert_with(|| name.to_path_buf()).clone())
                 .filter(|first| first != name);
             match first {
-                Some(first) => add(
-                    archive,
-                    EntryType::Link,
-                    name,
-                    &metadata,
-                    Some(&first),
-                    io::empty(),
-                ),
+                Some(first) => {
+                    add(archive, EntryType::Link, name, &metadata, Some(&first), io::empty())
+                }
                 None => file(archive, path, name),
             }
         } else {
@@ -86,18 +64,8 @@ fn file(archive: &mut Builder<impl Write>, path: &Path, name: &Path) -> Result<(
     let file = File::open(path)?;
     // Of the open file: the name may stand for another one by now.
     let metadata = file.metadata()?;
-    let mut content = Exact {
-        left: metadata.len(),
-        file,
-    };
-    add(
-        archive,
-        EntryType::Regular,
-        name,
-        &metadata,
-        None,
-        &mut content,
-    )?;
+    let mut content = Exact { left: metadata.len(), file };
+    add(archive, EntryType::Regular, name, &metadata, None, &mut content)?;
     if content.file.read(&mut [0])? > 0 {
         bail!("it grows while it is packed");
     }
@@ -110,14 +78,7 @@ pub fn bytes(archive: &mut Builder<impl Write>, name: &str, content: &[u8]) -> R
     header.set_mode(0o644);
     header.set_mtime(0);
     header.set_size(content.len() as u64);
-    append(
-        archive,
-        EntryType::Regular,
-        Path::new(name),
-        header,
-        None,
-        content,
-    )
+    append(archive, EntryType::Regular, Path::new(name), header, None, content)
 }
 
 fn add(
@@ -131,11 +92,7 @@ fn add(
     let mut header = Header::new_ustar();
     header.set_mode(metadata.mode() & 0o7777);
     header.set_mtime(u64::try_from(metadata.mtime()).unwrap_or(0));
-    header.set_size(if kind == EntryType::Regular {
-        metadata.len()
-    } else {
-        0
-    });
+    header.set_size(if kind == EntryType::Regular { metadata.len() } else { 0 });
     append(archive, kind, name, header, target, content)
 }
 
@@ -156,10 +113,7 @@ fn append(
     }
     let target = target.map(|target| target.as_os_str().as_bytes());
     let mut records = Vec::new();
-    if header
-        .set_path(Path::new(std::ffi::OsStr::from_bytes(&name)))
-        .is_err()
-    {
+    if header.set_path(Path::new(std::ffi::OsStr::from_bytes(&name))).is_err() {
         records.push(("path", &name[..]));
         // For programs that do not read the record.
         let short = &name[..name.len().min(100)];

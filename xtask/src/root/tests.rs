@@ -30,9 +30,7 @@ fn listed(archive: &[u8]) -> Vec<String> {
         format!("{name} {what} {:o}", entry.mode)
     };
     let entries = skete_archive::entries(archive);
-    entries
-        .map(|found| found.map_or_else(|damage| format!("{damage:?}"), entry))
-        .collect()
+    entries.map(|found| found.map_or_else(|damage| format!("{damage:?}"), entry)).collect()
 }
 
 #[test]
@@ -65,10 +63,7 @@ fn a_directory_is_packed_the_same_way_every_time() -> Result<()> {
     ];
     assert_eq!(listed(&first), expected);
     let entry = skete_archive::entries(&first).next().context("an entry")?;
-    assert_eq!(
-        entry.ok().context("a whole one")?.modified,
-        1_000_000_000_000
-    );
+    assert_eq!(entry.ok().context("a whole one")?.modified, 1_000_000_000_000);
     // Links have a time of their own that cannot be set here; nothing else may differ.
     let second = make("second", ["c", "b", "a"])?;
     assert_eq!(listed(&second), expected);
@@ -86,18 +81,13 @@ fn long_names_need_no_header_of_gnu_tar() -> Result<()> {
     let archive = packed(place.path())?;
     let names = listed(&archive);
     assert_eq!(names.len(), 2);
-    assert!(
-        names[0].starts_with(&format!("link -> {target}")),
-        "{names:?}"
-    );
+    assert!(names[0].starts_with(&format!("link -> {target}")), "{names:?}");
     assert!(names[1].starts_with(&name));
     // Each header lies at the start of a block, and a type flag in it at byte 156.
     let flags = archive.chunks_exact(512).map(|block| block[156]);
     assert!(flags.clone().any(|flag| flag == b'x'));
     let magic = archive.chunks_exact(512).map(|block| &block[257..263]);
-    let gnu = flags
-        .zip(magic)
-        .filter(|(flag, magic)| *magic == b"ustar\0" && b"LK".contains(flag));
+    let gnu = flags.zip(magic).filter(|(flag, magic)| *magic == b"ustar\0" && b"LK".contains(flag));
     assert_eq!(gnu.count(), 0);
     Ok(())
 }

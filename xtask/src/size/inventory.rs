@@ -136,13 +136,7 @@ impl Inventory {
             end = (start + size).min(inventory.sections[section].end);
             let path = format!("{:#}", rustc_demangle::demangle(name));
             let room = rooms::room(&path, kernel.contains(name));
-            inventory.pieces.push(Piece {
-                start,
-                end,
-                name: Some(path),
-                room,
-                section,
-            });
+            inventory.pieces.push(Piece { start, end, name: Some(path), room, section });
         }
         inventory.fill(&BTreeSet::new());
         Ok(inventory)
@@ -154,25 +148,12 @@ impl Inventory {
         sections: Vec<Section>,
         names: impl IntoIterator<Item = (&'a str, std::ops::Range<u64>)>,
     ) -> Self {
-        let mut inventory = Self {
-            sections,
-            pieces: Vec::new(),
-            entry: 0,
-            names: Vec::new(),
-        };
+        let mut inventory = Self { sections, pieces: Vec::new(), entry: 0, names: Vec::new() };
         for (name, range) in names {
-            let section = inventory
-                .section_at(range.start)
-                .expect("the piece lies in a section");
+            let section = inventory.section_at(range.start).expect("the piece lies in a section");
             let room = format!("room of {name}");
             let (start, end) = (range.start, range.end);
-            inventory.pieces.push(Piece {
-                start,
-                end,
-                name: Some(name.to_owned()),
-                room,
-                section,
-            });
+            inventory.pieces.push(Piece { start, end, name: Some(name.to_owned()), room, section });
         }
         inventory.fill(&BTreeSet::new());
         inventory
@@ -200,21 +181,15 @@ impl Inventory {
 
     /// The piece that an address lies in.
     pub fn at(&self, address: u64) -> Option<usize> {
-        let index = self
-            .pieces
-            .partition_point(|piece| piece.start <= address)
-            .checked_sub(1)?;
+        let index = self.pieces.partition_point(|piece| piece.start <= address).checked_sub(1)?;
         (address < self.pieces[index].end).then_some(index)
     }
 
     /// The pieces with a name: exactly it if there is such a one, else those whose path ends with
     /// it, else those whose path has it somewhere.
     pub fn named(&self, name: &str) -> Vec<usize> {
-        let exact = self
-            .names
-            .iter()
-            .filter(|(known, _)| known == name)
-            .map(|(_, address)| *address);
+        let exact =
+            self.names.iter().filter(|(known, _)| known == name).map(|(_, address)| *address);
         let exact: BTreeSet<usize> = exact.filter_map(|address| self.at(address)).collect();
         let paths = |fits: &dyn Fn(&str) -> bool| -> Vec<usize> {
             let pieces = self.pieces.iter().enumerate();
@@ -225,11 +200,8 @@ impl Inventory {
         };
         let tail = format!("::{name}");
         let mut found: Vec<usize> = exact.into_iter().collect();
-        let fits: [&dyn Fn(&str) -> bool; 3] = [
-            &|path| path == name,
-            &|path| path.ends_with(&tail),
-            &|path| path.contains(name),
-        ];
+        let fits: [&dyn Fn(&str) -> bool; 3] =
+            [&|path| path == name, &|path| path.ends_with(&tail), &|path| path.contains(name)];
         for fits in fits {
             if found.is_empty() {
                 found = paths(fits);
@@ -240,19 +212,13 @@ impl Inventory {
 
     /// Cuts what has no name at `borders`, the addresses that something refers to.
     pub fn fill(&mut self, borders: &BTreeSet<u64>) {
-        let named: Vec<Piece> = self
-            .pieces
-            .drain(..)
-            .filter(|piece| piece.name.is_some())
-            .collect();
+        let named: Vec<Piece> =
+            self.pieces.drain(..).filter(|piece| piece.name.is_some()).collect();
         let mut named = named.into_iter().peekable();
         for (index, section) in self.sections.iter().enumerate() {
             let mut start = section.start;
             while start < section.end {
-                let next = named
-                    .peek()
-                    .map_or(section.end, |piece| piece.start)
-                    .min(section.end);
+                let next = named.peek().map_or(section.end, |piece| piece.start).min(section.end);
                 if start == next {
                     // Symbols lie in sections, so there is one here.
                     let Some(piece) = named.next() else { break };
@@ -295,9 +261,7 @@ impl Inventory {
     }
 
     fn section_at(&self, address: u64) -> Option<usize> {
-        self.sections
-            .iter()
-            .position(|section| (section.start..section.end).contains(&address))
+        self.sections.iter().position(|section| (section.start..section.end).contains(&address))
     }
 }
 
@@ -322,17 +286,11 @@ fn sections(file: &ElfFile64<'_, Endianness>) -> Result<Vec<Section>> {
             Store::Constants
         };
         sections.push(Section {
-            name: section
-                .name()
-                .context("a section without a name")?
-                .to_owned(),
+            name: section.name().context("a section without a name")?.to_owned(),
             start: section.address(),
             end: section.address() + section.size(),
             store,
-            content: section
-                .data()
-                .context("a section whose content is not there")?
-                .to_vec(),
+            content: section.data().context("a section whose content is not there")?.to_vec(),
         });
     }
     sections.sort_by_key(|section| section.start);

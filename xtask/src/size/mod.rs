@@ -77,13 +77,7 @@ impl Sizes {
     }
 
     fn line(self, name: &str) {
-        let columns = [
-            self.file(),
-            self.code,
-            self.constants,
-            self.data,
-            self.zeros,
-        ];
+        let columns = [self.file(), self.code, self.constants, self.data, self.zeros];
         let columns = columns.map(|bytes| format!("{:>10}", thousands(bytes)));
         println!("{}  {name}", columns.join(" "));
     }
@@ -99,20 +93,11 @@ fn overview(image: &Path, inventory: &Inventory, symbols: usize) -> Result<()> {
     let mut all = Sizes::default();
     for piece in &inventory.pieces {
         let section = inventory.section(piece);
-        rooms
-            .entry(&piece.room)
-            .or_default()
-            .add(section.store, piece.size());
-        sections
-            .entry(&section.name)
-            .or_default()
-            .add(section.store, piece.size());
+        rooms.entry(&piece.room).or_default().add(section.store, piece.size());
+        sections.entry(&section.name).or_default().add(section.store, piece.size());
         all.add(section.store, piece.size());
     }
-    println!(
-        "{:>10} {:>10} {:>10} {:>10} {:>10}",
-        "in file", "code", "constants", "data", "zeros"
-    );
+    println!("{:>10} {:>10} {:>10} {:>10} {:>10}", "in file", "code", "constants", "data", "zeros");
     for groups in [rooms, sections] {
         let mut groups: Vec<_> = groups.into_iter().collect();
         groups.sort_by_key(|(name, sizes)| (std::cmp::Reverse((sizes.file(), sizes.zeros)), *name));
@@ -122,24 +107,13 @@ fn overview(image: &Path, inventory: &Inventory, symbols: usize) -> Result<()> {
         println!();
     }
     all.line("all of it");
-    println!(
-        "{:>10} {:43}  the stripped file, with headers and padding",
-        thousands(file),
-        ""
-    );
+    println!("{:>10} {:43}  the stripped file, with headers and padding", thousands(file), "");
     println!("\nThe largest symbols:");
-    let mut largest: Vec<&Piece> = inventory
-        .pieces
-        .iter()
-        .filter(|piece| piece.name.is_some())
-        .collect();
+    let mut largest: Vec<&Piece> =
+        inventory.pieces.iter().filter(|piece| piece.name.is_some()).collect();
     largest.sort_by_key(|piece| (std::cmp::Reverse(piece.size()), piece.start));
     for piece in largest.iter().take(symbols) {
-        println!(
-            "{:>10}  {:24}  {piece}",
-            thousands(piece.size()),
-            piece.room
-        );
+        println!("{:>10}  {:24}  {piece}", thousands(piece.size()), piece.room);
     }
     Ok(())
 }
@@ -155,16 +129,9 @@ fn why(inventory: &Inventory, references: &References, symbol: &str) -> Result<(
         );
     }
     if found.len() > ALIKE {
-        let names: Vec<_> = found
-            .iter()
-            .take(20)
-            .map(|index| inventory.pieces[*index].to_string())
-            .collect();
-        bail!(
-            "`{symbol}` names {} symbols, choose one: {}",
-            found.len(),
-            names.join(", ")
-        );
+        let names: Vec<_> =
+            found.iter().take(20).map(|index| inventory.pieces[*index].to_string()).collect();
+        bail!("`{symbol}` names {} symbols, choose one: {}", found.len(), names.join(", "));
     }
     let entry = inventory
         .at(inventory.entry)
@@ -186,19 +153,12 @@ fn explain(inventory: &Inventory, references: &References, entry: usize, target:
     println!("{:>10}  {:24}  reached through", "bytes", "room");
     for index in chain {
         let piece = &inventory.pieces[index];
-        println!(
-            "{:>10}  {:24}  {piece}",
-            thousands(piece.size()),
-            piece.room
-        );
+        println!("{:>10}  {:24}  {piece}", thousands(piece.size()), piece.room);
     }
     let users = references.users(target);
     println!("\n{:>10}  {:24}  referred to by", "", "");
     for index in users.iter().take(20) {
-        println!(
-            "{:>10}  {:24}  {}",
-            "", inventory.pieces[*index].room, inventory.pieces[*index]
-        );
+        println!("{:>10}  {:24}  {}", "", inventory.pieces[*index].room, inventory.pieces[*index]);
     }
     if users.len() > 20 {
         println!("{:>10}  {:24}  and {} more", "", "", users.len() - 20);

@@ -17,11 +17,8 @@ impl References {
     /// Finds all references. Unnamed data is cut where something refers to it, and given to the
     /// room of what refers to it first.
     pub fn find(inventory: &mut Inventory) -> Self {
-        let borders: BTreeSet<u64> = inventory
-            .pieces
-            .iter()
-            .flat_map(|piece| targets(inventory, piece))
-            .collect();
+        let borders: BTreeSet<u64> =
+            inventory.pieces.iter().flat_map(|piece| targets(inventory, piece)).collect();
         inventory.fill(&borders);
         let from = inventory
             .pieces
@@ -40,9 +37,8 @@ impl References {
 
     /// Lets unnamed data belong to where it is reached from, nearest to named code first.
     fn give_away(&self, inventory: &mut Inventory) {
-        let mut queue: VecDeque<usize> = (0..self.from.len())
-            .filter(|piece| !inventory.is_unowned(*piece))
-            .collect();
+        let mut queue: VecDeque<usize> =
+            (0..self.from.len()).filter(|piece| !inventory.is_unowned(*piece)).collect();
         while let Some(user) = queue.pop_front() {
             for piece in &self.from[user] {
                 if inventory.is_unowned(*piece) {
@@ -109,10 +105,7 @@ fn targets(inventory: &Inventory, piece: &Piece) -> Vec<u64> {
     // Pointers lie at multiples of 8.
     let skip = (piece.start.next_multiple_of(8) - piece.start) as usize;
     let words = content.get(skip..).unwrap_or_default().chunks_exact(8);
-    words
-        .filter_map(|word| word.try_into().ok().map(u64::from_le_bytes))
-        .filter(inside)
-        .collect()
+    words.filter_map(|word| word.try_into().ok().map(u64::from_le_bytes)).filter(inside).collect()
 }
 
 /// The addresses in an instruction that can be nothing else.
@@ -134,14 +127,9 @@ fn in_instruction(instruction: &Instruction) -> impl Iterator<Item = u64> + use<
 fn immediate(instruction: &Instruction) -> impl Iterator<Item = u64> + use<> {
     let operand = (0..instruction.op_count()).find(|operand| {
         let kind = instruction.op_kind(*operand);
-        matches!(
-            kind,
-            OpKind::Immediate32 | OpKind::Immediate64 | OpKind::Immediate32to64
-        )
+        matches!(kind, OpKind::Immediate32 | OpKind::Immediate64 | OpKind::Immediate32to64)
     });
-    operand
-        .map(|operand| instruction.immediate(operand))
-        .into_iter()
+    operand.map(|operand| instruction.immediate(operand)).into_iter()
 }
 
 #[cfg(test)]
@@ -151,13 +139,7 @@ mod tests {
 
     fn section(name: &str, start: u64, store: Store, content: &[u8]) -> Section {
         let end = start + content.len() as u64;
-        Section {
-            name: name.to_owned(),
-            start,
-            end,
-            store,
-            content: content.to_vec(),
-        }
+        Section { name: name.to_owned(), start, end, store, content: content.to_vec() }
     }
 
     /// An image in which `first` calls `second`, `second` takes the address of a table without a
@@ -188,14 +170,9 @@ mod tests {
         let references = References::find(&mut inventory);
         let [first, third] = ["first", "third"].map(|name| inventory.named(name)[0]);
         let chain = references.chain(first, third).expect("first reaches third");
-        let chain: Vec<String> = chain
-            .iter()
-            .map(|index| inventory.pieces[*index].to_string())
-            .collect();
-        assert_eq!(
-            chain,
-            ["first", "second", "unnamed data at 0x201008", "third"]
-        );
+        let chain: Vec<String> =
+            chain.iter().map(|index| inventory.pieces[*index].to_string()).collect();
+        assert_eq!(chain, ["first", "second", "unnamed data at 0x201008", "third"]);
         assert_eq!(references.chain(third, first), None);
     }
 
@@ -205,9 +182,7 @@ mod tests {
         References::find(&mut inventory);
         let table = inventory.at(0x20_1008).expect("the table is a piece");
         assert_eq!(inventory.pieces[table].room, "room of second");
-        let rest = inventory
-            .at(0x20_1000)
-            .expect("what is before it is another");
+        let rest = inventory.at(0x20_1000).expect("what is before it is another");
         assert!(inventory.is_unowned(rest));
     }
 }

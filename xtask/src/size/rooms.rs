@@ -32,10 +32,7 @@ fn crate_and_module(path: &str) -> Option<(&str, Option<&str>)> {
         if let Some(next) = after.strip_prefix("::").filter(|_| !is_inner) {
             let (module, inner) = word(next);
             // The last part of a path is a function or type, which lies in the crate's root.
-            return Some((
-                name,
-                (!module.is_empty() && inner.starts_with("::")).then_some(module),
-            ));
+            return Some((name, (!module.is_empty() && inner.starts_with("::")).then_some(module)));
         }
         // A primitive type, `as`, `mut`, `dyn` and the like: no crate.
         rest = after;
@@ -44,9 +41,8 @@ fn crate_and_module(path: &str) -> Option<(&str, Option<&str>)> {
 
 /// The identifier that a text starts with, and what follows.
 fn word(text: &str) -> (&str, &str) {
-    let end = text
-        .find(|letter: char| !letter.is_alphanumeric() && letter != '_')
-        .unwrap_or(text.len());
+    let end =
+        text.find(|letter: char| !letter.is_alphanumeric() && letter != '_').unwrap_or(text.len());
     text.split_at(end)
 }
 
@@ -59,16 +55,8 @@ mod tests {
         for (path, kernel, expected) in [
             ("skete_kernel::mm::frames::allocate", true, "kernel: mm"),
             ("skete_kernel::start", true, "kernel: lib"),
-            (
-                "<skete_kernel::sched::Task as core::ops::Drop>::drop",
-                true,
-                "kernel: sched",
-            ),
-            (
-                "<&mut skete_kernel::time::Clock>::now",
-                true,
-                "kernel: time",
-            ),
+            ("<skete_kernel::sched::Task as core::ops::Drop>::drop", true, "kernel: sched"),
+            ("<&mut skete_kernel::time::Clock>::now", true, "kernel: time"),
             ("core::fmt::write", false, "core"),
             ("core::fmt::write", true, "kernel's core"),
             ("<u32 as core::fmt::Display>::fmt", false, "core"),

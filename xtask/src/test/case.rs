@@ -31,18 +31,11 @@ pub struct Bench {
 impl Bench {
     /// Builds all examples and test programs.
     pub fn new(sdk: Sdk, own: Own) -> Result<Bench> {
-        let options = BuildOptions {
-            quiet: true,
-            ..BuildOptions::default()
-        };
+        let options = BuildOptions { quiet: true, ..BuildOptions::default() };
         let mut images = BTreeMap::new();
         for room in ["examples", "tests/programs"] {
             for path in image::build_all(&sdk, &paths::root().join(room), &options)? {
-                let name = path
-                    .file_stem()
-                    .unwrap_or_default()
-                    .to_string_lossy()
-                    .into_owned();
+                let name = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
                 images.insert(name, path);
             }
         }
@@ -76,9 +69,7 @@ impl Own {
         let program = std::env::current_exe().context("cannot find this program's own file")?;
         let generated = paths::generated();
         fs::create_dir_all(&generated)?;
-        let directory = tempfile::Builder::new()
-            .prefix("test-")
-            .tempdir_in(generated)?;
+        let directory = tempfile::Builder::new().prefix("test-").tempdir_in(generated)?;
         let path = directory.path().join("xtask");
         // On another file system it is a copy, with the time by which the SDK knows it.
         if fs::hard_link(&program, &path).is_err() {
@@ -89,10 +80,7 @@ impl Own {
             };
             copied().with_context(|| format!("cannot copy {}", program.display()))?;
         }
-        Ok(Own {
-            path,
-            _directory: directory,
-        })
+        Ok(Own { path, _directory: directory })
     }
 }
 
@@ -121,10 +109,7 @@ pub type Steps = fn(&Bench, mark: &str) -> Result<()>;
 impl Case {
     /// A case that does more than one run.
     pub fn steps(name: impl Into<String>, steps: Steps) -> Case {
-        Case {
-            name: name.into(),
-            doing: Doing::Steps(steps),
-        }
+        Case { name: name.into(), doing: Doing::Steps(steps) }
     }
 
     /// Whether it measures something that others would disturb.
@@ -224,18 +209,12 @@ impl Guest {
 
     /// A program that is built when the case runs.
     pub fn built(program: &'static str) -> Guest {
-        Guest {
-            image: Image::Built(program),
-            ..Guest::new(program)
-        }
+        Guest { image: Image::Built(program), ..Guest::new(program) }
     }
 
     /// Another image than a program's.
     pub fn made(make: Make) -> Guest {
-        Guest {
-            image: Image::Made(make),
-            ..Guest::new("hello")
-        }
+        Guest { image: Image::Made(make), ..Guest::new("hello") }
     }
 
     /// With these arguments.
@@ -299,10 +278,7 @@ impl Guest {
         match self.image {
             Image::Program(name) => self.boot(&bench.sdk, bench.image(name)?, mark),
             Image::Built(name) => {
-                let options = BuildOptions {
-                    quiet: true,
-                    ..BuildOptions::default()
-                };
+                let options = BuildOptions { quiet: true, ..BuildOptions::default() };
                 let image = image::build_with(&bench.sdk, name, &options)?;
                 self.boot(&bench.sdk, &image, mark)
             }
@@ -335,10 +311,8 @@ impl Guest {
             Image::Made(_) => image.display().to_string(),
         };
         let machine = format!("{:?}", self.machine).to_lowercase();
-        let mut command = format!(
-            "cargo xtask run {what} --machine {machine} --memory {}K",
-            self.memory >> 10
-        );
+        let mut command =
+            format!("cargo xtask run {what} --machine {machine} --memory {}K", self.memory >> 10);
         if self.smp != 1 {
             let _ = write!(command, " --smp {}", self.smp);
         }

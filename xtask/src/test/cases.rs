@@ -63,10 +63,7 @@ pub fn all() -> Vec<Case> {
 
 /// A case that boots a program on one machine, microvm.
 fn guest(name: &str, guest: Guest, expect: Expect) -> Case {
-    Case {
-        name: name.to_owned(),
-        doing: Doing::Guest(Box::new(guest), expect),
-    }
+    Case { name: name.to_owned(), doing: Doing::Guest(Box::new(guest), expect) }
 }
 
 /// The same case on every kind of machine.

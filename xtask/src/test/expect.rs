@@ -43,10 +43,7 @@ pub enum Pattern {
 impl Expect {
     /// This exit status.
     pub fn status(status: i32) -> Expect {
-        Expect {
-            status,
-            ..Expect::default()
-        }
+        Expect { status, ..Expect::default() }
     }
 
     /// Exactly this on standard output.
@@ -97,20 +94,14 @@ impl Expect {
         if got.timed_out {
             wrong.push("it was ended when its time was over".to_owned());
         } else if got.status != Some(self.status) {
-            let found = got
-                .status
-                .map_or_else(|| "none".to_owned(), |status| status.to_string());
+            let found = got.status.map_or_else(|| "none".to_owned(), |status| status.to_string());
             wrong.push(format!("the exit status is {found}, not {}", self.status));
         }
         for (name, patterns, bytes) in [
             ("standard output", &self.stdout, &got.stdout),
             ("standard error", &self.stderr, &got.stderr),
         ] {
-            wrong.extend(
-                patterns
-                    .iter()
-                    .filter_map(|pattern| pattern.complaint(name, bytes)),
-            );
+            wrong.extend(patterns.iter().filter_map(|pattern| pattern.complaint(name, bytes)));
         }
         if wrong.is_empty() {
             return Ok(());
@@ -119,10 +110,7 @@ impl Expect {
         for complaint in wrong {
             let _ = writeln!(text, "  {complaint}");
         }
-        for (name, bytes) in [
-            ("standard output", &got.stdout),
-            ("standard error", &got.stderr),
-        ] {
+        for (name, bytes) in [("standard output", &got.stdout), ("standard error", &got.stderr)] {
             let _ = write!(text, "  --- {name}\n{}", excerpt(bytes));
         }
         Err(anyhow::Error::msg(text))
@@ -148,10 +136,9 @@ impl Pattern {
             Pattern::HasNot(unwanted) if text.contains(unwanted) => {
                 Some(format!("{name} has {unwanted:?}"))
             }
-            Pattern::Lines(wanted) if text.lines().count() != *wanted => Some(format!(
-                "{name} has {} lines, not {wanted}",
-                text.lines().count()
-            )),
+            Pattern::Lines(wanted) if text.lines().count() != *wanted => {
+                Some(format!("{name} has {} lines, not {wanted}", text.lines().count()))
+            }
             _ => None,
         }
     }
@@ -170,10 +157,7 @@ fn excerpt(bytes: &[u8]) -> String {
             let _ = writeln!(out, "    … {left_out} lines left out …");
         }
         if left_out == 0 || i < LINES || i >= LINES + left_out {
-            let shown = line
-                .chars()
-                .take(WIDTH)
-                .map(|c| if c.is_control() { '·' } else { c });
+            let shown = line.chars().take(WIDTH).map(|c| if c.is_control() { '·' } else { c });
             let _ = writeln!(out, "    {}", shown.collect::<String>());
         }
     }
@@ -203,26 +187,11 @@ mod tests {
             (got(1, "outer", "error"), "5 bytes instead of 3"),
             (got(1, "out", "fine"), "lacks \"error\""),
             (got(1, "out", "error\nerror"), "2 lines, not 1"),
-            (
-                Got {
-                    timed_out: true,
-                    ..got(1, "out", "error")
-                },
-                "time was over",
-            ),
-            (
-                Got {
-                    status: None,
-                    ..got(1, "out", "error")
-                },
-                "exit status is none",
-            ),
+            (Got { timed_out: true, ..got(1, "out", "error") }, "time was over"),
+            (Got { status: None, ..got(1, "out", "error") }, "exit status is none"),
         ] {
             let said = format!("{:#}", expect.judge(&wrong).unwrap_err());
-            assert!(
-                said.contains(complaint) && said.contains("command"),
-                "{said}"
-            );
+            assert!(said.contains(complaint) && said.contains("command"), "{said}");
         }
     }
 

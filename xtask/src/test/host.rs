@@ -28,54 +28,26 @@ enum Kind {
 /// All of them.
 pub fn all() -> Vec<HostTest> {
     [
-        (
-            "host/xtask",
-            Kind::Cargo(".", &["test", "--package", "xtask"]),
-        ),
-        (
-            "host/archive",
-            Kind::Cargo(".", &["test", "--package", "skete-archive"]),
-        ),
-        (
-            "host/kernel",
-            Kind::Cargo(".", &["test", "--package", "skete-kernel"]),
-        ),
+        ("host/xtask", Kind::Cargo(".", &["test", "--package", "xtask"])),
+        ("host/archive", Kind::Cargo(".", &["test", "--package", "skete-archive"])),
+        ("host/kernel", Kind::Cargo(".", &["test", "--package", "skete-kernel"])),
         (
             "host/hypervisor",
             Kind::Cargo(
                 ".",
-                &[
-                    "test",
-                    "--package",
-                    "skete",
-                    "--package",
-                    "skete-kvm-probe",
-                    "--lib",
-                ],
+                &["test", "--package", "skete", "--package", "skete-kvm-probe", "--lib"],
             ),
         ),
         (
             "host/loader",
-            Kind::Cargo(
-                ".",
-                &["test", "--package", "skete-loader", "--lib", "--tests"],
-            ),
+            Kind::Cargo(".", &["test", "--package", "skete-loader", "--lib", "--tests"]),
         ),
-        (
-            "host/examples",
-            Kind::Cargo("examples", &["test", "--workspace"]),
-        ),
-        (
-            "host/programs",
-            Kind::Cargo("tests/programs", &["test", "--workspace"]),
-        ),
+        ("host/examples", Kind::Cargo("examples", &["test", "--workspace"])),
+        ("host/programs", Kind::Cargo("tests/programs", &["test", "--workspace"])),
         ("host/fuzz", Kind::Cargo("fuzz", &["test", "--lib"])),
         ("host/test-command", Kind::Look(test_command)),
     ]
-    .map(|(name, kind)| HostTest {
-        name: name.to_owned(),
-        kind,
-    })
+    .map(|(name, kind)| HostTest { name: name.to_owned(), kind })
     .into()
 }
 
@@ -110,19 +82,14 @@ struct Tally {
 
 fn cargo(directory: &str, arguments: &[&str]) -> Result<Tally> {
     let mut command = process::cargo();
-    command
-        .args(arguments)
-        .current_dir(paths::root().join(directory))
-        .stdin(Stdio::null());
+    command.args(arguments).current_dir(paths::root().join(directory)).stdin(Stdio::null());
     let output = command.output().context("cannot start cargo")?;
     let stdout = String::from_utf8_lossy(&output.stdout);
     let mut tally = count(&stdout);
     if !output.status.success() {
         let stderr = String::from_utf8_lossy(&output.stderr);
-        tally.failure = Some(format!(
-            "(cd {directory} && {})\n{stdout}{stderr}",
-            process::show(&command)
-        ));
+        tally.failure =
+            Some(format!("(cd {directory} && {})\n{stdout}{stderr}", process::show(&command)));
     } else if tally.passed == 0 {
         bail!("`{}` ran no test", process::show(&command));
     }
@@ -132,10 +99,7 @@ fn cargo(directory: &str, arguments: &[&str]) -> Result<Tally> {
 /// Adds up the lines `test result: ok. 3 passed; 0 failed; 1 ignored; …`.
 fn count(output: &str) -> Tally {
     let mut tally = Tally::default();
-    for line in output
-        .lines()
-        .filter_map(|line| line.strip_prefix("test result: "))
-    {
+    for line in output.lines().filter_map(|line| line.strip_prefix("test result: ")) {
         let number = |what: &str| {
             let before = line.split_once(what)?.0.trim_end();
             before.rsplit(' ').next()?.parse::<usize>().ok()
@@ -161,14 +125,7 @@ mod tests {
         let output = "running 3 tests\n\
             test result: ok. 3 passed; 0 failed; 1 ignored; 0 measured; 0 filtered out; finished in 0.00s\n\
             test result: FAILED. 20 passed; 2 failed; 0 ignored; 0 measured; 0 filtered out\n";
-        assert_eq!(
-            count(output),
-            Tally {
-                passed: 23,
-                ignored: 1,
-                failure: None
-            }
-        );
+        assert_eq!(count(output), Tally { passed: 23, ignored: 1, failure: None });
         assert_eq!(count(""), Tally::default());
     }
 }

@@ -39,9 +39,7 @@ pub fn marked(mark: &str) -> Vec<u32> {
 
 /// Whether one of the NUL-separated words of `bytes` ends with `mark`.
 fn holds(bytes: &[u8], mark: &[u8]) -> bool {
-    bytes
-        .split(|&byte| byte == 0)
-        .any(|word| word.ends_with(mark))
+    bytes.split(|&byte| byte == 0).any(|word| word.ends_with(mark))
 }
 
 #[cfg(test)]
@@ -52,10 +50,7 @@ mod tests {
     #[test]
     fn a_marked_process_is_found_until_it_ends() -> std::io::Result<()> {
         let mark = format!("skete-leftover-{}", std::process::id());
-        let mut child = Command::new("sleep")
-            .arg("60")
-            .env(VARIABLE, &mark)
-            .spawn()?;
+        let mut child = Command::new("sleep").arg("60").env(VARIABLE, &mark).spawn()?;
         // Linux lets the parent go on a moment before the new program's environment is in place.
         let start = Instant::now();
         let mut found = marked(&mark);

@@ -21,9 +21,9 @@ pub fn run(bench: &Bench, cases: Vec<Case>, jobs: usize, report: &mut Report) ->
         for worker in 0..jobs.min(cases.len()) {
             let (sender, next, cases) = (sender.lock().map(|sender| sender.clone()), &next, &cases);
             let Ok(sender) = sender else { continue };
-            thread::Builder::new()
-                .name(format!("case-{worker}"))
-                .spawn_scoped(scope, move || {
+            thread::Builder::new().name(format!("case-{worker}")).spawn_scoped(
+                scope,
+                move || {
                     while let Some((number, case)) = {
                         let number = next.fetch_add(1, Ordering::Relaxed);
                         cases.get(number).map(|case| (number, case))
@@ -35,7 +35,8 @@ pub fn run(bench: &Bench, cases: Vec<Case>, jobs: usize, report: &mut Report) ->
                             return;
                         }
                     }
-                })?;
+                },
+            )?;
         }
         drop(sender);
         for (case, end) in ends {

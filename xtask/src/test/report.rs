@@ -30,13 +30,7 @@ impl Report {
             bar.enable_steady_tick(Duration::from_millis(200));
             bar
         });
-        Report {
-            bar,
-            started: Instant::now(),
-            passed: 0,
-            failed: Vec::new(),
-            skipped: 0,
-        }
+        Report { bar, started: Instant::now(), passed: 0, failed: Vec::new(), skipped: 0 }
     }
 
     /// Shows what is run now.
@@ -86,11 +80,7 @@ impl Report {
         match check.run() {
             Ok(End::Clean) => self.case(name, Ok(()), start.elapsed()),
             Ok(End::Complaints(said)) => {
-                self.fail(
-                    name,
-                    &format!("{}\n{said}", check.command()),
-                    start.elapsed(),
-                );
+                self.fail(name, &format!("{}\n{said}", check.command()), start.elapsed());
                 self.step();
             }
             Ok(End::NoTool(advice)) => {
@@ -130,16 +120,8 @@ impl Report {
         for name in &self.failed {
             eprintln!("failed: {name}");
         }
-        eprintln!(
-            "skete: tests took {:.0} s",
-            self.started.elapsed().as_secs_f64()
-        );
-        println!(
-            "{} passed, {} failed, {} skipped",
-            self.passed,
-            self.failed.len(),
-            self.skipped
-        );
+        eprintln!("skete: tests took {:.0} s", self.started.elapsed().as_secs_f64());
+        println!("{} passed, {} failed, {} skipped", self.passed, self.failed.len(), self.skipped);
         match self.failed.len() {
             0 => Ok(()),
             1 => bail!("a test failed"),

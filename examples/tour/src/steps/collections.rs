@@ -24,10 +24,7 @@ pub fn walk(report: &mut Report) {
         fine()
     });
     report.step("HashMap", || {
-        let mut map = scrambled(10_000)
-            .enumerate()
-            .map(|(i, n)| (n, i))
-            .collect::<HashMap<_, _>>();
+        let mut map = scrambled(10_000).enumerate().map(|(i, n)| (n, i)).collect::<HashMap<_, _>>();
         for (i, number) in scrambled(10_000).enumerate() {
             ensure_eq!(map.get(&number), Some(&i));
         }
@@ -47,10 +44,7 @@ pub fn walk(report: &mut Report) {
     report.step("BTreeMap and sets", || {
         let map = scrambled(10_000).zip(0..).collect::<BTreeMap<_, u32>>();
         ensure!(map.keys().is_sorted());
-        ensure_eq!(
-            map.range(..1 << 40).count() + map.range(1 << 40..).count(),
-            map.len()
-        );
+        ensure_eq!(map.range(..1 << 40).count() + map.range(1 << 40..).count(), map.len());
         let (a, b) = (BTreeSet::from([1, 2, 3]), BTreeSet::from([2, 3, 4]));
         ensure!(a.intersection(&b).eq(&[2, 3]));
         ensure_eq!(HashSet::from([1, 1, 2]).len(), 2);
@@ -68,11 +62,7 @@ pub fn walk(report: &mut Report) {
     });
     report.step("iterators", || {
         let words = ["one", "two", "three"];
-        let joined = words
-            .iter()
-            .rev()
-            .flat_map(|word| word.chars())
-            .collect::<String>();
+        let joined = words.iter().rev().flat_map(|word| word.chars()).collect::<String>();
         ensure_eq!(joined, "threetwoone");
         ensure_eq!((1..=10).step_by(3).zip(words).last(), Some((7, "three")));
         ensure_eq!(words.chunks(2).map(<[_]>::len).collect::<Vec<_>>(), [2, 1]);

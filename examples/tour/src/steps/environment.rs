@@ -48,9 +48,7 @@ pub fn walk(report: &mut Report) {
         ensure!(directory.metadata()?.is_dir());
         Ok(directory.display().to_string())
     });
-    report.step("path of the program", || {
-        Ok(env::current_exe()?.display().to_string())
-    });
+    report.step("path of the program", || Ok(env::current_exe()?.display().to_string()));
     report.step("split and join search paths", || {
         let paths = [PathBuf::from("/one"), PathBuf::from("/two/three")];
         let joined = env::join_paths(&paths).map_err(failed)?;

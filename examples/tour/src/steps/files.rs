@@ -25,9 +25,8 @@ pub fn walk(report: &mut Report) {
     report.step("write and read a file", || {
         fs::write(at("text"), "first\nsecond\n")?;
         ensure_eq!(fs::read_to_string(at("text"))?, "first\nsecond\n");
-        let lines = BufReader::new(File::open(at("text"))?)
-            .lines()
-            .collect::<io::Result<Vec<_>>>()?;
+        let lines =
+            BufReader::new(File::open(at("text"))?).lines().collect::<io::Result<Vec<_>>>()?;
         ensure_eq!(lines, ["first", "second"]);
         fine()
     });
@@ -39,15 +38,7 @@ pub fn walk(report: &mut Report) {
         writer.into_inner().map_err(failed)?;
         let bytes = fs::read(at("large"))?;
         ensure_eq!(bytes.len(), 4 << 20);
-        ensure!(
-            bytes
-                .as_chunks()
-                .0
-                .iter()
-                .copied()
-                .map(u32::from_le_bytes)
-                .eq(0..1 << 20)
-        );
+        ensure!(bytes.as_chunks().0.iter().copied().map(u32::from_le_bytes).eq(0..1 << 20));
         fs::remove_file(at("large"))?;
         fine()
     });
@@ -78,14 +69,8 @@ pub fn walk(report: &mut Report) {
             options("text", OpenOptions::new().write(true).create_new(true)),
             ErrorKind::AlreadyExists,
         )?;
-        expect_error(
-            options("none", OpenOptions::new().read(true)),
-            ErrorKind::NotFound,
-        )?;
-        expect_error(
-            options("text", &mut OpenOptions::new()),
-            ErrorKind::InvalidInput,
-        )?;
+        expect_error(options("none", OpenOptions::new().read(true)), ErrorKind::NotFound)?;
+        expect_error(options("text", &mut OpenOptions::new()), ErrorKind::InvalidInput)?;
         let mut read_only = options("text", OpenOptions::new().read(true))?;
         ensure!(read_only.write(b"x").is_err());
         options("text", OpenOptions::new().write(true).truncate(true))?;
@@ -127,19 +112,13 @@ pub fn walk(report: &mut Report) {
         fine()
     });
     report.step("times", || {
-        let age = fs::metadata(at("text"))?
-            .modified()?
-            .elapsed()
-            .unwrap_or_default();
+        let age = fs::metadata(at("text"))?.modified()?.elapsed().unwrap_or_default();
         ensure!(age < Duration::from_secs(60));
         fine()
     });
     report.step("set the times", || {
         let then = SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000_000);
-        OpenOptions::new()
-            .write(true)
-            .open(at("text"))?
-            .set_modified(then)?;
+        OpenOptions::new().write(true).open(at("text"))?.set_modified(then)?;
         ensure_eq!(fs::metadata(at("text"))?.modified()?, then);
         fine()
     });

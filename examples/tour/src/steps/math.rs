@@ -19,10 +19,7 @@ pub fn walk(report: &mut Report) {
         let small = black_box(1_000_000_007_u128);
         ensure_eq!(big / small * small + big % small, big);
         ensure_eq!(black_box(i128::MIN).checked_div(-1), None);
-        ensure_eq!(
-            black_box(u128::MAX).overflowing_mul(3),
-            (u128::MAX - 2, true)
-        );
+        ensure_eq!(black_box(u128::MAX).overflowing_mul(3), (u128::MAX - 2, true));
         fine()
     });
     report.step("checked and wrapping arithmetic", || {
@@ -51,16 +48,10 @@ pub fn walk(report: &mut Report) {
     });
     report.step("rounding and special values", || {
         ensure_eq!(black_box(2.5_f64).round_ties_even(), 2.0);
-        ensure_eq!(
-            (black_box(-1.5_f64).floor(), black_box(-1.5_f64).trunc()),
-            (-2.0, -1.0)
-        );
+        ensure_eq!((black_box(-1.5_f64).floor(), black_box(-1.5_f64).trunc()), (-2.0, -1.0));
         ensure!(black_box(0.0_f64) / 0.0 != 0.0 && (black_box(0.0_f64) / 0.0).is_nan());
         ensure_eq!(black_box(f64::MIN_POSITIVE) / 2.0 > 0.0, true);
-        ensure_eq!(
-            (black_box(300.7_f64) as u8, black_box(f64::NAN) as i32),
-            (255, 0)
-        );
+        ensure_eq!((black_box(300.7_f64) as u8, black_box(f64::NAN) as i32), (255, 0));
         fine()
     });
     #[cfg(target_arch = "x86_64")]

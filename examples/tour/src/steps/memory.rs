@@ -78,10 +78,7 @@ pub fn walk(report: &mut Report) {
     });
     report.step("trait objects and closures", || {
         let things: Vec<Box<dyn Any>> = vec![Box::new(1_u8), Box::new("text"), Box::new(2_u8)];
-        let bytes = things
-            .iter()
-            .filter_map(|thing| thing.downcast_ref::<u8>())
-            .sum::<u8>();
+        let bytes = things.iter().filter_map(|thing| thing.downcast_ref::<u8>()).sum::<u8>();
         ensure_eq!(bytes, 3);
         let adders = [1, 2].map(|a| move |b: i32| a + b);
         let boxed: Vec<Box<dyn Fn(i32) -> i32>> =

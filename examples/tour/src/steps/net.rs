@@ -15,15 +15,10 @@ const LOOPBACK: (Ipv4Addr, u16) = (Ipv4Addr::LOCALHOST, 0);
 pub fn walk(report: &mut Report) {
     report.room("network");
     report.step("parse and print addresses", || {
-        ensure_eq!(
-            "10.0.2.15:80".parse(),
-            Ok(SocketAddr::from(([10, 0, 2, 15], 80)))
-        );
+        ensure_eq!("10.0.2.15:80".parse(), Ok(SocketAddr::from(([10, 0, 2, 15], 80))));
         ensure_eq!("::1".parse(), Ok(IpAddr::V6(Ipv6Addr::LOCALHOST)));
         ensure_eq!(
-            "[2001:DB8:0:0::1%3]:8"
-                .parse::<SocketAddr>()
-                .map(|a| a.to_string()),
+            "[2001:DB8:0:0::1%3]:8".parse::<SocketAddr>().map(|a| a.to_string()),
             Ok("[2001:db8::1%3]:8".to_owned())
         );
         ensure!("256.0.0.1".parse::<IpAddr>().is_err());
@@ -75,10 +70,7 @@ pub fn walk(report: &mut Report) {
         one.send_to(b"datagram", two.local_addr()?)?;
         let mut buffer = [0; 32];
         let (length, from) = two.recv_from(&mut buffer)?;
-        ensure_eq!(
-            (&buffer[..length], from),
-            (&b"datagram"[..], one.local_addr()?)
-        );
+        ensure_eq!((&buffer[..length], from), (&b"datagram"[..], one.local_addr()?));
         fine()
     });
     report.step("UDP: receive with a timeout", || {

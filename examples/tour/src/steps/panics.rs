@@ -12,9 +12,7 @@ pub fn walk(report: &mut Report) {
     report.room("panics and errors");
     report.step("catch a panic, see it in the hook", || {
         if cfg!(not(panic = "unwind")) {
-            return Err(Trouble::Unsupported(
-                "built with panic = \"abort\"".to_owned(),
-            ));
+            return Err(Trouble::Unsupported("built with panic = \"abort\"".to_owned()));
         }
         static SEEN: Mutex<Option<(String, u32)>> = Mutex::new(None);
         let before = panic::take_hook();
@@ -27,17 +25,12 @@ pub fn walk(report: &mut Report) {
         let end = panic::catch_unwind(|| panic!("caught {}", 1 + 1));
         panic::set_hook(before);
         ensure!(end.is_err());
-        ensure_eq!(
-            SEEN.lock().map_err(failed)?.take(),
-            Some(("caught 2".to_owned(), line))
-        );
+        ensure_eq!(SEEN.lock().map_err(failed)?.take(), Some(("caught 2".to_owned(), line)));
         fine()
     });
     report.step("unwinding runs destructors", || {
         if cfg!(not(panic = "unwind")) {
-            return Err(Trouble::Unsupported(
-                "built with panic = \"abort\"".to_owned(),
-            ));
+            return Err(Trouble::Unsupported("built with panic = \"abort\"".to_owned()));
         }
         struct Noted<'a>(&'a mut u32);
         impl Drop for Noted<'_> {
@@ -50,10 +43,7 @@ pub fn walk(report: &mut Report) {
             let _noted = Noted(&mut drops);
             panic::resume_unwind(Box::new("payload"));
         }));
-        ensure_eq!(
-            end.err().and_then(|p| p.downcast_ref::<&str>().copied()),
-            Some("payload")
-        );
+        ensure_eq!(end.err().and_then(|p| p.downcast_ref::<&str>().copied()), Some("payload"));
         ensure_eq!(drops, 1);
         fine()
     });
@@ -70,14 +60,9 @@ pub fn walk(report: &mut Report) {
     report.step("errors with a source", || {
         let error: Box<dyn Error + Send + Sync> = "outer".into();
         let error = std::io::Error::other(error);
-        ensure_eq!(
-            (error.to_string(), error.get_ref().is_some()),
-            ("outer".to_owned(), true)
-        );
-        let number = "x"
-            .parse::<i32>()
-            .err()
-            .map(|error| Box::<dyn Error>::from(error).to_string());
+        ensure_eq!((error.to_string(), error.get_ref().is_some()), ("outer".to_owned(), true));
+        let number =
+            "x".parse::<i32>().err().map(|error| Box::<dyn Error>::from(error).to_string());
         ensure_eq!(number.as_deref(), Some("invalid digit found in string"));
         fine()
     });

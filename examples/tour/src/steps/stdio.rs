@@ -18,11 +18,7 @@ pub fn walk(report: &mut Report, read_stdin: bool) {
     });
     report.step("is it a terminal", || {
         let words = |terminal| {
-            if terminal {
-                "a terminal"
-            } else {
-                "no terminal"
-            }
+            if terminal { "a terminal" } else { "no terminal" }
         };
         Ok(format!(
             "input: {}, output: {}",

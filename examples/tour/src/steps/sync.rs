@@ -45,9 +45,7 @@ pub fn walk(report: &mut Report) {
     });
     report.step("a poisoned Mutex", || {
         if cfg!(not(panic = "unwind")) {
-            return Err(Trouble::Unsupported(
-                "built with panic = \"abort\"".to_owned(),
-            ));
+            return Err(Trouble::Unsupported("built with panic = \"abort\"".to_owned()));
         }
         let lock = Mutex::new(1);
         let hook = std::panic::take_hook();
@@ -73,9 +71,8 @@ pub fn walk(report: &mut Report) {
             for me in 0..4 {
                 let (turn, changed) = (&turn, &changed);
                 scope.spawn(move || {
-                    let mut turn = changed
-                        .wait_while(turn.lock().unwrap(), |turn| *turn != me)
-                        .unwrap();
+                    let mut turn =
+                        changed.wait_while(turn.lock().unwrap(), |turn| *turn != me).unwrap();
                     *turn += 1;
                     changed.notify_all();
                 });

@@ -10,10 +10,7 @@ pub fn walk(report: &mut Report) {
     report.step("format: width, fill, base", || {
         ensure_eq!(format!("{:>5}|{:<5}|{:^5}", 1, 2, 3), "    1|2    |  3  ");
         ensure_eq!(format!("{:#06x} {:#b} {:+}", 255, 5, 7), "0x00ff 0b101 +7");
-        ensure_eq!(
-            format!("{0:?} {name:*^9}", "a\n\u{0}", name = "é"),
-            r#""a\n\0" ****é****"#
-        );
+        ensure_eq!(format!("{0:?} {name:*^9}", "a\n\u{0}", name = "é"), r#""a\n\0" ****é****"#);
         fine()
     });
     report.step("format: floating point", || {
@@ -21,10 +18,7 @@ pub fn walk(report: &mut Report) {
             format!("{:.3} {:e} {}", 2.0_f64 / 3.0, 1234.5, 1e21),
             "0.667 1.2345e3 1000000000000000000000"
         );
-        ensure_eq!(
-            format!("{} {:?} {}", f64::NAN, f64::NEG_INFINITY, 0.1_f32),
-            "NaN -inf 0.1"
-        );
+        ensure_eq!(format!("{} {:?} {}", f64::NAN, f64::NEG_INFINITY, 0.1_f32), "NaN -inf 0.1");
         fine()
     });
     report.step("format: own types", || {
@@ -41,23 +35,14 @@ pub fn walk(report: &mut Report) {
             }
         }
         ensure_eq!(
-            format!(
-                "{:?}",
-                Point {
-                    x: -1,
-                    y: Some("a")
-                }
-            ),
+            format!("{:?}", Point { x: -1, y: Some("a") }),
             r#"Point { x: -1, y: Some("a") }"#
         );
         ensure_eq!(format!("[{Hello:>7.4}]"), "[   hell]");
         fine()
     });
     report.step("parse numbers", || {
-        ensure_eq!(
-            "340282366920938463463374607431768211455".parse(),
-            Ok(u128::MAX)
-        );
+        ensure_eq!("340282366920938463463374607431768211455".parse(), Ok(u128::MAX));
         ensure_eq!("-128".parse(), Ok(i8::MIN));
         ensure!("256".parse::<u8>().is_err() && "".parse::<i32>().is_err());
         let number = 2.2250738585072014e-308_f64;

@@ -11,9 +11,7 @@ use crate::{ensure, ensure_eq};
 
 pub fn walk(report: &mut Report) {
     report.room("threads");
-    report.step("available parallelism", || {
-        Ok(thread::available_parallelism()?.to_string())
-    });
+    report.step("available parallelism", || Ok(thread::available_parallelism()?.to_string()));
     report.step("spawn and join", || {
         let text = String::from("moved in");
         let length = thread::spawn(move || text.len()).join();
@@ -43,10 +41,8 @@ pub fn walk(report: &mut Report) {
         fine()
     });
     report.step("name and stack size", || {
-        let thread = thread::Builder::new()
-            .name("walker".to_owned())
-            .stack_size(4 << 20)
-            .spawn(|| {
+        let thread =
+            thread::Builder::new().name("walker".to_owned()).stack_size(4 << 20).spawn(|| {
                 // Three of the four MiB, touched from end to end.
                 let mut stack = [0_u8; 3 << 20];
                 std::hint::black_box(&mut stack).fill(1);
@@ -133,17 +129,13 @@ pub fn walk(report: &mut Report) {
     });
     report.step("a panic ends its thread only", || {
         if cfg!(not(panic = "unwind")) {
-            return Err(Trouble::Unsupported(
-                "built with panic = \"abort\"".to_owned(),
-            ));
+            return Err(Trouble::Unsupported("built with panic = \"abort\"".to_owned()));
         }
         let hook = std::panic::take_hook();
         std::panic::set_hook(Box::new(|_| ()));
         let end = thread::spawn(|| panic!("on purpose")).join();
         std::panic::set_hook(hook);
-        let message = end
-            .err()
-            .and_then(|payload| payload.downcast_ref::<&str>().copied());
+        let message = end.err().and_then(|payload| payload.downcast_ref::<&str>().copied());
         ensure_eq!(message, Some("on purpose"));
         fine()
     });

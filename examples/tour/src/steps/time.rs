@@ -20,9 +20,7 @@ pub fn walk(report: &mut Report) {
         fine()
     });
     report.step("wall clock", || {
-        let now = SystemTime::now()
-            .duration_since(UNIX_EPOCH)
-            .map_err(failed)?;
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).map_err(failed)?;
         // 2024-01-01 and 2100-01-01.
         ensure!((1_704_067_200..4_102_444_800).contains(&now.as_secs()));
         Ok(format!("{} s", now.as_secs()))
@@ -47,10 +45,7 @@ pub fn walk(report: &mut Report) {
         let now = Instant::now();
         ensure_eq!(now + Duration::from_secs(5) - now, Duration::from_secs(5));
         ensure_eq!(now.checked_add(Duration::MAX), None);
-        ensure_eq!(
-            now.duration_since(now + Duration::from_secs(1)),
-            Duration::ZERO
-        );
+        ensure_eq!(now.duration_since(now + Duration::from_secs(1)), Duration::ZERO);
         ensure_eq!(format!("{:?}", Duration::from_micros(1_500)), "1.5ms");
         fine()
     });

@@ -54,22 +54,15 @@ impl Memory {
     }
 
     fn sum(&mut self, start: usize, length: usize) -> Option<u8> {
-        (start..start.checked_add(length)?).try_fold(0u8, |sum, address| {
-            Some(sum.wrapping_add(self.byte(address)?))
-        })
+        (start..start.checked_add(length)?)
+            .try_fold(0u8, |sum, address| Some(sum.wrapping_add(self.byte(address)?)))
     }
 
     /// The root pointer structure, which is at a multiple of 16.
     fn root_pointer(&mut self) -> Option<usize> {
         let data = usize::from(u16::from_le_bytes(self.bytes(EXTENDED_DATA_SEGMENT)?)) << 4;
-        let data = if (0x400..0xa_0000).contains(&data) {
-            data..data + 1024
-        } else {
-            0..0
-        };
-        [data, BIOS]
-            .into_iter()
-            .find_map(|range| self.root_pointer_in(range))
+        let data = if (0x400..0xa_0000).contains(&data) { data..data + 1024 } else { 0..0 };
+        [data, BIOS].into_iter().find_map(|range| self.root_pointer_in(range))
     }
 
     /// The root pointer structure in a range that starts at a multiple of 16.
@@ -176,10 +169,7 @@ pub fn isa_override(interrupt: u8) -> Option<(u32, u16)> {
     let mut found = None;
     entries(|memory, kind, at| {
         if kind == SOURCE_OVERRIDE && memory.byte(at + 3)? == interrupt {
-            found = Some((
-                memory.u32(at + 4)?,
-                u16::from_le_bytes(memory.bytes(at + 8)?),
-            ));
+            found = Some((memory.u32(at + 4)?, u16::from_le_bytes(memory.bytes(at + 8)?)));
         }
         Some(())
     })?;

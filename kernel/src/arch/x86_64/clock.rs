@@ -94,11 +94,7 @@ pub fn apic_bus_frequency() -> u64 {
         Some(_) => VIRTUAL_BUS,
         None => counter_leaf().map_or(0, |counter| counter.ecx.into()),
     };
-    let frequency = if frequency == 0 {
-        measure_bus()
-    } else {
-        frequency
-    };
+    let frequency = if frequency == 0 { measure_bus() } else { frequency };
     BUS.store(frequency, Relaxed);
     frequency
 }
@@ -232,10 +228,7 @@ impl Hpet {
             let configuration = register(0x10);
             configuration.write_volatile(configuration.read_volatile() | 1);
         }
-        Some(Hpet {
-            counter: register(0xf0),
-            femtoseconds,
-        })
+        Some(Hpet { counter: register(0xf0), femtoseconds })
     }
 
     fn ticks(self) -> u64 {

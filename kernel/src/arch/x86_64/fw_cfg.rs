@@ -78,10 +78,7 @@ impl File {
             let size = u32::from_be_bytes(bytes());
             let [high, low, _, _] = bytes();
             let entry: [u8; 56] = bytes();
-            let length = entry
-                .iter()
-                .position(|byte| *byte == 0)
-                .unwrap_or(entry.len());
+            let length = entry.iter().position(|byte| *byte == 0).unwrap_or(entry.len());
             (&entry[..length] == name.as_bytes()).then_some(File {
                 key: u16::from_be_bytes([high, low]),
                 left: size as usize,

@@ -32,11 +32,7 @@ impl Line {
     pub fn of_pci(interrupt: u8) -> Line {
         let (number, flags) = acpi::isa_override(interrupt).unwrap_or((interrupt.into(), 0));
         // ACPI specification, 5.2.12.5: bits 0 and 1 are the polarity, bits 2 and 3 the trigger mode.
-        Line {
-            number,
-            level: flags >> 2 & 3 != 1,
-            low: flags & 3 != 1,
-        }
+        Line { number, level: flags >> 2 & 3 != 1, low: flags & 3 != 1 }
     }
 }
 

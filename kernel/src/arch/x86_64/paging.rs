@@ -374,9 +374,7 @@ unsafe fn map_direct(root: *mut Table, region: Region, image: &[Region]) -> Opti
     let huge_pages = core::arch::x86_64::__cpuid(0x8000_0001).edx & 1 << 26 != 0;
     let end = region.end.next_multiple_of(FRAME);
     let is_image = |start: usize, size: usize| {
-        image
-            .iter()
-            .any(|part| part.start < start + size && start < part.end)
+        image.iter().any(|part| part.start < start + size && start < part.end)
     };
     let mut at = region.start & !(FRAME - 1);
     while at < end {

@@ -31,12 +31,7 @@ const EXTENDED: u32 = 0x8000_0000;
 /// A leaf of CPUID; zeros when the processor does not have it.
 fn leaf(number: u32, part: u32) -> CpuidResult {
     if number > __cpuid(number & EXTENDED).eax {
-        return CpuidResult {
-            eax: 0,
-            ebx: 0,
-            ecx: 0,
-            edx: 0,
-        };
+        return CpuidResult { eax: 0, ebx: 0, ecx: 0, edx: 0 };
     }
     __cpuid_count(number, part)
 }
@@ -102,9 +97,7 @@ pub fn describe(text: &mut Text, number: u64, count: u64, hertz: u64) {
     text.text("\n");
     line(text, "stepping\t", (one.eax & 0xf).into());
     text.text("cpu MHz\t\t: ").number(hertz / 1_000_000);
-    text.text(".")
-        .padded(hertz / 1000 % 1000, 3, b'0')
-        .text("\n");
+    text.text(".").padded(hertz / 1000 % 1000, 3, b'0').text("\n");
     line(text, "physical id\t", 0);
     line(text, "siblings\t", count);
     line(text, "core id\t\t", number);
@@ -119,7 +112,6 @@ pub fn describe(text: &mut Text, number: u64, count: u64, hertz: u64) {
     line(text, "cache_alignment\t", (one.ebx >> 5 & 0x7f8).into());
     let sizes = leaf(EXTENDED | 8, 0).eax;
     text.text("address sizes\t: ").number((sizes & 0xff).into());
-    text.text(" bits physical, ")
-        .number((sizes >> 8 & 0xff).into());
+    text.text(" bits physical, ").number((sizes >> 8 & 0xff).into());
     text.text(" bits virtual\npower management:\n\n");
 }

@@ -36,11 +36,7 @@ pub fn unix_time() -> Option<i64> {
     let format = register(STATUS_B);
     let binary = format & 0x04 != 0;
     let number = |value: u8| {
-        if binary {
-            value
-        } else {
-            (value >> 4) * 10 + (value & 0xf)
-        }
+        if binary { value } else { (value >> 4) * 10 + (value & 0xf) }
     };
     let [second, minute, hour, day, month, year, century] = values;
     let afternoon = hour & 0x80 != 0;
@@ -56,9 +52,5 @@ pub fn unix_time() -> Option<i64> {
     let date =
         Date::from_calendar_date(century * 100 + i32::from(number(year)), month, number(day));
     let time = Time::from_hms(hours, number(minute), number(second));
-    Some(
-        PrimitiveDateTime::new(date.ok()?, time.ok()?)
-            .assume_utc()
-            .unix_timestamp(),
-    )
+    Some(PrimitiveDateTime::new(date.ok()?, time.ok()?).assume_utc().unix_timestamp())
 }

@@ -56,9 +56,7 @@ pub fn read(buffer: &mut [u8]) -> usize {
     if uhyve::is_present() {
         return uhyve::read(buffer);
     }
-    PORT.lock()
-        .uart()
-        .map_or(0, |uart| uart.receive_bytes(buffer))
+    PORT.lock().uart().map_or(0, |uart| uart.receive_bytes(buffer))
 }
 
 /// Makes COM1 interrupt when bytes have come in. `false` when the machine cannot.

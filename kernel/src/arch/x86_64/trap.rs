@@ -202,10 +202,7 @@ pub(super) unsafe fn set_gate(vector: usize, entry: u64, stack: u8) {
 
 /// Loads the interrupt descriptor table on the running processor.
 pub fn load() {
-    let pointer = TablePointer {
-        limit: size_of::<Table>() as u16 - 1,
-        base: TABLE.0.get() as u64,
-    };
+    let pointer = TablePointer { limit: size_of::<Table>() as u16 - 1, base: TABLE.0.get() as u64 };
     // SAFETY: the table is static, and `init` has filled it.
     unsafe { asm!("lidt [{}]", in(reg) &raw const pointer, options(readonly, nostack)) };
 }
@@ -312,9 +309,7 @@ fn fault(frame: &Frame, cause: &str, address: Option<usize>) -> ! {
         // Telling is what fails.
         _ => power::end(status::KERNEL_BUG),
     }
-    let callers = Callers {
-        frame_pointer: frame.rbp as usize,
-    };
+    let callers = Callers { frame_pointer: frame.rbp as usize };
     let (cause, status) =
         match frame.vector == INVALID_OPCODE && backtrace::is_kernel(frame.rip as usize, callers) {
             true => ("bug in the kernel, which panicked", status::KERNEL_BUG),
@@ -323,12 +318,7 @@ fn fault(frame: &Frame, cause: &str, address: Option<usize>) -> ! {
     let mut line = Line::new();
     line.text("skete: ").text(cause);
     if let Some(address) = address {
-        line.text(if cause == "stack overflow" {
-            ": access to "
-        } else {
-            " "
-        })
-        .hex(address as u64);
+        line.text(if cause == "stack overflow" { ": access to " } else { " " }).hex(address as u64);
     }
     if frame.vector == DOUBLE_FAULT || frame.error != 0 && address.is_none() {
         line.text(" (error code ").hex(frame.error).text(")");
@@ -364,12 +354,7 @@ fn fault(frame: &Frame, cause: &str, address: Option<usize>) -> ! {
         }
         line.end();
     }
-    backtrace::print(
-        Some(frame.rip as usize),
-        callers,
-        Style::Fault,
-        &mut console::write_error,
-    );
+    backtrace::print(Some(frame.rip as usize), callers, Style::Fault, &mut console::write_error);
     power::end(status)
 }
 

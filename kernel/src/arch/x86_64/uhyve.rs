@@ -79,12 +79,7 @@ pub fn write(stream: i32, bytes: &[u8]) {
         let Some((buf, len)) = first_part(rest.as_ptr(), rest.len()) else {
             return;
         };
-        let mut parameters = Parameters(WriteParams {
-            len,
-            ret: 0,
-            buf,
-            fd: stream,
-        });
+        let mut parameters = Parameters(WriteParams { len, ret: 0, buf, fd: stream });
         call_with(HypercallAddress::FileWrite, &mut parameters);
         rest = &rest[len as usize..];
     }
@@ -97,11 +92,7 @@ pub fn read(buffer: &mut [u8]) -> usize {
     let Some((buf, maxlen)) = first_part(buffer.as_ptr(), buffer.len()) else {
         return 0;
     };
-    let mut parameters = Parameters(SerialReadBufferParams {
-        maxlen,
-        len: 0,
-        buf,
-    });
+    let mut parameters = Parameters(SerialReadBufferParams { maxlen, len: 0, buf });
     call_with(HypercallAddress::SerialReadBuffer, &mut parameters);
     (parameters.0.len as usize).min(buffer.len())
 }
@@ -140,10 +131,7 @@ impl Page {
         // Linux's `struct linux_dirent64`: number, offset, length, kind, name.
         while let (Some(head), Some(number)) = (rest.get(..19), rest.first_chunk()) {
             let size = usize::from(u16::from_le_bytes([head[16], head[17]]));
-            let name = rest[19..]
-                .split(|byte| *byte == 0)
-                .next()
-                .unwrap_or_default();
+            let name = rest[19..].split(|byte| *byte == 0).next().unwrap_or_default();
             each(name, u64::from_le_bytes(*number), head[18]);
             let Some(after) = rest.get(size.max(19)..) else {
                 return;
@@ -194,22 +182,14 @@ fn result(value: i64) -> Result<u64> {
 ///
 /// Those of open(2), as for the others below.
 pub fn open(path: &Page, flags: i32, mode: i32) -> Result<i32> {
-    let mut parameters = Parameters(OpenParams {
-        name: path.address(),
-        flags,
-        mode,
-        ret: -1,
-    });
+    let mut parameters = Parameters(OpenParams { name: path.address(), flags, mode, ret: -1 });
     call_with(HypercallAddress::FileOpen, &mut parameters);
     result(parameters.0.ret.into()).map(|descriptor| descriptor as i32)
 }
 
 /// Closes a file.
 pub fn close(descriptor: i32) {
-    let mut parameters = Parameters(CloseParams {
-        fd: descriptor,
-        ret: 0,
-    });
+    let mut parameters = Parameters(CloseParams { fd: descriptor, ret: 0 });
     call_with(HypercallAddress::FileClose, &mut parameters);
 }
 
@@ -231,12 +211,7 @@ fn transfer(
         touch(done);
         let part = first_part(buffer.wrapping_add(done), length - done);
         let (buf, len) = part.ok_or(Error::InvalidArgument)?;
-        let mut parameters = Parameters(WriteParams {
-            len,
-            ret: 0,
-            buf,
-            fd: descriptor,
-        });
+        let mut parameters = Parameters(WriteParams { len, ret: 0, buf, fd: descriptor });
         call_with(number, &mut parameters);
         match result(parameters.0.ret) {
             Ok(got) => {
@@ -259,13 +234,7 @@ fn transfer(
 /// Those of read(2).
 pub fn read_file(descriptor: i32, buffer: &mut [u8]) -> Result<usize> {
     let (start, length) = (buffer.as_ptr(), buffer.len());
-    transfer(
-        HypercallAddress::FileRead,
-        descriptor,
-        start,
-        length,
-        |at| buffer[at] = 0,
-    )
+    transfer(HypercallAddress::FileRead, descriptor, start, length, |at| buffer[at] = 0)
 }
 
 /// Writes to a file.
@@ -275,13 +244,7 @@ pub fn read_file(descriptor: i32, buffer: &mut [u8]) -> Result<usize> {
 /// Those of write(2).
 pub fn write_file(descriptor: i32, bytes: &[u8]) -> Result<usize> {
     let (start, length) = (bytes.as_ptr(), bytes.len());
-    transfer(
-        HypercallAddress::FileWrite,
-        descriptor,
-        start,
-        length,
-        |_| (),
-    )
+    transfer(HypercallAddress::FileWrite, descriptor, start, length, |_| ())
 }
 
 /// Moves a file's position; gives the new one.
@@ -290,11 +253,7 @@ pub fn write_file(descriptor: i32, bytes: &[u8]) -> Result<usize> {
 ///
 /// Those of lseek(2).
 pub fn seek(descriptor: i32, offset: i64, whence: u32) -> Result<u64> {
-    let mut parameters = Parameters(LseekParams {
-        offset,
-        whence,
-        fd: descriptor,
-    });
+    let mut parameters = Parameters(LseekParams { offset, whence, fd: descriptor });
     call_with(HypercallAddress::FileLseek, &mut parameters);
     result(parameters.0.offset)
 }
@@ -305,10 +264,7 @@ pub fn seek(descriptor: i32, offset: i64, whence: u32) -> Result<u64> {
 ///
 /// Those of unlink(2).
 pub fn remove(path: &Page) -> Result<()> {
-    let mut parameters = Parameters(UnlinkParams {
-        name: path.address(),
-        ret: -1,
-    });
+    let mut parameters = Parameters(UnlinkParams { name: path.address(), ret: -1 });
     call_with(HypercallAddress::FileUnlink, &mut parameters);
     result(parameters.0.ret.into()).map(drop)
 }
@@ -353,11 +309,7 @@ pub fn stat(path: &Page, follow: bool) -> Result<Attributes> {
     attributes(|attr| {
         let mut parameters = Parameters(StatParams {
             name: path.address(),
-            kind: if follow {
-                StatKind::Stat
-            } else {
-                StatKind::LStat
-            },
+            kind: if follow { StatKind::Stat } else { StatKind::LStat },
             attr,
             ret: StatResult::None,
         });
@@ -373,11 +325,8 @@ pub fn stat(path: &Page, follow: bool) -> Result<Attributes> {
 /// Those of fstat(2).
 pub fn fstat(descriptor: i32) -> Result<Attributes> {
     attributes(|attr| {
-        let mut parameters = Parameters(FstatParams {
-            fd: descriptor,
-            attr,
-            ret: StatResult::None,
-        });
+        let mut parameters =
+            Parameters(FstatParams { fd: descriptor, attr, ret: StatResult::None });
         call_with(HypercallAddress::FileFstat, &mut parameters);
         parameters.0.ret
     })
@@ -433,14 +382,8 @@ fn change(operation: u32, target: Target<'_>, other: u64, number: u64) -> Result
         Target::Path(path) => (path.address().as_u64(), -1),
         Target::Descriptor(descriptor) => (0, descriptor.into()),
     };
-    let mut parameters = Parameters(Change {
-        operation,
-        result: NOT_THERE,
-        path,
-        other,
-        descriptor,
-        number,
-    });
+    let mut parameters =
+        Parameters(Change { operation, result: NOT_THERE, path, other, descriptor, number });
     call_port(CHANGE, &mut parameters);
     result(parameters.0.result.into()).map(|number| number as usize)
 }

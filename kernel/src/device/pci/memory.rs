@@ -55,9 +55,8 @@ pub fn place(function: &Function, slot: u8, size: u64) -> Result<u64, &'static s
     // SAFETY: nothing else answers at the address, which is a multiple of the size. Nobody uses the function.
     let written = unsafe {
         let mut header = function.header();
-        header.update_command(Ports, |command| {
-            command & !pci_types::CommandRegister::MEMORY_ENABLE
-        });
+        header
+            .update_command(Ports, |command| command & !pci_types::CommandRegister::MEMORY_ENABLE);
         let written = header.write_bar(slot, Ports, base as usize);
         header.update_command(Ports, |_| command);
         written
@@ -65,10 +64,7 @@ pub fn place(function: &Function, slot: u8, size: u64) -> Result<u64, &'static s
     written.map_err(|_| "its registers cannot be given an address")?;
     Line::log(Level::Info, |line| {
         function.describe(line);
-        line.text(": its region ")
-            .number(slot.into())
-            .text(" is given the address ")
-            .hex(base);
+        line.text(": its region ").number(slot.into()).text(" is given the address ").hex(base);
     });
     Ok(base)
 }

@@ -28,12 +28,10 @@ impl Messages {
     ///
     /// Why the table cannot be used.
     pub fn of(function: &Function, most: u16) -> Result<Option<Messages>, &'static str> {
-        let capability = function
-            .capabilities()
-            .find_map(|capability| match capability {
-                PciCapability::MsiX(capability) => Some(capability),
-                _ => None,
-            });
+        let capability = function.capabilities().find_map(|capability| match capability {
+            PciCapability::MsiX(capability) => Some(capability),
+            _ => None,
+        });
         let Some(capability) = capability else {
             return Ok(None);
         };
@@ -43,11 +41,7 @@ impl Messages {
             capability.table_offset().into(),
             u64::from(count) * ENTRY,
         )?;
-        Ok(Some(Messages {
-            capability,
-            table,
-            count,
-        }))
+        Ok(Some(Messages { capability, table, count }))
     }
 
     /// How many entries it has, at most as many as are wanted.
@@ -61,10 +55,7 @@ impl Messages {
         assert!(entry < self.count);
         // SAFETY: in the table, which is mapped for good; its entries are of aligned 32-bit numbers.
         unsafe {
-            let entry = self
-                .table
-                .add(usize::from(entry) * ENTRY as usize)
-                .cast::<u32>();
+            let entry = self.table.add(usize::from(entry) * ENTRY as usize).cast::<u32>();
             entry.add(3).write_volatile(MASKED);
             entry.write_volatile(address as u32);
             entry.add(1).write_volatile((address >> 32) as u32);

@@ -49,10 +49,7 @@ fn places() -> Vec<Place> {
     // QEMU fills them from the last to the first.
     (0..count)
         .rev()
-        .map(|number| Place {
-            base: MICROVM + number * MICROVM_STEP,
-            line: line + number as u32,
-        })
+        .map(|number| Place { base: MICROVM + number * MICROVM_STEP, line: line + number as u32 })
         .collect()
 }
 

@@ -124,8 +124,7 @@ impl Transport for Mmio {
         let all = self.all();
         for half in 0..2 {
             all.driver_features_sel().write(le32::from_ne(half));
-            all.driver_features()
-                .write(le32::from_ne((features >> (32 * half)) as u32));
+            all.driver_features().write(le32::from_ne((features >> (32 * half)) as u32));
         }
     }
 
@@ -171,10 +170,7 @@ impl Transport for Mmio {
     }
 
     fn connect(&self, wakes: &'static Wakes) -> Result<u16, Refusal> {
-        let source = Box::leak(Box::new(Interrupts {
-            registers: self.registers,
-            wakes,
-        }));
+        let source = Box::leak(Box::new(Interrupts { registers: self.registers, wakes }));
         interrupt::connect_line(self.line, source)?;
         Ok(0)
     }

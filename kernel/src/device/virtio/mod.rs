@@ -79,26 +79,14 @@ impl Device {
         transport.set_driver_features(features);
         status |= DeviceStatus::FEATURES_OK;
         transport.set_status(status);
-        let device = Device {
-            transport,
-            features,
-            entries: 0,
-            failed: AtomicBool::new(false),
-        };
-        if !device
-            .transport
-            .status()
-            .contains(DeviceStatus::FEATURES_OK)
-        {
+        let device = Device { transport, features, entries: 0, failed: AtomicBool::new(false) };
+        if !device.transport.status().contains(DeviceStatus::FEATURES_OK) {
             device.give_up();
             return Err("it does not accept the features that are known here");
         }
         Line::log(Level::Debug, |line| {
             device.transport.describe(line);
-            line.text(" offers ")
-                .hex(offered)
-                .text(", takes ")
-                .hex(features);
+            line.text(" offers ").hex(offered).text(", takes ").hex(features);
         });
         Ok(device)
     }
@@ -152,9 +140,7 @@ impl Device {
             0 => NO_ENTRY,
             count => part % count,
         };
-        let doorbell = self
-            .transport
-            .enable_queue(number, size, queue.areas(), entry)?;
+        let doorbell = self.transport.enable_queue(number, size, queue.areas(), entry)?;
         Ok((queue, doorbell))
     }
 
@@ -166,11 +152,7 @@ impl Device {
     pub fn start(&self) -> Result<(), Refusal> {
         let status = self.transport.status() | DeviceStatus::DRIVER_OK;
         self.transport.set_status(status);
-        if self
-            .transport
-            .status()
-            .contains(DeviceStatus::DEVICE_NEEDS_RESET)
-        {
+        if self.transport.status().contains(DeviceStatus::DEVICE_NEEDS_RESET) {
             return Err("it has an error as soon as it starts");
         }
         Ok(())

@@ -120,10 +120,7 @@ impl Pci {
             // What is longer than a page is for future versions (4.1.4.1), but for the doorbells.
             let length = length.min(1 << 20);
             let start = function.map(data.bar, data.offset.to_ne(), length)?;
-            Ok(Registers {
-                start,
-                length: length as usize,
-            })
+            Ok(Registers { start, length: length as usize })
         };
         let step = notify.notify_off_multiplier.map_or(0, |step| step.to_ne());
         Ok(Pci {
@@ -196,9 +193,7 @@ impl Transport for Pci {
         let common = self.common();
         for half in 0..2 {
             common.driver_feature_select().write(le32::from_ne(half));
-            common
-                .driver_feature()
-                .write(le32::from_ne((features >> (32 * half)) as u32));
+            common.driver_feature().write(le32::from_ne((features >> (32 * half)) as u32));
         }
     }
 
@@ -250,8 +245,7 @@ impl Transport for Pci {
     fn field(&self, offset: usize, size: usize) -> u32 {
         assert!(offset & (size - 1) == 0);
         // SAFETY: inside the structure, which is aligned (4.1.4.6.1), as is the field.
-        self.own(offset, size)
-            .map_or(0, |field| unsafe { read_register(field, size) })
+        self.own(offset, size).map_or(0, |field| unsafe { read_register(field, size) })
     }
 
     fn connect(&self, wakes: &'static Wakes) -> Result<u16, Refusal> {
@@ -266,11 +260,7 @@ impl Transport for Pci {
                 let source = Box::leak(Box::new(Message {
                     wakes,
                     changes: entry == last,
-                    entry: if queues {
-                        entry.into()
-                    } else {
-                        wakes.parts.len()
-                    },
+                    entry: if queues { entry.into() } else { wakes.parts.len() },
                     step: count.into(),
                 }));
                 let processor = if queues { entry.into() } else { 0 };
@@ -284,10 +274,7 @@ impl Transport for Pci {
             .function
             .line()
             .ok_or("it has no messages for interrupts, and firmware tells of no line")?;
-        let source = Box::leak(Box::new(Shared {
-            status: self.status.start,
-            wakes,
-        }));
+        let source = Box::leak(Box::new(Shared { status: self.status.start, wakes }));
         interrupt::connect_line(line, source)?;
         Line::log(Level::Debug, |text| {
             self.function.describe(text);
@@ -312,12 +299,7 @@ impl Source for Message {
         if self.changes {
             self.wakes.change();
         }
-        self.wakes
-            .parts
-            .iter()
-            .skip(self.entry)
-            .step_by(self.step)
-            .for_each(Wake::wake);
+        self.wakes.parts.iter().skip(self.entry).step_by(self.step).for_each(Wake::wake);
         true
     }
 }

@@ -124,11 +124,7 @@ impl Doorbell {
     /// It is mapped, for good, and aligned.
     #[must_use]
     pub const unsafe fn new(register: NonNull<u8>, queue: u16, wide: bool) -> Doorbell {
-        Doorbell {
-            register,
-            queue,
-            wide,
-        }
+        Doorbell { register, queue, wide }
     }
 
     /// Tells the device.

@@ -16,10 +16,7 @@ pub struct Gate {
 impl Gate {
     /// Nobody is inside.
     pub const fn new() -> Gate {
-        Gate {
-            closed: Mutex::new(()),
-            inside: AtomicU32::new(0),
-        }
+        Gate { closed: Mutex::new(()), inside: AtomicU32::new(0) }
     }
 
     /// Does some work beside others.

@@ -67,24 +67,14 @@ unsafe impl Buffer for Request {
     type Spans = Spans;
 
     fn spans(&self) -> Spans {
-        let span = |physical, length, writable| Span {
-            physical,
-            length,
-            writable,
-        };
+        let span = |physical, length, writable| Span { physical, length, writable };
         let head = self.slot.head.physical();
         let header = span(head, HEADER as u32, false);
         let status = span(head + HEADER as u64, 1, true);
         let data = span(self.slot.data.physical(), self.length, self.reads);
         match self.length {
-            0 => Spans {
-                all: [header, status, status],
-                count: 2,
-            },
-            _ => Spans {
-                all: [header, data, status],
-                count: 3,
-            },
+            0 => Spans { all: [header, status, status], count: 2 },
+            _ => Spans { all: [header, data, status], count: 3 },
         }
     }
 }
@@ -147,11 +137,7 @@ impl Requests {
         let slot = state.make()?;
         let number = slot.number;
         state.places[number] = Place::Free(slot);
-        Some(Requests {
-            device,
-            state: Lock::new(state),
-            events: AtomicU32::new(0),
-        })
+        Some(Requests { device, state: Lock::new(state), events: AtomicU32::new(0) })
     }
 
     /// The word that interrupts count up.
@@ -188,11 +174,7 @@ impl Requests {
         slot.head[4..8].fill(0);
         slot.head[8..HEADER].copy_from_slice(&sector.to_le_bytes());
         slot.head[HEADER] = NONE;
-        let request = Request {
-            slot,
-            length: length as u32,
-            reads: kind == T::In,
-        };
+        let request = Request { slot, length: length as u32, reads: kind == T::In };
         let mut state = self.state.lock();
         let given = match state.dead {
             true => Err(request),
@@ -215,15 +197,13 @@ impl Requests {
     ///
     /// [`Error::DeviceFailed`] when the device is out of use, and has the memory still.
     pub fn finish(&self, number: usize) -> Result<(Slot, Result<()>)> {
-        self.wait(
-            |state| match core::mem::replace(&mut state.places[number], Place::Away) {
-                Place::Done(slot, result) => Some((slot, result)),
-                other => {
-                    state.places[number] = other;
-                    None
-                }
-            },
-        )
+        self.wait(|state| match core::mem::replace(&mut state.places[number], Place::Away) {
+            Place::Done(slot, result) => Some((slot, result)),
+            other => {
+                state.places[number] = other;
+                None
+            }
+        })
     }
 
     /// Tells those who wait that there is something to look at.

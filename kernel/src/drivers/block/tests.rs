@@ -52,10 +52,8 @@ impl Fake {
     /// The device's side of the queue.
     fn queue(&self) -> Model {
         let told = self.told.lock().unwrap();
-        let format = Format {
-            packed: told.takes & PACKED != 0,
-            event_index: told.takes & EVENT_INDEX != 0,
-        };
+        let format =
+            Format { packed: told.takes & PACKED != 0, event_index: told.takes & EVENT_INDEX != 0 };
         let (areas, size) = told.queue.expect("the driver has made the queue");
         Model::new(areas, size, format)
     }
@@ -281,11 +279,7 @@ fn threads_share_sectors() {
     });
     let bytes = running.end();
     for piece in 0..200 {
-        assert!(
-            bytes[piece * 200..][..200]
-                .iter()
-                .all(|byte| *byte == piece as u8)
-        );
+        assert!(bytes[piece * 200..][..200].iter().all(|byte| *byte == piece as u8));
     }
     for piece in 200..300 {
         let place = &bytes[40_960 + (piece - 200) * 128..][..128];
@@ -328,10 +322,7 @@ fn a_disk_says_what_it_is() {
         };
         fake.size_max = size_max;
         let refused = Disk::new(Box::leak(Box::new(fake)));
-        assert_eq!(
-            refused.err(),
-            Some("its sectors are of a size that cannot be")
-        );
+        assert_eq!(refused.err(), Some("its sectors are of a size that cannot be"));
     }
 }
 
@@ -375,11 +366,7 @@ fn a_disk_that_lies_is_put_out_of_use() {
             }
         });
         let mut buffer = [0; 512];
-        assert_eq!(
-            disk.read_at(&mut buffer, 0),
-            Err(Error::DeviceFailed),
-            "{number}"
-        );
+        assert_eq!(disk.read_at(&mut buffer, 0), Err(Error::DeviceFailed), "{number}");
         device.join().unwrap();
         assert_eq!(fake.told.lock().unwrap().status, 0, "the disk was reset");
         for _ in 0..100 {

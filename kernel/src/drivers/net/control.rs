@@ -21,16 +21,8 @@ unsafe impl Buffer for Command {
     fn spans(&self) -> Self::Spans {
         let physical = self.chunk.physical();
         [
-            Span {
-                physical,
-                length: self.length as u32,
-                writable: false,
-            },
-            Span {
-                physical: physical + self.length as u64,
-                length: 1,
-                writable: true,
-            },
+            Span { physical, length: self.length as u32, writable: false },
+            Span { physical: physical + self.length as u64, length: 1, writable: true },
         ]
     }
 }
@@ -55,13 +47,8 @@ pub fn set_pairs(
     let mut chunk = Chunk::new(command.len() + 1).ok_or("memory is short for a command")?;
     chunk[..command.len()].copy_from_slice(&command);
     chunk[command.len()] = !OK;
-    let command = Command {
-        chunk,
-        length: command.len(),
-    };
-    queue
-        .add(command)
-        .map_err(|_| "its control queue has no room for a command")?;
+    let command = Command { chunk, length: command.len() };
+    queue.add(command).map_err(|_| "its control queue has no room for a command")?;
     if queue.needs_notification() {
         doorbell.ring();
     }

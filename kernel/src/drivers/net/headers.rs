@@ -22,10 +22,7 @@ fn set_word(bytes: &mut [u8], at: usize, value: u16) {
 /// The sum of 16-bit words in ones' complement (RFC 1071), not folded.
 fn sum(bytes: &[u8]) -> u32 {
     let (pairs, rest) = bytes.as_chunks::<2>();
-    let sum: u32 = pairs
-        .iter()
-        .map(|pair| u32::from(u16::from_be_bytes(*pair)))
-        .sum();
+    let sum: u32 = pairs.iter().map(|pair| u32::from(u16::from_be_bytes(*pair))).sum();
     sum + rest.first().map_or(0, |byte| u32::from(*byte) << 8)
 }
 
@@ -85,13 +82,8 @@ impl Headers {
             UDP => (false, UDP_HEADER),
             _ => return None,
         };
-        let headers = Headers {
-            v6,
-            tcp,
-            transport,
-            payload: transport + size,
-            end: ETHERNET + length,
-        };
+        let headers =
+            Headers { v6, tcp, transport, payload: transport + size, end: ETHERNET + length };
         let right = size >= UDP_HEADER
             && (!tcp || size >= 20)
             && headers.payload <= frame.len()
@@ -108,11 +100,7 @@ impl Headers {
 
     /// The addresses of the packet.
     const fn addresses(&self) -> Range<usize> {
-        if self.v6 {
-            ETHERNET + 8..ETHERNET + 40
-        } else {
-            ETHERNET + 12..ETHERNET + 20
-        }
+        if self.v6 { ETHERNET + 8..ETHERNET + 40 } else { ETHERNET + 12..ETHERNET + 20 }
     }
 
     /// Puts the sum of the pseudo-header where the checksum will be: a device adds the rest (RFC 9293, 3.1;

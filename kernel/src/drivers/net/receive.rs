@@ -24,11 +24,7 @@ unsafe impl Buffer for Incoming {
 
     #[inline]
     fn spans(&self) -> Self::Spans {
-        [Span {
-            physical: self.0.physical(),
-            length: self.0.len() as u32,
-            writable: true,
-        }]
+        [Span { physical: self.0.physical(), length: self.0.len() as u32, writable: true }]
     }
 }
 
@@ -104,15 +100,8 @@ impl Receiver {
         mergeable: bool,
         size: usize,
     ) -> Option<Receiver> {
-        let mut receiver = Receiver {
-            queue,
-            doorbell,
-            device,
-            mergeable,
-            untold: 0,
-            size,
-            gathered: Vec::new(),
-        };
+        let mut receiver =
+            Receiver { queue, doorbell, device, mergeable, untold: 0, size, gathered: Vec::new() };
         // As much at once as there is side by side, so that a frame in several buffers is in one piece.
         let mut at_once = usize::from(receiver.queue.size()) * size;
         while receiver.queue.free() > 0 {
@@ -203,8 +192,7 @@ impl Receiver {
         good: bool,
     ) -> Option<Received<'_>> {
         if (count - 1) * self.size > HEADER + LARGEST {
-            self.device
-                .put_out("it has received a frame that is longer than any");
+            self.device.put_out("it has received a frame that is longer than any");
             return None;
         }
         for done in 1..count {
@@ -221,13 +209,7 @@ impl Receiver {
                 }
             }
         }
-        Some(Received {
-            receiver: self,
-            buffer: Some(buffer),
-            start: HEADER,
-            end,
-            good,
-        })
+        Some(Received { receiver: self, buffer: Some(buffer), start: HEADER, end, good })
     }
 
     /// Copies a frame together: what is here already, the next piece, and as many more.
@@ -261,21 +243,14 @@ impl Receiver {
             return None;
         }
         let end = self.gathered.len();
-        Some(Received {
-            receiver: self,
-            buffer: None,
-            start: 0,
-            end,
-            good,
-        })
+        Some(Received { receiver: self, buffer: None, start: 0, end, good })
     }
 
     /// The next buffer of a frame that has several: all of them are used together (5.1.6.4).
     fn next_piece(&mut self) -> Option<(Incoming, usize)> {
         let Some((buffer, length)) = self.queue.used() else {
             self.look_for_fault();
-            self.device
-                .put_out("it has received a part of a frame only");
+            self.device.put_out("it has received a part of a frame only");
             return None;
         };
         Some((buffer, length as usize))

@@ -25,24 +25,9 @@ impl Sizes {
     pub const fn of(memory: usize, pairs: usize) -> Sizes {
         const MIB: usize = 1 << 20;
         match memory / pairs / MIB {
-            0..16 => Sizes {
-                queue: 64,
-                receive: SMALL,
-                small: 32,
-                large: 2,
-            },
-            16..48 => Sizes {
-                queue: 128,
-                receive: SMALL,
-                small: 64,
-                large: 4,
-            },
-            _ => Sizes {
-                queue: 256,
-                receive: FRAME,
-                small: 256,
-                large: 16,
-            },
+            0..16 => Sizes { queue: 64, receive: SMALL, small: 32, large: 2 },
+            16..48 => Sizes { queue: 128, receive: SMALL, small: 64, large: 4 },
+            _ => Sizes { queue: 256, receive: FRAME, small: 256, large: 16 },
         }
     }
 }

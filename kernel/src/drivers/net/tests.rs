@@ -53,10 +53,8 @@ impl Fake {
     /// The device's side of a queue.
     fn queue(&self, number: u16) -> Model {
         let told = self.told.lock().unwrap();
-        let format = Format {
-            packed: told.takes & PACKED != 0,
-            event_index: told.takes & EVENT_INDEX != 0,
-        };
+        let format =
+            Format { packed: told.takes & PACKED != 0, event_index: told.takes & EVENT_INDEX != 0 };
         let queue = told.queues.iter().find(|queue| queue.0 == number);
         let (_, areas, size) = *queue.expect("the driver has made the queue");
         Model::new(areas, size, format)
@@ -343,10 +341,7 @@ fn the_driver_waits_for_room_and_is_told_of_it() {
     assert!(pair.enable_interrupt());
     let mut device = fake.queue(1);
     let chain = device.take().unwrap();
-    assert!(
-        device.give(&chain, 0),
-        "the driver has asked for this interrupt"
-    );
+    assert!(device.give(&chain, 0), "the driver has asked for this interrupt");
     assert!(!pair.enable_interrupt());
     assert!(pair.can_transmit());
     assert!(pair.enable_interrupt());

@@ -26,11 +26,7 @@ unsafe impl Buffer for Outgoing {
 
     #[inline]
     fn spans(&self) -> Self::Spans {
-        [Span {
-            physical: self.chunk.physical(),
-            length: self.length,
-            writable: false,
-        }]
+        [Span { physical: self.chunk.physical(), length: self.length, writable: false }]
     }
 }
 
@@ -46,20 +42,13 @@ pub(super) struct Pool {
 impl Pool {
     /// A pool of at most `most` buffers, one of them at least. `None` when memory is short for that.
     pub fn new(size: usize, most: usize) -> Option<Pool> {
-        let mut pool = Pool {
-            size,
-            free: Vec::new(),
-            left: most,
-        };
+        let mut pool = Pool { size, free: Vec::new(), left: most };
         pool.is_ready().then_some(pool)
     }
 
     /// The same with at most `most` buffers.
     pub fn with_most(self, most: usize) -> Pool {
-        Pool {
-            left: most.saturating_sub(self.free.len()),
-            ..self
-        }
+        Pool { left: most.saturating_sub(self.free.len()), ..self }
     }
 
     /// True when there is a buffer.
@@ -186,16 +175,9 @@ impl Transmitter {
         };
         let frame = &mut chunk[HEADER..total];
         let result = fill(frame);
-        let header = if self.checksum {
-            offloads(frame, segment)
-        } else {
-            [0; HEADER]
-        };
+        let header = if self.checksum { offloads(frame, segment) } else { [0; HEADER] };
         chunk[..HEADER].copy_from_slice(&header);
-        let outgoing = Outgoing {
-            chunk,
-            length: total as u32,
-        };
+        let outgoing = Outgoing { chunk, length: total as u32 };
         // A queue that is out of use loses it.
         let _ = self.queue.add(outgoing);
         result

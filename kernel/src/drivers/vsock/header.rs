@@ -52,15 +52,8 @@ impl Header {
         bytes[0..8].copy_from_slice(&self.from.0.to_le_bytes());
         bytes[8..16].copy_from_slice(&self.to.0.to_le_bytes());
         let kind = u32::from(self.kind) | u32::from(self.operation) << 16;
-        let words = [
-            self.from.1,
-            self.to.1,
-            self.length,
-            kind,
-            self.flags,
-            self.capacity,
-            self.forwarded,
-        ];
+        let words =
+            [self.from.1, self.to.1, self.length, kind, self.flags, self.capacity, self.forwarded];
         for (place, word) in bytes[16..].chunks_exact_mut(4).zip(words) {
             place.copy_from_slice(&word.to_le_bytes());
         }

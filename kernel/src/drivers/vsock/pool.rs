@@ -14,11 +14,7 @@ unsafe impl Buffer for Incoming {
     type Spans = [Span; 1];
 
     fn spans(&self) -> Self::Spans {
-        [Span {
-            physical: self.0.physical(),
-            length: self.0.len() as u32,
-            writable: true,
-        }]
+        [Span { physical: self.0.physical(), length: self.0.len() as u32, writable: true }]
     }
 }
 
@@ -36,11 +32,7 @@ unsafe impl Buffer for Outgoing {
     type Spans = [Span; 1];
 
     fn spans(&self) -> Self::Spans {
-        [Span {
-            physical: self.chunk.physical(),
-            length: self.length,
-            writable: false,
-        }]
+        [Span { physical: self.chunk.physical(), length: self.length, writable: false }]
     }
 }
 
@@ -58,11 +50,7 @@ pub struct Pool {
 impl Pool {
     /// A pool of at most `most` buffers, one of them at least. `None` when memory is short for that.
     pub fn new(size: usize, most: usize) -> Option<Pool> {
-        let mut pool = Pool {
-            size,
-            free: Vec::new(),
-            left: most,
-        };
+        let mut pool = Pool { size, free: Vec::new(), left: most };
         pool.is_ready().then_some(pool)
     }
 

@@ -23,9 +23,7 @@ fn archive(entries: &[(EntryType, &str, &str)]) -> &'static [u8] {
             builder.append_link(&mut header, name, content).unwrap();
         } else {
             header.set_size(content.len() as u64);
-            builder
-                .append_data(&mut header, name, content.as_bytes())
-                .unwrap();
+            builder.append_data(&mut header, name, content.as_bytes()).unwrap();
         }
     }
     builder.into_inner().unwrap().leak()
@@ -38,11 +36,7 @@ fn problem(entries: &[(EntryType, &str, &str)]) -> Problem {
 }
 
 fn open(tree: &mut Tree, path: &str, write: bool) -> Arc<dyn Object> {
-    let options = Options {
-        read: true,
-        write,
-        ..Options::default()
-    };
+    let options = Options { read: true, write, ..Options::default() };
     tree.open(path.as_bytes(), options).unwrap()
 }
 
@@ -57,17 +51,10 @@ fn content(tree: &mut Tree, path: &str) -> Vec<u8> {
 #[test]
 fn directories_are_made_for_what_is_in_them() {
     let mut tree = tree();
-    unpack(
-        &tree,
-        archive(&[(Regular, "a/b/c", "content"), (Directory, "a", "")]),
-    )
-    .unwrap();
+    unpack(&tree, archive(&[(Regular, "a/b/c", "content"), (Directory, "a", "")])).unwrap();
     assert_eq!(content(&mut tree, "/a/b/c"), b"content");
     let directory = tree.find(b"/a").unwrap().metadata();
-    assert_eq!(
-        (directory.mode, directory.modified),
-        (0o640, 12_000_000_000)
-    );
+    assert_eq!((directory.mode, directory.modified), (0o640, 12_000_000_000));
     assert_eq!(tree.find(b"/a/b").unwrap().metadata().mode, 0o755);
 }
 
@@ -92,20 +79,9 @@ fn writing_leaves_the_archive_as_it_is() {
 #[test]
 fn a_later_archive_lies_over_an_earlier_one() {
     let mut tree = tree();
-    unpack(
-        &tree,
-        archive(&[(Regular, "d/a", "1"), (Regular, "d/b", "1")]),
-    )
-    .unwrap();
-    unpack(
-        &tree,
-        archive(&[
-            (Directory, "d", ""),
-            (Regular, "d/b", "2"),
-            (Regular, "dev/x", "3"),
-        ]),
-    )
-    .unwrap();
+    unpack(&tree, archive(&[(Regular, "d/a", "1"), (Regular, "d/b", "1")])).unwrap();
+    unpack(&tree, archive(&[(Directory, "d", ""), (Regular, "d/b", "2"), (Regular, "dev/x", "3")]))
+        .unwrap();
     assert_eq!(content(&mut tree, "/d/a"), b"1");
     assert_eq!(content(&mut tree, "/d/b"), b"2");
     assert_eq!(content(&mut tree, "/dev/x"), b"3");
@@ -116,48 +92,20 @@ fn a_later_archive_lies_over_an_earlier_one() {
         ((Directory, "d/a", ""), Problem::NotADirectory),
         ((Regular, "d/a/x", ""), Problem::NotADirectory),
     ] {
-        assert_eq!(
-            unpack(&tree, archive(&[entry])).unwrap_err().problem,
-            expected,
-            "{entry:?}"
-        );
+        assert_eq!(unpack(&tree, archive(&[entry])).unwrap_err().problem, expected, "{entry:?}");
     }
 }
 
 #[test]
 fn contradictions_are_refused() {
-    assert_eq!(
-        problem(&[(Regular, "a", "1"), (Regular, "./a", "2")]),
-        Problem::Duplicate
-    );
-    assert_eq!(
-        problem(&[(Regular, "a", "1"), (Link, "a", "a")]),
-        Problem::Duplicate
-    );
-    assert_eq!(
-        problem(&[(Regular, "a", "1"), (Regular, "a/b", "2")]),
-        Problem::NotADirectory
-    );
-    assert_eq!(
-        problem(&[(Regular, "a", "1"), (Directory, "a", "")]),
-        Problem::NotADirectory
-    );
-    assert_eq!(
-        problem(&[(Directory, "a", ""), (Regular, "a", "1")]),
-        Problem::Duplicate
-    );
-    assert_eq!(
-        problem(&[(Link, "a", "b"), (Regular, "b", "1")]),
-        Problem::MissingTarget
-    );
-    assert_eq!(
-        problem(&[(Directory, "b", ""), (Link, "a", "b")]),
-        Problem::MissingTarget
-    );
-    assert_eq!(
-        problem(&[(Regular, "b", ""), (Link, "a", "b/c")]),
-        Problem::MissingTarget
-    );
+    assert_eq!(problem(&[(Regular, "a", "1"), (Regular, "./a", "2")]), Problem::Duplicate);
+    assert_eq!(problem(&[(Regular, "a", "1"), (Link, "a", "a")]), Problem::Duplicate);
+    assert_eq!(problem(&[(Regular, "a", "1"), (Regular, "a/b", "2")]), Problem::NotADirectory);
+    assert_eq!(problem(&[(Regular, "a", "1"), (Directory, "a", "")]), Problem::NotADirectory);
+    assert_eq!(problem(&[(Directory, "a", ""), (Regular, "a", "1")]), Problem::Duplicate);
+    assert_eq!(problem(&[(Link, "a", "b"), (Regular, "b", "1")]), Problem::MissingTarget);
+    assert_eq!(problem(&[(Directory, "b", ""), (Link, "a", "b")]), Problem::MissingTarget);
+    assert_eq!(problem(&[(Regular, "b", ""), (Link, "a", "b/c")]), Problem::MissingTarget);
 }
 
 #[test]

@@ -16,11 +16,7 @@ const WRITE: Options = Options {
     no_follow: false,
     mode: 0o644,
 };
-const READ: Options = Options {
-    write: false,
-    create: false,
-    ..WRITE
-};
+const READ: Options = Options { write: false, create: false, ..WRITE };
 
 fn tree() -> Tree {
     Tree::new().unwrap()
@@ -58,24 +54,8 @@ fn a_file_keeps_what_is_written() {
 #[test]
 fn appending_goes_to_the_end() {
     let mut tree = tree();
-    let first = tree
-        .open(
-            b"/a",
-            Options {
-                append: true,
-                ..WRITE
-            },
-        )
-        .unwrap();
-    let second = tree
-        .open(
-            b"/a",
-            Options {
-                append: true,
-                ..WRITE
-            },
-        )
-        .unwrap();
+    let first = tree.open(b"/a", Options { append: true, ..WRITE }).unwrap();
+    let second = tree.open(b"/a", Options { append: true, ..WRITE }).unwrap();
     first.write(b"one ").unwrap();
     second.write(b"two ").unwrap();
     first.seek(Seek::Start(0)).unwrap();
@@ -95,26 +75,8 @@ fn opening_has_the_errors_of_open() {
     assert_eq!(open("/f/", READ), Some(Error::NotADirectory));
     assert_eq!(open("/d", WRITE), Some(Error::IsADirectory));
     assert_eq!(open("/new/", WRITE), Some(Error::IsADirectory));
-    assert_eq!(
-        open(
-            "/f",
-            Options {
-                exclusive: true,
-                ..WRITE
-            }
-        ),
-        Some(Error::AlreadyExists)
-    );
-    assert_eq!(
-        open(
-            "/f",
-            Options {
-                directory: true,
-                ..READ
-            }
-        ),
-        Some(Error::NotADirectory)
-    );
+    assert_eq!(open("/f", Options { exclusive: true, ..WRITE }), Some(Error::AlreadyExists));
+    assert_eq!(open("/f", Options { directory: true, ..READ }), Some(Error::NotADirectory));
     assert_eq!(open("/d", READ), None);
     assert_eq!(open("/../../f", READ), None);
 }
@@ -122,15 +84,7 @@ fn opening_has_the_errors_of_open() {
 #[test]
 fn rights_of_a_descriptor_are_kept() {
     let mut tree = tree();
-    let writer = tree
-        .open(
-            b"/f",
-            Options {
-                read: false,
-                ..WRITE
-            },
-        )
-        .unwrap();
+    let writer = tree.open(b"/f", Options { read: false, ..WRITE }).unwrap();
     assert_eq!(writer.read(&mut [0; 1]), Err(Error::BadDescriptor));
     let reader = tree.open(b"/f", READ).unwrap();
     assert_eq!(reader.write(b"x"), Err(Error::BadDescriptor));
@@ -140,20 +94,9 @@ fn rights_of_a_descriptor_are_kept() {
 #[test]
 fn a_file_that_may_not_be_written_is_not() {
     let mut tree = tree();
-    let file = tree
-        .open(
-            b"/f",
-            Options {
-                mode: 0o444,
-                ..WRITE
-            },
-        )
-        .unwrap();
+    let file = tree.open(b"/f", Options { mode: 0o444, ..WRITE }).unwrap();
     assert_eq!(file.write(b"its maker may"), Ok(13));
-    assert_eq!(
-        error(tree.open(b"/f", WRITE)),
-        Some(Error::PermissionDenied)
-    );
+    assert_eq!(error(tree.open(b"/f", WRITE)), Some(Error::PermissionDenied));
     assert!(tree.open(b"/f", READ).is_ok());
     file.set_mode(0o600).unwrap();
     assert!(tree.open(b"/f", WRITE).is_ok());
@@ -168,18 +111,10 @@ fn a_canonical_path_has_no_dots() {
     let mut tree = tree();
     tree.make_directory(b"/d", 0o755).unwrap();
     tree.make_directory(b"/d/e", 0o755).unwrap();
-    for (path, expected) in [
-        ("/", "/"),
-        ("/..", "/"),
-        ("/d/./e//", "/d/e"),
-        ("/d/e/../..", "/"),
-        ("/d/../d/e", "/d/e"),
-    ] {
-        assert_eq!(
-            tree.canonical(path.as_bytes()),
-            Ok(expected.into()),
-            "{path}"
-        );
+    for (path, expected) in
+        [("/", "/"), ("/..", "/"), ("/d/./e//", "/d/e"), ("/d/e/../..", "/"), ("/d/../d/e", "/d/e")]
+    {
+        assert_eq!(tree.canonical(path.as_bytes()), Ok(expected.into()), "{path}");
     }
     assert_eq!(tree.canonical(b"/d/none/.."), Err(Error::NotFound));
 }
@@ -188,45 +123,22 @@ fn a_canonical_path_has_no_dots() {
 fn devices_behave() {
     let mut tree = tree();
     tree.add_devices().unwrap();
-    let mut open = |path: &str| {
-        tree.open(
-            path.as_bytes(),
-            Options {
-                truncate: true,
-                ..WRITE
-            },
-        )
-        .unwrap()
-    };
+    let mut open =
+        |path: &str| tree.open(path.as_bytes(), Options { truncate: true, ..WRITE }).unwrap();
     let mut buffer = [1; 16];
     let null = open("/dev/null");
-    assert_eq!(
-        (null.read(&mut buffer), null.write(b"gone")),
-        (Ok(0), Ok(4))
-    );
+    assert_eq!((null.read(&mut buffer), null.write(b"gone")), (Ok(0), Ok(4)));
     let zero = open("/dev/zero");
-    assert_eq!(
-        (zero.read(&mut buffer), zero.write(b"gone")),
-        (Ok(16), Ok(4))
-    );
+    assert_eq!((zero.read(&mut buffer), zero.write(b"gone")), (Ok(16), Ok(4)));
     assert_eq!(buffer, [0; 16]);
     let full = open("/dev/full");
-    assert_eq!(
-        (full.read(&mut buffer), full.write(b"x")),
-        (Ok(16), Err(Error::NoSpace))
-    );
+    assert_eq!((full.read(&mut buffer), full.write(b"x")), (Ok(16), Err(Error::NoSpace)));
     let random = open("/dev/urandom");
     assert_eq!(random.read(&mut buffer), Ok(16));
     assert_ne!(buffer, [0; 16]);
     assert_eq!(random.metadata().unwrap().kind, Kind::Device);
-    assert_eq!(
-        error(tree.open(b"/dev/null/x", READ)),
-        Some(Error::NotADirectory)
-    );
-    assert_eq!(
-        error(tree.rename(b"/dev", b"/dev/null")),
-        Some(Error::InvalidArgument)
-    );
+    assert_eq!(error(tree.open(b"/dev/null/x", READ)), Some(Error::NotADirectory));
+    assert_eq!(error(tree.rename(b"/dev", b"/dev/null")), Some(Error::InvalidArgument));
     tree.remove_file(b"/dev/full").unwrap();
 }
 
@@ -262,19 +174,10 @@ fn links_lead_where_they_say() {
     assert_eq!(error(tree.find(b"/file/")), Some(Error::NotADirectory));
     let metadata = tree.find_link(b"/file").unwrap().metadata();
     assert_eq!((metadata.kind, metadata.length), (Kind::Link, 3));
-    let no_follow = Options {
-        no_follow: true,
-        ..READ
-    };
+    let no_follow = Options { no_follow: true, ..READ };
     assert_eq!(error(tree.open(b"/file", no_follow)), Some(Error::Loop));
-    let exclusive = Options {
-        exclusive: true,
-        ..WRITE
-    };
-    assert_eq!(
-        error(tree.open(b"/dangling", exclusive)),
-        Some(Error::AlreadyExists)
-    );
+    let exclusive = Options { exclusive: true, ..WRITE };
+    assert_eq!(error(tree.open(b"/dangling", exclusive)), Some(Error::AlreadyExists));
     tree.open(b"/dangling", WRITE).unwrap();
     assert!(tree.find_link(b"/new").is_ok());
 }
@@ -313,29 +216,14 @@ fn directories_are_removed_when_empty() {
     let mut tree = tree();
     tree.make_directory(b"/d", 0o755).unwrap();
     tree.make_directory(b"/d/e", 0o755).unwrap();
-    assert_eq!(
-        error(tree.make_directory(b"/d", 0o755)),
-        Some(Error::AlreadyExists)
-    );
-    assert_eq!(
-        error(tree.make_directory(b"/", 0o755)),
-        Some(Error::AlreadyExists)
-    );
-    assert_eq!(
-        error(tree.remove_directory(b"/d")),
-        Some(Error::DirectoryNotEmpty)
-    );
+    assert_eq!(error(tree.make_directory(b"/d", 0o755)), Some(Error::AlreadyExists));
+    assert_eq!(error(tree.make_directory(b"/", 0o755)), Some(Error::AlreadyExists));
+    assert_eq!(error(tree.remove_directory(b"/d")), Some(Error::DirectoryNotEmpty));
     assert_eq!(error(tree.remove_file(b"/d/e")), Some(Error::IsADirectory));
     assert_eq!(error(tree.remove_directory(b"/")), Some(Error::Busy));
-    assert_eq!(
-        error(tree.remove_directory(b"/d/.")),
-        Some(Error::InvalidArgument)
-    );
+    assert_eq!(error(tree.remove_directory(b"/d/.")), Some(Error::InvalidArgument));
     tree.open(b"/f", WRITE).unwrap();
-    assert_eq!(
-        error(tree.remove_directory(b"/f")),
-        Some(Error::NotADirectory)
-    );
+    assert_eq!(error(tree.remove_directory(b"/f")), Some(Error::NotADirectory));
     tree.remove_directory(b"/d/e/").unwrap();
     tree.remove_directory(b"/d").unwrap();
 }
@@ -370,15 +258,7 @@ fn a_directory_lists_what_it_holds() {
     for name in &expected {
         tree.open(name.as_bytes(), WRITE).unwrap();
     }
-    let directory = tree
-        .open(
-            b"/",
-            Options {
-                directory: true,
-                ..READ
-            },
-        )
-        .unwrap();
+    let directory = tree.open(b"/", Options { directory: true, ..READ }).unwrap();
     let mut seen = std::collections::BTreeSet::new();
     loop {
         // A few at a time, as a small buffer would; names vanish meanwhile.

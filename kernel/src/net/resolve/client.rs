@@ -113,12 +113,7 @@ fn ask_one<N: Network>(
     for kind in [Family::V4, Family::V6] {
         if family.is_none_or(|family| family == kind) {
             asked.push(Asked {
-                query: Query {
-                    id: network.random()?,
-                    name,
-                    family: kind,
-                    extended: true,
-                },
+                query: Query { id: network.random()?, name, family: kind, extended: true },
                 answer: None,
             });
         }
@@ -130,9 +125,7 @@ fn ask_one<N: Network>(
         Err(_) => return Ok(Outcome::Unknown(Failure::Again)),
     }
     let mut found = Vec::new();
-    asked
-        .iter()
-        .for_each(|asked| found.extend_from_slice(asked.addresses()));
+    asked.iter().for_each(|asked| found.extend_from_slice(asked.addresses()));
     // One kind is better than nothing; without any, no question may be open.
     let failure = asked.iter().find_map(Asked::failure);
     Ok(match failure {
@@ -152,10 +145,8 @@ fn exchange<N: Network>(network: &N, server: IpAddr, asked: &mut [Asked]) -> Res
     let mut buffer = alloc::vec![0; 4096];
     while asked.iter().any(|asked| asked.answer.is_none()) {
         let length = link.receive(&mut buffer, deadline)?;
-        let Some((asked, answer)) = asked
-            .iter_mut()
-            .filter(|asked| asked.answer.is_none())
-            .find_map(|asked| {
+        let Some((asked, answer)) =
+            asked.iter_mut().filter(|asked| asked.answer.is_none()).find_map(|asked| {
                 let answer = asked.query.answer(&buffer[..length])?;
                 Some((asked, answer))
             })

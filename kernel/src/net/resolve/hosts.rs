@@ -15,10 +15,7 @@ const PATH: &[u8] = b"/etc/hosts";
 ///
 /// [`Failure::System`] when the file is there and cannot be read.
 pub fn lookup(name: &Name, family: Option<Family>) -> Result<Vec<SocketAddr>, Failure> {
-    let options = fs::Options {
-        read: true,
-        ..fs::Options::default()
-    };
+    let options = fs::Options { read: true, ..fs::Options::default() };
     let file = match fs::open_known(PATH, options) {
         Err(Error::NotFound | Error::NotADirectory) => return Ok(Vec::new()),
         file => file?,
@@ -42,9 +39,7 @@ fn search(text: &[u8], name: &Name, family: Option<Family>) -> Vec<SocketAddr> {
     let mut found = Vec::new();
     for line in text.split(|byte| *byte == b'\n') {
         let line = line.split(|byte| *byte == b'#').next().unwrap_or_default();
-        let mut words = line
-            .split(u8::is_ascii_whitespace)
-            .filter(|word| !word.is_empty());
+        let mut words = line.split(u8::is_ascii_whitespace).filter(|word| !word.is_empty());
         let Some(address) = words.next().and_then(number::parse) else {
             continue;
         };
@@ -73,10 +68,7 @@ mod tests {
 
     fn found(name: &[u8], family: Option<Family>) -> Vec<alloc::string::String> {
         let found = search(FILE, &Name::new(name).unwrap(), family);
-        found
-            .iter()
-            .map(|address| std::format!("{address}"))
-            .collect()
+        found.iter().map(|address| std::format!("{address}")).collect()
     }
 
     #[test]

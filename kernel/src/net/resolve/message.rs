@@ -70,10 +70,7 @@ impl Query<'_> {
             transaction_id: self.id,
             opcode: DnsOpcode::Query,
             flags: DnsFlags::RECURSION_DESIRED,
-            question: DnsQuestion {
-                name: self.name.bytes(),
-                type_: self.kind(),
-            },
+            question: DnsQuestion { name: self.name.bytes(), type_: self.kind() },
         };
         let mut message = vec![0; repr.buffer_len()];
         let mut packet = DnsPacket::new_unchecked(&mut message[..]);
@@ -167,12 +164,7 @@ mod tests {
     }
 
     fn query(name: &Name, family: Family) -> Query<'_> {
-        Query {
-            id: 0x1234,
-            name,
-            family,
-            extended: true,
-        }
+        Query { id: 0x1234, name, family, extended: true }
     }
 
     /// An answer to a query: its header's flags, and records of a name, a type and data.
@@ -203,10 +195,7 @@ mod tests {
         let expected = b"\x12\x34\x01\x00\x00\x01\0\0\0\0\x00\x01\x01a\x07example\0\0\x1c\0\x01\
             \0\0\x29\x04\xd0\0\0\0\0\0\0";
         assert_eq!(message, expected);
-        let old = Query {
-            extended: false,
-            ..query(&name, Family::V4)
-        };
+        let old = Query { extended: false, ..query(&name, Family::V4) };
         assert_eq!(
             old.message(),
             b"\x12\x34\x01\0\0\x01\0\0\0\0\0\0\x01a\x07example\0\0\x01\0\x01"
@@ -228,21 +217,15 @@ mod tests {
             query.answer(&reply(&query, OK, &records)),
             Some(Answer::Addresses(expected.into()))
         );
-        assert_eq!(
-            query.answer(&reply(&query, OK, &[])),
-            Some(Answer::Addresses(Vec::new()))
-        );
+        assert_eq!(query.answer(&reply(&query, OK, &[])), Some(Answer::Addresses(Vec::new())));
     }
 
     #[test]
     fn aliases_are_followed_in_any_order() {
         let name = name("a.example");
         let query = query(&name, Family::V6);
-        let records: [(&[u8], u16, &[u8]); 3] = [
-            (b"\x01c\0", 28, &[0x20; 16]),
-            (b"\x01b\0", 5, b"\x01c\0"),
-            (QUESTION, 5, b"\x01b\0"),
-        ];
+        let records: [(&[u8], u16, &[u8]); 3] =
+            [(b"\x01c\0", 28, &[0x20; 16]), (b"\x01b\0", 5, b"\x01c\0"), (QUESTION, 5, b"\x01b\0")];
         let expected = [IpAddr::from([0x20; 16])];
         assert_eq!(
             query.answer(&reply(&query, OK, &records)),
@@ -250,10 +233,7 @@ mod tests {
         );
         let circle: [(&[u8], u16, &[u8]); 2] =
             [(QUESTION, 5, b"\x01b\0"), (b"\x01b\0", 5, QUESTION)];
-        assert_eq!(
-            query.answer(&reply(&query, OK, &circle)),
-            Some(Answer::Failed)
-        );
+        assert_eq!(query.answer(&reply(&query, OK, &circle)), Some(Answer::Failed));
     }
 
     #[test]
@@ -264,18 +244,9 @@ mod tests {
         assert!(query.answer(&good).is_some());
         let other = super::super::name::Name::new(b"b.example").unwrap();
         for wrong in [
-            Query {
-                id: 1,
-                ..query.clone()
-            },
-            Query {
-                name: &other,
-                ..query.clone()
-            },
-            Query {
-                family: Family::V6,
-                ..query.clone()
-            },
+            Query { id: 1, ..query.clone() },
+            Query { name: &other, ..query.clone() },
+            Query { family: Family::V6, ..query.clone() },
         ] {
             assert_eq!(wrong.answer(&good), None);
         }

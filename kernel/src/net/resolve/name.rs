@@ -77,17 +77,9 @@ mod tests {
     #[test]
     fn what_no_machine_is_called_is_refused() {
         let long = [b'a'; 64];
-        for text in [
-            &b""[..],
-            b".",
-            b"a..b",
-            b".a",
-            b"a b",
-            b"a\0",
-            b"gr\xc3\xb6\xc3\x9fe",
-            b"a/b",
-            &long,
-        ] {
+        for text in
+            [&b""[..], b".", b"a..b", b".a", b"a b", b"a\0", b"gr\xc3\xb6\xc3\x9fe", b"a/b", &long]
+        {
             assert_eq!(Name::new(text), None, "{text:?}");
         }
         assert!(Name::new(&long[1..]).is_some());
@@ -108,11 +100,7 @@ mod tests {
             ("localhost.example", false),
             ("local", false),
         ] {
-            assert_eq!(
-                Name::new(text.as_bytes()).unwrap().is_localhost(),
-                is,
-                "{text}"
-            );
+            assert_eq!(Name::new(text.as_bytes()).unwrap().is_localhost(), is, "{text}");
         }
     }
 }

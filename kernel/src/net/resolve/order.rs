@@ -42,11 +42,7 @@ fn scope(ip: Ipv6Addr) -> u8 {
     const SITE: u8 = 5;
     const GLOBAL: u8 = 14;
     if let Some(ip) = ip.to_ipv4_mapped() {
-        return if ip.is_loopback() || ip.is_link_local() {
-            LINK
-        } else {
-            GLOBAL
-        };
+        return if ip.is_loopback() || ip.is_link_local() { LINK } else { GLOBAL };
     }
     let first = ip.segments()[0];
     if ip.is_multicast() {
@@ -112,19 +108,13 @@ mod tests {
     #[test]
     fn with_both_families_ipv6_comes_first() {
         let own = ["10.0.2.15", "2001:db8::9"];
-        assert_eq!(
-            sorted(&["192.0.2.1", "2001:db8::1"], &own),
-            ["2001:db8::1", "192.0.2.1"]
-        );
+        assert_eq!(sorted(&["192.0.2.1", "2001:db8::1"], &own), ["2001:db8::1", "192.0.2.1"]);
     }
 
     #[test]
     fn a_link_local_address_of_one_s_own_reaches_no_further() {
         let own = ["10.0.2.15", "fe80::9"];
-        assert_eq!(
-            sorted(&["2001:db8::1", "192.0.2.1"], &own),
-            ["192.0.2.1", "2001:db8::1"]
-        );
+        assert_eq!(sorted(&["2001:db8::1", "192.0.2.1"], &own), ["192.0.2.1", "2001:db8::1"]);
     }
 
     #[test]

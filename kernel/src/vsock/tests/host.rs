@@ -150,10 +150,7 @@ impl Host {
 
     /// Sends a packet, and has it taken.
     pub fn send(&mut self, room: &mut Room, header: Header, payload: &[u8]) {
-        let header = Header {
-            length: payload.len() as u32,
-            ..header
-        };
+        let header = Header { length: payload.len() as u32, ..header };
         self.send_raw(room, &header.encode(), payload, SIZE + payload.len());
     }
 
@@ -204,10 +201,7 @@ impl Host {
     /// A listener of the machine's on a port, and a connection of the host's with it.
     pub fn connect(&mut self, room: &mut Room, port: u32) -> (usize, usize) {
         let (listener, _) = room.socket();
-        let local = Address {
-            cid: CID as u32,
-            port,
-        };
+        let local = Address { cid: CID as u32, port };
         room.bind(listener, local).unwrap();
         room.listen(listener, 4).unwrap();
         self.send(room, header(700, port, Op::Request), &[]);

@@ -31,9 +31,8 @@ fn main() -> ExitCode {
         });
     }
     group.finish();
-    criterion.bench_function("sum", |bencher| {
-        bencher.iter(|| (0..black_box(1_000_u64)).sum::<u64>())
-    });
+    criterion
+        .bench_function("sum", |bencher| bencher.iter(|| (0..black_box(1_000_u64)).sum::<u64>()));
     criterion.final_summary();
     println!("measured");
     ExitCode::SUCCESS

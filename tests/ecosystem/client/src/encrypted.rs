@@ -38,10 +38,7 @@ async fn start(protocols: &[&str]) -> io::Result<(SocketAddr, CertificateDer<'st
         .with_no_client_auth()
         .with_single_cert(vec![certificate.clone()], key)
         .map_err(io::Error::other)?;
-    config.alpn_protocols = protocols
-        .iter()
-        .map(|name| name.as_bytes().to_vec())
-        .collect();
+    config.alpn_protocols = protocols.iter().map(|name| name.as_bytes().to_vec()).collect();
     let acceptor = TlsAcceptor::from(Arc::new(config));
     let listener = TcpListener::bind("localhost:0").await?;
     let address = listener.local_addr()?;
@@ -64,10 +61,9 @@ async fn start(protocols: &[&str]) -> io::Result<(SocketAddr, CertificateDer<'st
 
 pub fn requests() -> io::Result<()> {
     run(async {
-        for (protocols, version) in [
-            (&["http/1.1"][..], "HTTP/1.1 "),
-            (&["h2", "http/1.1"], "HTTP/2.0 "),
-        ] {
+        for (protocols, version) in
+            [(&["http/1.1"][..], "HTTP/1.1 "), (&["h2", "http/1.1"], "HTTP/2.0 ")]
+        {
             let (address, certificate) = start(protocols).await?;
             let root = reqwest::Certificate::from_der(&certificate)?;
             let client = builder().add_root_certificate(root).build()?;
@@ -76,11 +72,7 @@ pub fn requests() -> io::Result<()> {
                 let body = "x".repeat(size);
                 let reply = client.post(&url).body(body.clone()).send().await?;
                 let text = reply.text().await?;
-                assert!(
-                    text == version.to_owned() + &body,
-                    "{size}: {} bytes",
-                    text.len()
-                );
+                assert!(text == version.to_owned() + &body, "{size}: {} bytes", text.len());
             }
         }
         Ok(())

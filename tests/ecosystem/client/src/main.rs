@@ -27,10 +27,8 @@ fn main() -> ExitCode {
 
 /// Runs a future on a runtime with several threads, with a limit of time.
 fn run(future: impl Future<Output = Result<(), Box<dyn Error>>>) -> io::Result<()> {
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(2)
-        .enable_all()
-        .build()?;
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
     runtime.block_on(async {
         match tokio::time::timeout(Duration::from_secs(90), future).await {
             Ok(result) => result.map_err(|error| io::Error::other(format!("{error:?}"))),
@@ -40,10 +38,7 @@ fn run(future: impl Future<Output = Result<(), Box<dyn Error>>>) -> io::Result<(
 }
 
 fn builder() -> reqwest::ClientBuilder {
-    reqwest::Client::builder()
-        .use_rustls_tls()
-        .connect_timeout(Duration::from_secs(5))
-        .no_proxy()
+    reqwest::Client::builder().use_rustls_tls().connect_timeout(Duration::from_secs(5)).no_proxy()
 }
 
 fn build() -> io::Result<reqwest::Client> {

@@ -18,16 +18,10 @@ use crate::{build, run};
 async fn start() -> io::Result<(SocketAddr, Arc<AtomicUsize>)> {
     let router = Router::new()
         .route("/", get(|| async { "hello" }))
-        .route(
-            "/words",
-            post(|Json(words): Json<Vec<String>>| async move { Json(words.len()) }),
-        )
+        .route("/words", post(|Json(words): Json<Vec<String>>| async move { Json(words.len()) }))
         .route("/echo", post(|body: Bytes| async move { body }))
         .route("/old", get(|| async { Redirect::permanent("/") }))
-        .route(
-            "/slow",
-            get(|| async { tokio::time::sleep(Duration::from_secs(30)).await }),
-        )
+        .route("/slow", get(|| async { tokio::time::sleep(Duration::from_secs(30)).await }))
         .layer(DefaultBodyLimit::disable());
     let mut listener = TcpListener::bind("127.0.0.1:0").await?;
     let address = listener.local_addr()?;

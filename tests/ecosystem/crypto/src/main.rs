@@ -28,14 +28,8 @@ fn main() -> ExitCode {
 }
 
 fn bytes(text: &str) -> Vec<u8> {
-    let digits: Vec<u32> = text
-        .chars()
-        .filter_map(|digit| digit.to_digit(16))
-        .collect();
-    digits
-        .chunks(2)
-        .map(|pair| (pair[0] << 4 | pair[1]) as u8)
-        .collect()
+    let digits: Vec<u32> = text.chars().filter_map(|digit| digit.to_digit(16)).collect();
+    digits.chunks(2).map(|pair| (pair[0] << 4 | pair[1]) as u8).collect()
 }
 
 fn wrong<E>(_: E) -> io::Error {
@@ -44,14 +38,8 @@ fn wrong<E>(_: E) -> io::Error {
 
 fn digests() -> io::Result<()> {
     for (algorithm, expected) in [
-        (
-            &digest::SHA1_FOR_LEGACY_USE_ONLY,
-            "a9993e364706816aba3e25717850c26c9cd0d89d",
-        ),
-        (
-            &digest::SHA256,
-            "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad",
-        ),
+        (&digest::SHA1_FOR_LEGACY_USE_ONLY, "a9993e364706816aba3e25717850c26c9cd0d89d"),
+        (&digest::SHA256, "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"),
         (
             &digest::SHA384,
             "cb00753f45a35e8bb5a03d699ac65007272c32ab0eded1631a8b605a43ff5bed8086072ba1e7cc2358baeca134c825a7",
@@ -61,21 +49,14 @@ fn digests() -> io::Result<()> {
             "ddaf35a193617abacc417349ae20413112e6fa4e89a97ea20a9eeee64b55d39a2192992a274fc1a836ba3c23a3feebbd454d4423643ce80e2a9ac94fa54ca49f",
         ),
     ] {
-        assert_eq!(
-            digest::digest(algorithm, b"abc").as_ref(),
-            bytes(expected),
-            "{algorithm:?}"
-        );
+        assert_eq!(digest::digest(algorithm, b"abc").as_ref(), bytes(expected), "{algorithm:?}");
     }
     Ok(())
 }
 
 fn long_digests() -> io::Result<()> {
     for (algorithm, expected) in [
-        (
-            &digest::SHA256,
-            "cdc76e5c9914fb9281a1c7e284d73e67f1809a48a497200e046d39ccc7112cd0",
-        ),
+        (&digest::SHA256, "cdc76e5c9914fb9281a1c7e284d73e67f1809a48a497200e046d39ccc7112cd0"),
         (
             &digest::SHA512,
             "e718483d0ce769644e2e42c7bc15b4638e1f98b13b2044285632a803afa973ebde0ff244877ea60a4cb0432ce577c31beb009c5c2c49aa2e4eadb217ad8cc09b",
@@ -125,10 +106,7 @@ fn hkdf_expands() -> io::Result<()> {
     let info = bytes("f0f1f2f3f4f5f6f7f8f9");
     let mut output = [0; 42];
     let key = salt.extract(&[0x0b; 22]);
-    key.expand(&[&info], Length(42))
-        .map_err(wrong)?
-        .fill(&mut output)
-        .map_err(wrong)?;
+    key.expand(&[&info], Length(42)).map_err(wrong)?.fill(&mut output).map_err(wrong)?;
     let expected =
         "3cb25f25faacd57a90434f64d0362f2a2d2d0a90cf1a5a4c5db02d56ecc4c5bf34007208d5b887185865";
     assert_eq!(output[..], bytes(expected));
@@ -138,13 +116,7 @@ fn hkdf_expands() -> io::Result<()> {
 fn pbkdf2_derives() -> io::Result<()> {
     let mut output = [0; 64];
     let once = std::num::NonZero::<u32>::MIN;
-    pbkdf2::derive(
-        pbkdf2::PBKDF2_HMAC_SHA256,
-        once,
-        b"salt",
-        b"passwd",
-        &mut output,
-    );
+    pbkdf2::derive(pbkdf2::PBKDF2_HMAC_SHA256, once, b"salt", b"passwd", &mut output);
     let expected = "55ac046e56e3089fec1691c22544b605f94185216dde0465e68b9d57c20dacbc\
                     49ca9cccf179b645991664b39d77ef317c71b845b1e30bd509112041d3a19783";
     assert_eq!(output[..], bytes(expected));
@@ -161,18 +133,12 @@ fn seal(
     let associated = bytes(associated);
     let associated = aead::Aad::from(&associated);
     let mut data = bytes(plain);
-    key.seal_in_place_append_tag(nonce()?, associated, &mut data)
-        .map_err(wrong)?;
+    key.seal_in_place_append_tag(nonce()?, associated, &mut data).map_err(wrong)?;
     assert_eq!(data, bytes(sealed), "{algorithm:?}");
     let mut changed = data.clone();
     changed[0] ^= 1;
-    assert!(
-        key.open_in_place(nonce()?, associated, &mut changed)
-            .is_err()
-    );
-    let opened = key
-        .open_in_place(nonce()?, associated, &mut data)
-        .map_err(wrong)?;
+    assert!(key.open_in_place(nonce()?, associated, &mut changed).is_err());
+    let opened = key.open_in_place(nonce()?, associated, &mut data).map_err(wrong)?;
     assert_eq!(opened, bytes(plain), "{algorithm:?}");
     Ok(())
 }
@@ -213,23 +179,17 @@ fn chacha20_poly1305() -> io::Result<()> {
 
 /// The assembly has other paths for other lengths: each has to open what it sealed.
 fn lengths() -> io::Result<()> {
-    for algorithm in [
-        &aead::AES_128_GCM,
-        &aead::AES_256_GCM,
-        &aead::CHACHA20_POLY1305,
-    ] {
+    for algorithm in [&aead::AES_128_GCM, &aead::AES_256_GCM, &aead::CHACHA20_POLY1305] {
         let key = vec![7; algorithm.key_len()];
         let key = aead::LessSafeKey::new(aead::UnboundKey::new(algorithm, &key).map_err(wrong)?);
         for length in (0..600).chain([4095, 4096, 4097, 65_537]) {
             let plain: Vec<u8> = (0..length).map(|index| index as u8).collect();
             let mut data = plain.clone();
             let nonce = || aead::Nonce::assume_unique_for_key([9; 12]);
-            key.seal_in_place_append_tag(nonce(), aead::Aad::empty(), &mut data)
-                .map_err(wrong)?;
+            key.seal_in_place_append_tag(nonce(), aead::Aad::empty(), &mut data).map_err(wrong)?;
             assert_eq!(data.len(), length + 16);
-            let opened = key
-                .open_in_place(nonce(), aead::Aad::empty(), &mut data)
-                .map_err(wrong)?;
+            let opened =
+                key.open_in_place(nonce(), aead::Aad::empty(), &mut data).map_err(wrong)?;
             assert_eq!(opened, plain);
         }
     }
@@ -255,11 +215,7 @@ fn ed25519() -> io::Result<()> {
 
 fn agreements() -> io::Result<()> {
     let random = SystemRandom::new();
-    for algorithm in [
-        &agreement::X25519,
-        &agreement::ECDH_P256,
-        &agreement::ECDH_P384,
-    ] {
+    for algorithm in [&agreement::X25519, &agreement::ECDH_P256, &agreement::ECDH_P384] {
         let ours = agreement::EphemeralPrivateKey::generate(algorithm, &random).map_err(wrong)?;
         let theirs = agreement::EphemeralPrivateKey::generate(algorithm, &random).map_err(wrong)?;
         let our_public = ours.compute_public_key().map_err(wrong)?;

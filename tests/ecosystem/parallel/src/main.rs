@@ -22,9 +22,7 @@ fn main() -> ExitCode {
 fn sum_of_squares() -> io::Result<()> {
     let sum: u64 = (0..1_000_000_u64).into_par_iter().map(|n| n * n).sum();
     assert_eq!(sum, 333_332_833_333_500_000);
-    let found = (0..100_000_u32)
-        .into_par_iter()
-        .find_first(|n| n * n > 5_000_000);
+    let found = (0..100_000_u32).into_par_iter().find_first(|n| n * n > 5_000_000);
     assert_eq!(found, Some(2237));
     Ok(())
 }
@@ -73,9 +71,7 @@ fn own_pool() -> io::Result<()> {
         .build()
         .map_err(io::Error::other)?;
     let names = pool.broadcast(|_| std::thread::current().name().map(str::to_owned));
-    let expected: Vec<_> = (0..4)
-        .map(|index| Some(format!("worker {index}")))
-        .collect();
+    let expected: Vec<_> = (0..4).map(|index| Some(format!("worker {index}"))).collect();
     assert_eq!(names, expected);
     Ok(())
 }

@@ -72,10 +72,7 @@ fn several() -> io::Result<()> {
 
 fn numbers() -> io::Result<()> {
     assert_eq!(HumanBytes(3 << 20).to_string(), "3.00 MiB");
-    assert_eq!(
-        HumanDuration(Duration::from_secs(75)).to_string(),
-        "75 seconds"
-    );
+    assert_eq!(HumanDuration(Duration::from_secs(75)).to_string(), "75 seconds");
     Ok(())
 }
 

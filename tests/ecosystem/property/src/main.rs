@@ -18,11 +18,7 @@ fn main() -> ExitCode {
 }
 
 fn runner(cases: u32) -> TestRunner {
-    TestRunner::new(Config {
-        cases,
-        failure_persistence: None,
-        ..Config::default()
-    })
+    TestRunner::new(Config { cases, failure_persistence: None, ..Config::default() })
 }
 
 fn reversed_twice() -> io::Result<()> {
@@ -41,9 +37,8 @@ fn reversed_twice() -> io::Result<()> {
 fn text_by_a_pattern() -> io::Result<()> {
     runner(256)
         .run(&"[a-z]{1,8}-[0-9]{2}", |text| {
-            let (word, number) = text
-                .split_once('-')
-                .ok_or_else(|| TestCaseError::fail("no hyphen"))?;
+            let (word, number) =
+                text.split_once('-').ok_or_else(|| TestCaseError::fail("no hyphen"))?;
             prop_assert!(!word.is_empty() && word.bytes().all(|byte| byte.is_ascii_lowercase()));
             prop_assert!(number.parse::<u8>().is_ok());
             Ok(())

@@ -56,18 +56,12 @@ pub fn events() -> io::Result<()> {
 
 pub fn poll() -> io::Result<()> {
     let (reader, writer) = pipe()?;
-    let mut asked = [
-        PollFd::new(&reader, PollFlags::IN),
-        PollFd::new(&writer, PollFlags::OUT),
-    ];
+    let mut asked = [PollFd::new(&reader, PollFlags::IN), PollFd::new(&writer, PollFlags::OUT)];
     assert_eq!(rustix::event::poll(&mut asked, None)?, 1);
     assert_eq!(asked[0].revents(), PollFlags::empty());
     assert_eq!(asked[1].revents(), PollFlags::OUT);
     let start = Instant::now();
-    let limit = Timespec {
-        tv_sec: 0,
-        tv_nsec: 20_000_000,
-    };
+    let limit = Timespec { tv_sec: 0, tv_nsec: 20_000_000 };
     assert_eq!(rustix::event::poll(&mut asked[..1], Some(&limit))?, 0);
     assert!(start.elapsed() >= Duration::from_millis(20));
     write(&writer, b"x")?;

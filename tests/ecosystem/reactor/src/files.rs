@@ -25,10 +25,7 @@ pub fn open() -> io::Result<()> {
     fs::fdatasync(&file)?;
     assert_eq!(fs::stat(&path)?.st_size, 4);
     assert_eq!(fs::open(&path, flags, mode).err(), Some(Errno::EXIST));
-    assert_eq!(
-        fs::open("/no/such/file", OFlags::RDONLY, mode).err(),
-        Some(Errno::NOENT)
-    );
+    assert_eq!(fs::open("/no/such/file", OFlags::RDONLY, mode).err(), Some(Errno::NOENT));
     fs::fchmod(&file, Mode::RUSR)?;
     assert_eq!(fs::stat(&path)?.st_mode & 0o777, 0o400);
     fs::access(&path, Access::EXISTS)?;
@@ -130,10 +127,7 @@ pub fn below() -> io::Result<()> {
 pub fn times_and_locks() -> io::Result<()> {
     let file = tempfile::NamedTempFile::new()?;
     let time = |tv_sec| Timespec { tv_sec, tv_nsec: 5 };
-    let times = Timestamps {
-        last_access: time(1000),
-        last_modification: time(2000),
-    };
+    let times = Timestamps { last_access: time(1000), last_modification: time(2000) };
     fs::futimens(file.as_file(), &times)?;
     let seconds = |path: &Path| {
         let modified = std::fs::metadata(path)?.modified()?;
@@ -141,14 +135,8 @@ pub fn times_and_locks() -> io::Result<()> {
         since.map(|since| since.as_secs()).map_err(io::Error::other)
     };
     assert_eq!(seconds(file.path())?, 2000);
-    let now = Timespec {
-        tv_sec: 0,
-        tv_nsec: fs::UTIME_NOW,
-    };
-    let times = Timestamps {
-        last_access: now,
-        last_modification: now,
-    };
+    let now = Timespec { tv_sec: 0, tv_nsec: fs::UTIME_NOW };
+    let times = Timestamps { last_access: now, last_modification: now };
     fs::utimensat(CWD, file.path(), &times, AtFlags::empty())?;
     assert!(seconds(file.path())? > 1_000_000);
     let other = file.reopen()?;

@@ -13,10 +13,7 @@ use rustix::time::{ClockId, Timespec, clock_gettime};
 pub fn clocks() -> io::Result<()> {
     let before = clock_gettime(ClockId::Monotonic);
     let start = Instant::now();
-    let pause = Timespec {
-        tv_sec: 0,
-        tv_nsec: 10_000_000,
-    };
+    let pause = Timespec { tv_sec: 0, tv_nsec: 10_000_000 };
     let slept = rustix::thread::nanosleep(&pause);
     assert!(matches!(slept, NanosleepRelativeResult::Ok));
     assert!(start.elapsed() >= Duration::from_millis(10));
@@ -61,10 +58,7 @@ pub fn terminals() -> io::Result<()> {
     use std::io::IsTerminal;
     let file = tempfile::tempfile()?;
     assert!(!rustix::termios::isatty(&file));
-    assert_eq!(
-        rustix::termios::isatty(rustix::stdio::stdout()),
-        io::stdout().is_terminal()
-    );
+    assert_eq!(rustix::termios::isatty(rustix::stdio::stdout()), io::stdout().is_terminal());
     assert_eq!(rustix::termios::tcgetwinsize(&file), Err(Errno::NOTTY));
     assert_eq!(rustix::termios::tcgetattr(&file).err(), Some(Errno::NOTTY));
     if cfg!(target_os = "hermit") {
@@ -82,9 +76,6 @@ pub fn addresses() -> io::Result<()> {
         assert_eq!(SocketAddr::try_from(any)?, address);
     }
     let (_, writer) = io::pipe()?;
-    assert_eq!(
-        rustix::net::getsockname(&writer).err(),
-        Some(Errno::NOTSOCK)
-    );
+    assert_eq!(rustix::net::getsockname(&writer).err(), Some(Errno::NOTSOCK));
     Ok(())
 }

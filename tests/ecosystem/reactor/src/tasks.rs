@@ -72,10 +72,7 @@ pub fn timers() -> io::Result<()> {
             Timer::after(Duration::from_millis(milliseconds)).await;
             assert!(before.elapsed() >= Duration::from_millis(milliseconds));
         }
-        let ticks = Timer::interval(Duration::from_millis(5))
-            .take(4)
-            .count()
-            .await;
+        let ticks = Timer::interval(Duration::from_millis(5)).take(4).count().await;
         assert_eq!(ticks, 4);
         assert!(start.elapsed() >= Duration::from_millis(48));
         assert!(start.elapsed() < Duration::from_secs(20));
@@ -101,10 +98,7 @@ pub fn files() -> io::Result<()> {
     let path = directory.path().join("text");
     smol::block_on(async {
         smol::fs::write(&path, "one\ntwo\n").await?;
-        let mut file = smol::fs::OpenOptions::new()
-            .append(true)
-            .open(&path)
-            .await?;
+        let mut file = smol::fs::OpenOptions::new().append(true).open(&path).await?;
         file.write_all(b"three\n").await?;
         file.flush().await?;
         assert_eq!(smol::fs::read_to_string(&path).await?, "one\ntwo\nthree\n");

@@ -57,11 +57,7 @@ pub fn others() -> io::Result<()> {
 
         let (sender, mut receiver) = watch::channel(0);
         let waiter = tokio::spawn(async move {
-            receiver
-                .wait_for(|value| *value == 3)
-                .await
-                .map(|value| *value)
-                .ok()
+            receiver.wait_for(|value| *value == 3).await.map(|value| *value).ok()
         });
         for value in 1..=3 {
             sender.send_replace(value);
@@ -124,9 +120,7 @@ pub fn other_threads() -> io::Result<()> {
             sum += number;
         }
         assert_eq!(sum, 1_225);
-        writer
-            .join()
-            .map_err(|_| io::Error::other("the thread has panicked"))?;
+        writer.join().map_err(|_| io::Error::other("the thread has panicked"))?;
         let handle = tokio::runtime::Handle::current();
         let answer = thread::spawn(move || handle.block_on(async { 42 })).join();
         assert_eq!(answer.ok(), Some(42));

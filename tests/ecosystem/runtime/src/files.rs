@@ -31,10 +31,7 @@ pub fn files() -> io::Result<()> {
         assert_eq!(fs::read(directory.join("07")).await?, vec![7; 5_000]);
         fs::rename(directory.join("07"), directory.join("inner/seven")).await?;
         assert!(!fs::try_exists(directory.join("07")).await?);
-        assert_eq!(
-            fs::metadata(directory.join("inner/seven")).await?.len(),
-            5_000
-        );
+        assert_eq!(fs::metadata(directory.join("inner/seven")).await?.len(), 5_000);
         let missing = fs::read(directory.join("missing")).await;
         assert!(missing.is_err_and(|error| error.kind() == io::ErrorKind::NotFound));
         fs::remove_dir_all(&directory).await
@@ -46,9 +43,7 @@ pub fn lines() -> io::Result<()> {
         let path = std::env::temp_dir().join("runtime-lines");
         let mut writer = BufWriter::new(File::create(&path).await?);
         for number in 0..1_000 {
-            writer
-                .write_all(format!("line {number}\n").as_bytes())
-                .await?;
+            writer.write_all(format!("line {number}\n").as_bytes()).await?;
         }
         writer.flush().await?;
         writer.into_inner().sync_all().await?;
@@ -59,11 +54,7 @@ pub fn lines() -> io::Result<()> {
             count += 1;
         }
         assert_eq!(count, 1_000);
-        let mut file = OpenOptions::new()
-            .read(true)
-            .write(true)
-            .open(&path)
-            .await?;
+        let mut file = OpenOptions::new().read(true).write(true).open(&path).await?;
         file.seek(SeekFrom::Start(5)).await?;
         file.write_all(b"X").await?;
         file.flush().await?;

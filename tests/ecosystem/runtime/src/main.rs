@@ -52,10 +52,7 @@ fn main() -> ExitCode {
 }
 
 fn runtime() -> io::Result<Runtime> {
-    Builder::new_multi_thread()
-        .worker_threads(3)
-        .enable_all()
-        .build()
+    Builder::new_multi_thread().worker_threads(3).enable_all().build()
 }
 
 /// Runs a future on a runtime with several threads, with a limit of time.

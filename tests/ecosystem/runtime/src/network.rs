@@ -11,10 +11,7 @@ use tokio::time::timeout;
 
 use crate::run;
 
-const BOTH: [IpAddr; 2] = [
-    IpAddr::V4(Ipv4Addr::LOCALHOST),
-    IpAddr::V6(Ipv6Addr::LOCALHOST),
-];
+const BOTH: [IpAddr; 2] = [IpAddr::V4(Ipv4Addr::LOCALHOST), IpAddr::V6(Ipv6Addr::LOCALHOST)];
 
 async fn listen(ip: IpAddr) -> io::Result<(TcpListener, SocketAddr)> {
     let listener = TcpListener::bind((ip, 0)).await?;

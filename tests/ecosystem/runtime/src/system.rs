@@ -16,9 +16,7 @@ pub fn ctrl_c() -> io::Result<()> {
 /// A program that is not there cannot be started; in an image, no program can.
 pub fn processes() -> io::Result<()> {
     run(async {
-        let result = tokio::process::Command::new("/no/such/program")
-            .output()
-            .await;
+        let result = tokio::process::Command::new("/no/such/program").output().await;
         let kind = result.err().map(|error| error.kind());
         let expected = match cfg!(target_os = "hermit") {
             true => io::ErrorKind::Unsupported,

@@ -74,14 +74,7 @@ pub fn blocking() -> io::Result<()> {
         }
         let results = tasks.join_all().await;
         assert_eq!(results.iter().map(|(number, _)| number).sum::<u64>(), 28);
-        assert!(
-            results
-                .iter()
-                .map(|(_, thread)| thread)
-                .collect::<HashSet<_>>()
-                .len()
-                > 1
-        );
+        assert!(results.iter().map(|(_, thread)| thread).collect::<HashSet<_>>().len() > 1);
         let inside = tokio::spawn(async { task::block_in_place(|| 7) });
         assert_eq!(inside.await?, 7);
         Ok(())

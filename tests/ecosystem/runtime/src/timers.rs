@@ -43,11 +43,7 @@ pub fn interval() -> io::Result<()> {
         for _ in 0..6 {
             interval.tick().await;
         }
-        assert!(
-            start.elapsed() >= Duration::from_millis(49),
-            "{:?}",
-            start.elapsed()
-        );
+        assert!(start.elapsed() >= Duration::from_millis(49), "{:?}", start.elapsed());
         Ok(())
     })
 }
@@ -80,11 +76,7 @@ pub fn short() -> io::Result<()> {
         for _ in 0..50 {
             time::sleep(Duration::from_millis(1)).await;
         }
-        assert!(
-            start.elapsed() >= Duration::from_millis(50),
-            "{:?}",
-            start.elapsed()
-        );
+        assert!(start.elapsed() >= Duration::from_millis(50), "{:?}", start.elapsed());
         Ok(())
     })
 }

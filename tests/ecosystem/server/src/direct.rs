@@ -30,11 +30,7 @@ fn question(path: &str, body: &str) -> io::Result<Request<Full<Bytes>>> {
 }
 
 async fn text(reply: Response<Incoming>) -> io::Result<String> {
-    let body = reply
-        .into_body()
-        .collect()
-        .await
-        .map_err(io::Error::other)?;
+    let body = reply.into_body().collect().await.map_err(io::Error::other)?;
     Ok(String::from_utf8_lossy(&body.to_bytes()).into_owned())
 }
 
@@ -110,9 +106,7 @@ pub fn nonsense() -> io::Result<()> {
             hyper::server::conn::http1::Builder::new()
                 .serve_connection(TokioIo::new(server), service_fn(serve)),
         );
-        client
-            .write_all(b"\x16\x03\x01 this is not HTTP\r\n\r\n")
-            .await?;
+        client.write_all(b"\x16\x03\x01 this is not HTTP\r\n\r\n").await?;
         let mut reply = String::new();
         client.read_to_string(&mut reply).await?;
         assert!(reply.starts_with("HTTP/1.1 400 "), "{reply}");

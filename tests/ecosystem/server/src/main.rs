@@ -42,10 +42,7 @@ fn router() -> Router {
             "/double/{number}",
             get(|Path(number): Path<u32>| async move { (number * 2).to_string() }),
         )
-        .route(
-            "/echo",
-            post(|Json(words): Json<Vec<String>>| async move { Json(words) }),
-        )
+        .route("/echo", post(|Json(words): Json<Vec<String>>| async move { Json(words) }))
         .route(
             "/visits",
             get(|State(visits): State<Arc<AtomicU64>>| async move {
@@ -62,23 +59,16 @@ fn router() -> Router {
 async fn ask(router: Router, request: Request<Body>) -> io::Result<(StatusCode, String)> {
     let reply = router.oneshot(request).await.map_err(io::Error::other)?;
     let status = reply.status();
-    let body = to_bytes(reply.into_body(), 1 << 20)
-        .await
-        .map_err(io::Error::other)?;
+    let body = to_bytes(reply.into_body(), 1 << 20).await.map_err(io::Error::other)?;
     Ok((status, String::from_utf8_lossy(&body).into_owned()))
 }
 
 fn request(path: &str) -> io::Result<Request<Body>> {
-    Request::get(path)
-        .body(Body::empty())
-        .map_err(io::Error::other)
+    Request::get(path).body(Body::empty()).map_err(io::Error::other)
 }
 
 fn runtime() -> io::Result<tokio::runtime::Runtime> {
-    tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(2)
-        .enable_all()
-        .build()
+    tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()
 }
 
 fn routes() -> io::Result<()> {
@@ -90,11 +80,7 @@ fn routes() -> io::Result<()> {
             ("/query?a=1&b=x%20y", 200, r#"[("a", "1"), ("b", "x y")]"#),
         ] {
             let reply = ask(router(), request(path)?).await?;
-            assert_eq!(
-                (reply.0.as_u16(), reply.1.as_str()),
-                (status, body),
-                "{path}"
-            );
+            assert_eq!((reply.0.as_u16(), reply.1.as_str()), (status, body), "{path}");
         }
         let (status, _) = ask(router(), request("/double/many")?).await?;
         assert_eq!(status, StatusCode::BAD_REQUEST);
@@ -103,10 +89,7 @@ fn routes() -> io::Result<()> {
             .header("content-type", "application/json")
             .body(Body::from(words))
             .map_err(io::Error::other)?;
-        assert_eq!(
-            ask(router(), echo).await?,
-            (StatusCode::OK, words.to_owned())
-        );
+        assert_eq!(ask(router(), echo).await?, (StatusCode::OK, words.to_owned()));
         Ok(())
     })
 }

@@ -28,15 +28,9 @@ impl Service {
         let address = listener.local_addr()?;
         let (stop, stopped) = oneshot::channel();
         let task = tokio::spawn(async move {
-            axum::serve(listener, router)
-                .with_graceful_shutdown(async { _ = stopped.await })
-                .await
+            axum::serve(listener, router).with_graceful_shutdown(async { _ = stopped.await }).await
         });
-        Ok(Service {
-            address,
-            stop,
-            task,
-        })
+        Ok(Service { address, stop, task })
     }
 
     async fn end(self) -> io::Result<()> {
@@ -170,10 +164,8 @@ pub fn large() -> io::Result<()> {
         let (mut reader, mut writer) = tokio::io::split(client.0);
         let sent = body.clone();
         let sending = tokio::spawn(async move {
-            let head = format!(
-                "POST / HTTP/1.1\r\nhost: here\r\ncontent-length: {}\r\n\r\n",
-                sent.len()
-            );
+            let head =
+                format!("POST / HTTP/1.1\r\nhost: here\r\ncontent-length: {}\r\n\r\n", sent.len());
             writer.write_all(head.as_bytes()).await?;
             writer.write_all(&sent).await?;
             writer.flush().await.map(|()| writer)
@@ -209,9 +201,7 @@ pub fn graceful() -> io::Result<()> {
         tokio::time::sleep(Duration::from_millis(30)).await;
         service.end().await?;
         assert_eq!(asking.await??, (200, "done".to_owned()));
-        let error = TcpStream::connect(address)
-            .await
-            .expect_err("nobody listens");
+        let error = TcpStream::connect(address).await.expect_err("nobody listens");
         assert_eq!(error.kind(), io::ErrorKind::ConnectionRefused);
         Ok(())
     })

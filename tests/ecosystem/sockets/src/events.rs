@@ -23,10 +23,7 @@ fn wait(
     for _ in 0..100 {
         poll.poll(&mut events, Some(LONG))?;
         assert!(!events.is_empty(), "nothing happened to {token:?}");
-        if events
-            .iter()
-            .any(|event| event.token() == token && fits(event))
-        {
+        if events.iter().any(|event| event.token() == token && fits(event)) {
             return Ok(());
         }
     }
@@ -47,17 +44,14 @@ pub fn echo() -> io::Result<()> {
     for ip in BOTH {
         let mut poll = Poll::new()?;
         let mut listener = TcpListener::bind((ip, 0).into())?;
-        poll.registry()
-            .register(&mut listener, LISTENER, Interest::READABLE)?;
+        poll.registry().register(&mut listener, LISTENER, Interest::READABLE)?;
         assert_eq!(listener.accept().unwrap_err().kind(), ErrorKind::WouldBlock);
         let mut client = TcpStream::connect(listener.local_addr()?)?;
-        poll.registry()
-            .register(&mut client, CLIENT, Interest::READABLE | Interest::WRITABLE)?;
+        poll.registry().register(&mut client, CLIENT, Interest::READABLE | Interest::WRITABLE)?;
         wait(&mut poll, LISTENER, |event| event.is_readable())?;
         let (mut server, from) = listener.accept()?;
         assert_eq!(from, client.local_addr()?);
-        poll.registry()
-            .register(&mut server, SERVER, Interest::READABLE | Interest::WRITABLE)?;
+        poll.registry().register(&mut server, SERVER, Interest::READABLE | Interest::WRITABLE)?;
         assert_eq!(client.write(b"there")?, 5);
         let mut buffer = [0; 16];
         loop {
@@ -85,23 +79,18 @@ pub fn edge() -> io::Result<()> {
     let (mut sender, receiver) = crate::pair(BOTH[0])?;
     receiver.set_nonblocking(true)?;
     let mut receiver = TcpStream::from_std(receiver);
-    poll.registry()
-        .register(&mut receiver, Token(7), Interest::READABLE)?;
+    poll.registry().register(&mut receiver, Token(7), Interest::READABLE)?;
     assert_eq!(soon(&mut poll)?, None);
     sender.write_all(b"ab")?;
     wait(&mut poll, Token(7), |event| event.is_readable())?;
     assert_eq!(soon(&mut poll)?, None, "told twice");
     let mut buffer = [0; 16];
     assert_eq!(receiver.read(&mut buffer)?, 2);
-    assert_eq!(
-        receiver.read(&mut buffer).unwrap_err().kind(),
-        ErrorKind::WouldBlock
-    );
+    assert_eq!(receiver.read(&mut buffer).unwrap_err().kind(), ErrorKind::WouldBlock);
     sender.write_all(b"c")?;
     wait(&mut poll, Token(7), |event| event.is_readable())?;
     // To register anew tells anew.
-    poll.registry()
-        .reregister(&mut receiver, Token(8), Interest::READABLE)?;
+    poll.registry().reregister(&mut receiver, Token(8), Interest::READABLE)?;
     wait(&mut poll, Token(8), |event| event.is_readable())?;
     poll.registry().deregister(&mut receiver)?;
     sender.write_all(b"d")?;
@@ -114,8 +103,7 @@ pub fn connect() -> io::Result<()> {
         let mut poll = Poll::new()?;
         let (_listener, address) = crate::listen(ip)?;
         let mut client = TcpStream::connect(address)?;
-        poll.registry()
-            .register(&mut client, Token(1), Interest::WRITABLE)?;
+        poll.registry().register(&mut client, Token(1), Interest::WRITABLE)?;
         wait(&mut poll, Token(1), |event| event.is_writable())?;
         assert!(client.take_error()?.is_none());
         assert_eq!(client.peer_addr()?, address);
@@ -135,11 +123,7 @@ pub fn refused() -> io::Result<()> {
                 continue;
             }
         };
-        poll.registry().register(
-            &mut client,
-            Token(1),
-            Interest::READABLE | Interest::WRITABLE,
-        )?;
+        poll.registry().register(&mut client, Token(1), Interest::READABLE | Interest::WRITABLE)?;
         wait(&mut poll, Token(1), |event| event.is_writable())?;
         let error = client.take_error()?.expect("an error");
         assert_eq!(error.kind(), ErrorKind::ConnectionRefused);
@@ -152,10 +136,8 @@ pub fn datagrams() -> io::Result<()> {
         let mut poll = Poll::new()?;
         let mut one = UdpSocket::bind((ip, 0).into())?;
         let mut two = UdpSocket::bind((ip, 0).into())?;
-        poll.registry()
-            .register(&mut one, Token(1), Interest::WRITABLE)?;
-        poll.registry()
-            .register(&mut two, Token(2), Interest::READABLE)?;
+        poll.registry().register(&mut one, Token(1), Interest::WRITABLE)?;
+        poll.registry().register(&mut two, Token(2), Interest::READABLE)?;
         wait(&mut poll, Token(1), |event| event.is_writable())?;
         one.send_to(b"datagram", two.local_addr()?)?;
         wait(&mut poll, Token(2), |event| event.is_readable())?;
@@ -173,8 +155,7 @@ pub fn end() -> io::Result<()> {
         let (client, server) = crate::pair(ip)?;
         server.set_nonblocking(true)?;
         let mut server = TcpStream::from_std(server);
-        poll.registry()
-            .register(&mut server, Token(1), Interest::READABLE)?;
+        poll.registry().register(&mut server, Token(1), Interest::READABLE)?;
         client.shutdown(Shutdown::Write)?;
         // Told apart from bytes, so that nobody has to read to learn of it.
         wait(&mut poll, Token(1), |event| {
@@ -182,12 +163,10 @@ pub fn end() -> io::Result<()> {
         })?;
         assert_eq!(server.read(&mut [0; 4])?, 0);
         // Both directions shut: told to those who did not ask for it.
-        poll.registry()
-            .reregister(&mut server, Token(2), Interest::WRITABLE)?;
+        poll.registry().reregister(&mut server, Token(2), Interest::WRITABLE)?;
         wait(&mut poll, Token(2), |event| event.is_writable())?;
         server.shutdown(Shutdown::Both)?;
-        poll.registry()
-            .reregister(&mut server, Token(3), Interest::READABLE)?;
+        poll.registry().reregister(&mut server, Token(3), Interest::READABLE)?;
         wait(&mut poll, Token(3), |event| event.is_read_closed())?;
     }
     Ok(())
@@ -217,8 +196,7 @@ pub fn many() -> io::Result<()> {
     let mut poll = Poll::new()?;
     let mut listener = TcpListener::bind((BOTH[0], 0).into())?;
     let address = listener.local_addr()?;
-    poll.registry()
-        .register(&mut listener, Token(0), Interest::READABLE)?;
+    poll.registry().register(&mut listener, Token(0), Interest::READABLE)?;
     let clients = std::thread::spawn(move || -> io::Result<()> {
         let mut streams = Vec::new();
         for _ in 0..MANY {
@@ -245,8 +223,7 @@ pub fn many() -> io::Result<()> {
                 while let Ok((mut stream, _)) = listener.accept() {
                     let token = Token(next);
                     next += 1;
-                    poll.registry()
-                        .register(&mut stream, token, Interest::READABLE)?;
+                    poll.registry().register(&mut stream, token, Interest::READABLE)?;
                     streams.insert(token, (stream, 0));
                 }
                 continue;
@@ -284,8 +261,7 @@ pub fn one_among_many() -> io::Result<()> {
         let (client, server) = crate::pair(BOTH[number % 2])?;
         server.set_nonblocking(true)?;
         let mut server = TcpStream::from_std(server);
-        poll.registry()
-            .register(&mut server, Token(number), Interest::READABLE)?;
+        poll.registry().register(&mut server, Token(number), Interest::READABLE)?;
         clients.push(client);
         servers.push(server);
     }
@@ -306,11 +282,7 @@ pub fn one_among_many() -> io::Result<()> {
     while ended.len() < MANY {
         let mut events = Events::with_capacity(MANY);
         poll.poll(&mut events, Some(LONG))?;
-        assert!(
-            !events.is_empty(),
-            "{} of {MANY} ends are told",
-            ended.len()
-        );
+        assert!(!events.is_empty(), "{} of {MANY} ends are told", ended.len());
         for event in &events {
             assert!(event.is_read_closed());
             ended.insert(event.token());

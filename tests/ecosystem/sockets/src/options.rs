@@ -38,18 +38,12 @@ pub fn streams() -> io::Result<()> {
         assert!(server.recv_out_of_band(&mut buffer).is_err());
         client.set_nonblocking(true)?;
         assert!(client.nonblocking()?);
-        assert_eq!(
-            client.recv(&mut buffer).unwrap_err().kind(),
-            ErrorKind::WouldBlock
-        );
+        assert_eq!(client.recv(&mut buffer).unwrap_err().kind(), ErrorKind::WouldBlock);
         let copy = server.try_clone()?;
         copy.shutdown(std::net::Shutdown::Both)?;
         // A second connection on the same socket there is not.
         let error = client.connect(&listener.local_addr()?).unwrap_err();
-        assert_eq!(
-            error.to_string(),
-            "Transport endpoint is already connected (os error 106)"
-        );
+        assert_eq!(error.to_string(), "Transport endpoint is already connected (os error 106)");
     }
     Ok(())
 }

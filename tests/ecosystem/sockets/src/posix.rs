@@ -17,10 +17,7 @@ use rustix::net::{
 use crate::BOTH;
 
 fn families() -> [(AddressFamily, SocketAddr); 2] {
-    [
-        (AddressFamily::INET, (BOTH[0], 0).into()),
-        (AddressFamily::INET6, (BOTH[1], 0).into()),
-    ]
+    [(AddressFamily::INET, (BOTH[0], 0).into()), (AddressFamily::INET6, (BOTH[1], 0).into())]
 }
 
 fn local(socket: &OwnedFd) -> io::Result<SocketAddr> {
@@ -51,10 +48,7 @@ pub fn streams() -> io::Result<()> {
         connect(&client, &local(&listener)?)?;
         let server = accept_with(&listener, SocketFlags::NONBLOCK)?;
         let mut buffer = [0; 8];
-        assert_eq!(
-            recv(&server, &mut buffer, RecvFlags::empty()).err(),
-            Some(Errno::AGAIN)
-        );
+        assert_eq!(recv(&server, &mut buffer, RecvFlags::empty()).err(), Some(Errno::AGAIN));
         assert_eq!(send(&client, b"abc", SendFlags::NOSIGNAL)?, 3);
         let mut ready = [PollFd::new(&server, PollFlags::IN | PollFlags::OUT)];
         rustix::event::poll(&mut ready, None::<&Timespec>)?;
@@ -64,10 +58,7 @@ pub fn streams() -> io::Result<()> {
             rustix::event::poll(&mut ready, None::<&Timespec>)?;
         }
         assert_eq!(&buffer[..3], b"abc");
-        assert_eq!(
-            SocketAddr::try_from(getpeername(&server)?.expect("a peer"))?,
-            local(&client)?
-        );
+        assert_eq!(SocketAddr::try_from(getpeername(&server)?.expect("a peer"))?, local(&client)?);
         shutdown(&client, Shutdown::Write)?;
         let mut ready = [PollFd::new(&server, PollFlags::IN)];
         rustix::event::poll(&mut ready, None::<&Timespec>)?;
@@ -120,10 +111,7 @@ pub fn datagrams() -> io::Result<()> {
         let parts = [io::IoSlice::new(b"one"), io::IoSlice::new(b"two")];
         assert_eq!(rustix::io::writev(&one, &parts)?, 6);
         let (mut first, mut second) = ([0; 4], [0; 4]);
-        let mut places = [
-            io::IoSliceMut::new(&mut first),
-            io::IoSliceMut::new(&mut second),
-        ];
+        let mut places = [io::IoSliceMut::new(&mut first), io::IoSliceMut::new(&mut second)];
         assert_eq!(rustix::io::readv(&two, &mut places)?, 6);
         assert_eq!((&first, &second[..2]), (b"onet", &b"wo"[..]));
     }

@@ -104,9 +104,7 @@ pub fn timeout() -> io::Result<()> {
         assert_eq!(error.kind(), io::ErrorKind::TimedOut);
         let address = listener.get_ref().local_addr()?;
         drop(listener);
-        let error = Async::<TcpStream>::connect(address)
-            .await
-            .expect_err("nobody listens");
+        let error = Async::<TcpStream>::connect(address).await.expect_err("nobody listens");
         assert_eq!(error.kind(), io::ErrorKind::ConnectionRefused);
         Ok(())
     })
@@ -115,10 +113,7 @@ pub fn timeout() -> io::Result<()> {
 pub fn names() -> io::Result<()> {
     smol::block_on(async {
         let found = smol::net::resolve("localhost:80").await?;
-        assert!(
-            found.iter().any(|address| address.ip() == BOTH[0]),
-            "{found:?}"
-        );
+        assert!(found.iter().any(|address| address.ip() == BOTH[0]), "{found:?}");
         assert!(smol::net::resolve("a..b:80").await.is_err());
         Ok(())
     })

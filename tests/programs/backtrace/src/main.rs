@@ -41,9 +41,7 @@ fn generic<T: Default>(doing: &str) {
         }
         "thread" => {
             let thread = thread::Builder::new().name("unlucky".to_owned());
-            let joined = thread
-                .spawn(|| outer("panic", 1))
-                .map(thread::JoinHandle::join);
+            let joined = thread.spawn(|| outer("panic", 1)).map(thread::JoinHandle::join);
             println!("joined: {}", joined.is_ok_and(|joined| joined.is_err()));
         }
         // The kernel reads where the pointer says, and faults: its frames come before ours.

@@ -30,11 +30,7 @@ pub fn walk(checks: &[Check], filter: Option<&str>) -> ExitCode {
     }
     let count = chosen().count();
     println!("{count} checks, {failed} failed");
-    if failed == 0 && count > 0 {
-        ExitCode::SUCCESS
-    } else {
-        ExitCode::FAILURE
-    }
+    if failed == 0 && count > 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
 /// The same numbers in the same order everywhere, without a pattern to the eye (xorshift64).
@@ -66,10 +62,8 @@ mod tests {
 
     #[test]
     fn an_error_fails_the_walk() {
-        let checks: &[Check] = &[
-            ("fine", || Ok(())),
-            ("not fine", || Err(io::ErrorKind::NotFound.into())),
-        ];
+        let checks: &[Check] =
+            &[("fine", || Ok(())), ("not fine", || Err(io::ErrorKind::NotFound.into()))];
         assert_eq!(walk(checks, None), ExitCode::FAILURE);
         assert_eq!(walk(&checks[..1], None), ExitCode::SUCCESS);
         assert_eq!(walk(checks, Some("not")), ExitCode::FAILURE);
@@ -79,9 +73,7 @@ mod tests {
     #[test]
     fn numbers_stay_below_their_bound() {
         let mut numbers = Numbers::new(0);
-        let seen = (0..1_000)
-            .map(|_| numbers.below(10))
-            .collect::<std::collections::HashSet<_>>();
+        let seen = (0..1_000).map(|_| numbers.below(10)).collect::<std::collections::HashSet<_>>();
         assert_eq!(seen, (0..10).collect());
     }
 }

@@ -86,8 +86,7 @@ fn follow(line: &str) -> Result<String, String> {
     let mut words = line.split_whitespace();
     let number = |word: Option<&str>| {
         let word = word.ok_or("a number is missing")?;
-        word.parse::<u32>()
-            .map_err(|error| format!("`{word}`: {error}"))
+        word.parse::<u32>().map_err(|error| format!("`{word}`: {error}"))
     };
     match words.next() {
         Some("set") => {
@@ -97,14 +96,11 @@ fn follow(line: &str) -> Result<String, String> {
         }
         host => {
             let host = f64::from(number(host)?);
-            let own = SystemTime::now()
-                .duration_since(UNIX_EPOCH)
-                .map_or(0.0, |time| time.as_secs_f64());
+            let own =
+                SystemTime::now().duration_since(UNIX_EPOCH).map_or(0.0, |time| time.as_secs_f64());
             match own - host {
                 ahead if (-BEHIND..AHEAD).contains(&ahead) => Ok("the wall clock agrees".into()),
-                ahead => Err(format!(
-                    "the wall clock is {ahead:.3} s ahead of the host's"
-                )),
+                ahead => Err(format!("the wall clock is {ahead:.3} s ahead of the host's")),
             }
         }
     }

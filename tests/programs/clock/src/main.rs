@@ -25,9 +25,7 @@ fn main() -> ExitCode {
         }
     };
     if let Some(host) = host {
-        let own = SystemTime::now()
-            .duration_since(UNIX_EPOCH)
-            .map_or(0, |time| time.as_secs());
+        let own = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| time.as_secs());
         if own.abs_diff(host) > TOLERANCE {
             println!("failed  the wall clock says {own} s, the host's {host} s");
             return ExitCode::FAILURE;
@@ -37,10 +35,7 @@ fn main() -> ExitCode {
     check::walk(
         &[
             ("the monotonic clock never goes back", monotonic),
-            (
-                "the monotonic clock is finer than a microsecond",
-                resolution,
-            ),
+            ("the monotonic clock is finer than a microsecond", resolution),
             ("both clocks run at the same speed", speed),
             ("the wall clock has more than whole seconds", fractions),
             ("sleep lasts as long as asked", sleep),
@@ -63,10 +58,7 @@ fn set_wall(seconds: i64, nanoseconds: i32) -> i32 {
         fn sys_clock_settime(clock: i32, time: *const Time) -> i32;
     }
     const REALTIME: i32 = 1;
-    let time = Time {
-        seconds,
-        nanoseconds,
-    };
+    let time = Time { seconds, nanoseconds };
     // SAFETY: the call reads a time.
     unsafe { sys_clock_settime(REALTIME, &raw const time) }
 }
@@ -81,10 +73,7 @@ fn set() -> io::Result<()> {
     assert!(set_wall(0, 1_000_000_000) != 0, "a second of nanoseconds");
     let now = since(now + before.elapsed())?;
     assert_eq!(set_wall(now.as_secs() as i64, now.subsec_nanos() as i32), 0);
-    assert!(
-        before.elapsed() < Duration::from_secs(1),
-        "the monotonic clock was moved"
-    );
+    assert!(before.elapsed() < Duration::from_secs(1), "the monotonic clock was moved");
     Ok(())
 }
 
@@ -100,9 +89,7 @@ fn monotonic() -> io::Result<()> {
         })
     });
     for thread in threads {
-        thread
-            .join()
-            .map_err(|_| io::Error::other("a thread panicked"))?;
+        thread.join().map_err(|_| io::Error::other("a thread panicked"))?;
     }
     Ok(())
 }
@@ -129,10 +116,7 @@ fn speed() -> io::Result<()> {
     thread::sleep(Duration::from_millis(300));
     let elapsed = start.elapsed();
     let wall = start_wall.elapsed().map_err(io::Error::other)?;
-    assert!(
-        elapsed.abs_diff(wall) < Duration::from_millis(30),
-        "{elapsed:?} and {wall:?}"
-    );
+    assert!(elapsed.abs_diff(wall) < Duration::from_millis(30), "{elapsed:?} and {wall:?}");
     Ok(())
 }
 
@@ -149,11 +133,8 @@ fn forward() -> io::Result<()> {
 }
 
 fn fractions() -> io::Result<()> {
-    let fraction = || {
-        SystemTime::now()
-            .duration_since(UNIX_EPOCH)
-            .map_or(0, |time| time.subsec_nanos())
-    };
+    let fraction =
+        || SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| time.subsec_nanos());
     let one = fraction();
     thread::sleep(Duration::from_millis(3));
     assert_ne!(one, fraction());
@@ -168,10 +149,7 @@ fn sleep() -> io::Result<()> {
         let slept = start.elapsed();
         assert!(slept >= wanted, "{slept:?} instead of {wanted:?}");
         // The host may be busy: only a gross error counts.
-        assert!(
-            slept < wanted + Duration::from_secs(1),
-            "{slept:?} instead of {wanted:?}"
-        );
+        assert!(slept < wanted + Duration::from_secs(1), "{slept:?} instead of {wanted:?}");
     }
     Ok(())
 }

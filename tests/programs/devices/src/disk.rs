@@ -42,10 +42,7 @@ pub fn check(path: &str) -> io::Result<()> {
 pub fn check_constant(path: &str) -> io::Result<()> {
     let mut disk = File::open(path)?;
     println!("constant {}", cksum(&whole(path, &mut disk)?));
-    for options in [
-        OpenOptions::new().write(true),
-        OpenOptions::new().read(true).append(true),
-    ] {
+    for options in [OpenOptions::new().write(true), OpenOptions::new().read(true).append(true)] {
         let error = options.open(path).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::ReadOnlyFilesystem);
     }
@@ -114,12 +111,10 @@ fn by_threads(path: &str, model: &mut [u8]) -> io::Result<()> {
             }
             Ok(())
         };
-        let threads: Vec<_> = (0..THREADS)
-            .map(|thread| scope.spawn(move || write(thread)))
-            .collect();
-        let mut results = threads
-            .into_iter()
-            .map(|thread| thread.join().expect("a thread does not panic"));
+        let threads: Vec<_> =
+            (0..THREADS).map(|thread| scope.spawn(move || write(thread))).collect();
+        let mut results =
+            threads.into_iter().map(|thread| thread.join().expect("a thread does not panic"));
         results.try_for_each(|result: io::Result<()>| result)
     })?;
     for piece in 0..PIECES {

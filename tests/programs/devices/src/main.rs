@@ -52,11 +52,9 @@ fn main() -> ExitCode {
 fn missing(path: &str) -> io::Result<()> {
     let mut create = OpenOptions::new();
     create.write(true).create(true);
-    for result in [
-        File::open(path).map(drop),
-        create.open(path).map(drop),
-        std::fs::metadata(path).map(drop),
-    ] {
+    for result in
+        [File::open(path).map(drop), create.open(path).map(drop), std::fs::metadata(path).map(drop)]
+    {
         assert_eq!(result.unwrap_err().kind(), ErrorKind::NotFound);
     }
     Ok(())

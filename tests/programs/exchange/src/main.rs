@@ -7,9 +7,7 @@ use std::thread;
 
 /// The bytes of the stream, a piece at a time. No part of a frame looks like another.
 fn piece(number: usize) -> Vec<u8> {
-    (0..1 << 16)
-        .map(|at| ((number << 16 | at).wrapping_mul(0x9e37_79b1) >> 13) as u8)
-        .collect()
+    (0..1 << 16).map(|at| ((number << 16 | at).wrapping_mul(0x9e37_79b1) >> 13) as u8).collect()
 }
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -26,16 +24,9 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut buffer = vec![0; 1 << 16];
     for number in 0..pieces {
         stream.read_exact(&mut buffer)?;
-        assert!(
-            buffer == piece(number),
-            "piece {number} has come back changed"
-        );
+        assert!(buffer == piece(number), "piece {number} has come back changed");
     }
-    assert_eq!(
-        stream.read(&mut buffer)?,
-        0,
-        "more has come back than was sent"
-    );
+    assert_eq!(stream.read(&mut buffer)?, 0, "more has come back than was sent");
     sent.join().map_err(|_| "the sender has panicked")??;
     println!("{pieces} pieces have come back");
     Ok(())

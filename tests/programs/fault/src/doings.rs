@@ -15,46 +15,24 @@ type Doing = (&'static str, &'static str, fn(i64) -> ExitCode);
 
 /// Everything that can be asked for.
 pub const ALL: &[Doing] = &[
-    ("stack-overflow", "recurse without end", |_| {
-        survived(recurse(0))
+    ("stack-overflow", "recurse without end", |_| survived(recurse(0))),
+    ("stack-overflow-in-thread", "the same in another thread", |_| {
+        let deep = thread::Builder::new().name("deep".to_owned()).spawn(|| recurse(0));
+        survived(deep.map(thread::JoinHandle::join))
     }),
-    (
-        "stack-overflow-in-thread",
-        "the same in another thread",
-        |_| {
-            let deep = thread::Builder::new()
-                .name("deep".to_owned())
-                .spawn(|| recurse(0));
-            survived(deep.map(thread::JoinHandle::join))
-        },
-    ),
-    ("large-frame", "a stack frame larger than the stack", |_| {
-        survived(large_frame())
-    }),
+    ("large-frame", "a stack frame larger than the stack", |_| survived(large_frame())),
     ("null-read", "read address 0", |_| survived(read(0))),
     ("null-write", "write address 0", |_| survived(write(0))),
-    ("null-field-read", "read a little above address 0", |_| {
-        survived(read(0x800))
-    }),
+    ("null-field-read", "read a little above address 0", |_| survived(read(0x800))),
     ("null-call", "call address 0", |_| survived(call(0))),
-    ("wild-read", "read an address that nothing is at", |_| {
-        survived(read(0x1234_5678_9000))
-    }),
-    ("wild-write", "write an address that nothing is at", |_| {
-        survived(write(0x1234_5678_9000))
-    }),
+    ("wild-read", "read an address that nothing is at", |_| survived(read(0x1234_5678_9000))),
+    ("wild-write", "write an address that nothing is at", |_| survived(write(0x1234_5678_9000))),
     ("write-to-code", "write into a function", |_| {
         survived(write(recurse as fn(u64) -> u64 as usize))
     }),
-    ("write-to-rodata", "write into a constant", |_| {
-        survived(write((&raw const CONSTANT).addr()))
-    }),
-    ("jump-to-data", "call a variable", |_| {
-        survived(call((&raw const DATA).addr()))
-    }),
-    ("exec-rodata", "call a constant", |_| {
-        survived(call((&raw const CONSTANT).addr()))
-    }),
+    ("write-to-rodata", "write into a constant", |_| survived(write((&raw const CONSTANT).addr()))),
+    ("jump-to-data", "call a variable", |_| survived(call((&raw const DATA).addr()))),
+    ("exec-rodata", "call a constant", |_| survived(call((&raw const CONSTANT).addr()))),
     ("exec-heap", "call memory from the heap", |_| {
         survived(call(black_box(vec![RETURN; 64]).as_ptr().addr()))
     }),
@@ -63,59 +41,35 @@ pub const ALL: &[Doing] = &[
         survived(call(code.as_ptr().addr()))
     }),
     ("heap-exhaustion", "allocate without end", |_| exhaust()),
-    (
-        "huge-allocation",
-        "allocate half of the address space",
-        |_| survived(black_box(Vec::<u8>::with_capacity(isize::MAX as usize)).len()),
-    ),
-    (
-        "try-reserve",
-        "more memory than there is, asked for carefully",
-        |_| try_reserve(),
-    ),
-    (
-        "invalid-opcode",
-        "an instruction that does not exist",
-        |_| {
-            // SAFETY: sound in the sense that the instruction is defined to trap and nothing else.
-            unsafe { asm!("ud2") };
-            survived(())
-        },
-    ),
-    ("divide", "divide by zero in hardware", |_| {
-        survived(divide(7, black_box(0)))
+    ("huge-allocation", "allocate half of the address space", |_| {
+        survived(black_box(Vec::<u8>::with_capacity(isize::MAX as usize)).len())
     }),
+    ("try-reserve", "more memory than there is, asked for carefully", |_| try_reserve()),
+    ("invalid-opcode", "an instruction that does not exist", |_| {
+        // SAFETY: sound in the sense that the instruction is defined to trap and nothing else.
+        unsafe { asm!("ud2") };
+        survived(())
+    }),
+    ("divide", "divide by zero in hardware", |_| survived(divide(7, black_box(0)))),
     ("divide-overflow", "a quotient that does not fit", |_| {
         survived(divide(7 << 32, black_box(1)))
     }),
     ("general-protection", "read a non-canonical address", |_| {
         survived(read(0x8000_0000_0000_0000))
     }),
-    (
-        "unaligned",
-        "an aligned vector load from an odd address",
-        |_| survived(load_aligned()),
-    ),
+    ("unaligned", "an aligned vector load from an odd address", |_| survived(load_aligned())),
     ("breakpoint", "a breakpoint without a debugger", |_| {
         // SAFETY: it traps; a debugger's breakpoint changes no state.
         unsafe { asm!("int3") };
         survived(())
     }),
-    (
-        "float-exception",
-        "an unmasked floating-point exception",
-        |_| {
-            float_exception();
-            survived(())
-        },
-    ),
+    ("float-exception", "an unmasked floating-point exception", |_| {
+        float_exception();
+        survived(())
+    }),
     ("threads", "that many threads at a time", threads),
     ("panic", "panic in main", |_| panic!("main has had enough")),
-    (
-        "panic-in-thread",
-        "panic in another thread, join it",
-        |_| panic_in_thread(),
-    ),
+    ("panic-in-thread", "panic in another thread, join it", |_| panic_in_thread()),
     ("panic-while-panicking", "panic in the panic hook", |_| {
         std::panic::set_hook(Box::new(|_| panic!("again")));
         panic!("once");
@@ -124,35 +78,21 @@ pub const ALL: &[Doing] = &[
         let list = black_box(vec![1, 2, 3]);
         survived(list[black_box(3)])
     }),
-    ("unwrap", "unwrap an error", |_| {
-        survived("x".parse::<u8>().unwrap())
+    ("unwrap", "unwrap an error", |_| survived("x".parse::<u8>().unwrap())),
+    ("exit", "exit with that status", |status| process::exit(status as i32)),
+    ("exit-in-thread", "exit with that status from another thread", |status| {
+        let _ = thread::spawn(move || process::exit(status as i32)).join();
+        ExitCode::FAILURE
     }),
-    ("exit", "exit with that status", |status| {
-        process::exit(status as i32)
+    ("return", "return that status from main", |status| ExitCode::from(status as u8)),
+    ("leave-threads", "return from main while another thread runs", |_| {
+        thread::spawn(|| {
+            loop {
+                std::hint::spin_loop();
+            }
+        });
+        ExitCode::SUCCESS
     }),
-    (
-        "exit-in-thread",
-        "exit with that status from another thread",
-        |status| {
-            let _ = thread::spawn(move || process::exit(status as i32)).join();
-            ExitCode::FAILURE
-        },
-    ),
-    ("return", "return that status from main", |status| {
-        ExitCode::from(status as u8)
-    }),
-    (
-        "leave-threads",
-        "return from main while another thread runs",
-        |_| {
-            thread::spawn(|| {
-                loop {
-                    std::hint::spin_loop();
-                }
-            });
-            ExitCode::SUCCESS
-        },
-    ),
     ("sleep", "sleep that many seconds", |seconds| {
         thread::sleep(Duration::from_secs(seconds.unsigned_abs()));
         println!("slept");
@@ -334,11 +274,8 @@ fn threads(count: i64) -> ExitCode {
     }
     opened.notify_all();
     let started = handles.len() as i64;
-    let joined = handles
-        .into_iter()
-        .map(thread::JoinHandle::join)
-        .filter(Result::is_ok)
-        .count() as i64;
+    let joined =
+        handles.into_iter().map(thread::JoinHandle::join).filter(Result::is_ok).count() as i64;
     let ran = lock.lock().map_or(0, |state| state.1);
     match refused {
         None => println!("all {started} threads ran"),

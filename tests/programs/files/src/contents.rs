@@ -12,37 +12,17 @@ pub fn open() -> io::Result<()> {
     let room = Room::new()?;
     let path = room.at("file");
     refused(File::open(&path), ErrorKind::NotFound);
-    refused(
-        OpenOptions::new().write(true).open(&path),
-        ErrorKind::NotFound,
-    );
-    refused(
-        OpenOptions::new().append(true).open(&path),
-        ErrorKind::NotFound,
-    );
-    OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .open(&path)?
-        .write_all(b"first")?;
+    refused(OpenOptions::new().write(true).open(&path), ErrorKind::NotFound);
+    refused(OpenOptions::new().append(true).open(&path), ErrorKind::NotFound);
+    OpenOptions::new().write(true).create_new(true).open(&path)?.write_all(b"first")?;
     refused(File::create_new(&path), ErrorKind::AlreadyExists);
-    let file = OpenOptions::new()
-        .write(true)
-        .create(true)
-        .truncate(false)
-        .open(&path)?;
+    let file = OpenOptions::new().write(true).create(true).truncate(false).open(&path)?;
     assert_eq!(file.metadata()?.len(), 5);
     File::create(&path)?;
     assert_eq!(fs::read(&path)?, b"");
     refused(OpenOptions::new().open(&path), ErrorKind::InvalidInput);
-    refused(
-        OpenOptions::new().read(true).truncate(true).open(&path),
-        ErrorKind::InvalidInput,
-    );
-    refused(
-        OpenOptions::new().append(true).truncate(true).open(&path),
-        ErrorKind::InvalidInput,
-    );
+    refused(OpenOptions::new().read(true).truncate(true).open(&path), ErrorKind::InvalidInput);
+    refused(OpenOptions::new().append(true).truncate(true).open(&path), ErrorKind::InvalidInput);
     refused(File::create(room.at("none/file")), ErrorKind::NotFound);
     refused(File::create(&room.0), ErrorKind::IsADirectory);
     refused(File::open(""), ErrorKind::NotFound);
@@ -75,10 +55,7 @@ pub fn seek() -> io::Result<()> {
     assert_eq!(rest, b"89");
     refused(file.seek(SeekFrom::End(-11)), ErrorKind::InvalidInput);
     refused(file.seek(SeekFrom::Current(-11)), ErrorKind::InvalidInput);
-    refused(
-        file.seek(SeekFrom::Current(i64::MAX)),
-        ErrorKind::InvalidInput,
-    );
+    refused(file.seek(SeekFrom::Current(i64::MAX)), ErrorKind::InvalidInput);
     assert_eq!(file.stream_position()?, 10);
     file.rewind()?;
     file.write_all(b"ab")?;
@@ -89,11 +66,7 @@ pub fn seek() -> io::Result<()> {
 pub fn hole() -> io::Result<()> {
     let room = Room::new()?;
     let path = room.at("file");
-    let mut file = OpenOptions::new()
-        .read(true)
-        .write(true)
-        .create_new(true)
-        .open(&path)?;
+    let mut file = OpenOptions::new().read(true).write(true).create_new(true).open(&path)?;
     assert_eq!(file.seek(SeekFrom::Start(100_000))?, 100_000);
     assert_eq!(file.metadata()?.len(), 0);
     assert_eq!(file.read(&mut [0; 10])?, 0);
@@ -108,21 +81,14 @@ pub fn hole() -> io::Result<()> {
 pub fn length() -> io::Result<()> {
     let room = Room::new()?;
     let path = room.at("file");
-    let mut file = OpenOptions::new()
-        .read(true)
-        .write(true)
-        .create_new(true)
-        .open(&path)?;
+    let mut file = OpenOptions::new().read(true).write(true).create_new(true).open(&path)?;
     file.write_all(&[1; 10_000])?;
     file.set_len(10)?;
     assert_eq!(fs::read(&path)?, [1; 10]);
     file.set_len(5_000)?;
     let bytes = fs::read(&path)?;
     // What was cut off must not come back.
-    assert_eq!(
-        (&bytes[..10], bytes[10..].iter().any(|&byte| byte != 0)),
-        (&[1; 10][..], false)
-    );
+    assert_eq!((&bytes[..10], bytes[10..].iter().any(|&byte| byte != 0)), (&[1; 10][..], false));
     file.set_len(0)?;
     assert_eq!(file.metadata()?.len(), 0);
     // The position stays where it was.
@@ -236,16 +202,10 @@ pub fn metadata() -> io::Result<()> {
     assert!(metadata.accessed().is_ok());
     let before = metadata.modified()?;
     thread::sleep(Duration::from_millis(30));
-    OpenOptions::new()
-        .append(true)
-        .open(&path)?
-        .write_all(b"6")?;
+    OpenOptions::new().append(true).open(&path)?.write_all(b"6")?;
     assert!(fs::metadata(&path)?.modified()? > before);
     let then = SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000_000);
-    OpenOptions::new()
-        .write(true)
-        .open(&path)?
-        .set_modified(then)?;
+    OpenOptions::new().write(true).open(&path)?.set_modified(then)?;
     assert_eq!(fs::metadata(&path)?.modified()?, then);
     assert!(fs::metadata(&room.0)?.is_dir());
     refused(fs::metadata(room.at("none")), ErrorKind::NotFound);
@@ -289,17 +249,12 @@ pub fn threads() -> io::Result<()> {
                 (0..500).try_for_each(|_| file.write_all(line.as_bytes()))
             })
         });
-        writers
-            .into_iter()
-            .try_for_each(|writer| writer.join().expect("a writer panicked"))
+        writers.into_iter().try_for_each(|writer| writer.join().expect("a writer panicked"))
     })?;
     let text = fs::read_to_string(&path)?;
     assert_eq!(text.len(), 12_000);
     for line in text.lines() {
-        assert!(
-            matches!(line, "aaaaaaa" | "bbbbbbb" | "ccccccc"),
-            "{line:?}"
-        );
+        assert!(matches!(line, "aaaaaaa" | "bbbbbbb" | "ccccccc"), "{line:?}");
     }
     Ok(())
 }

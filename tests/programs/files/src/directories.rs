@@ -33,10 +33,7 @@ pub fn remove() -> io::Result<()> {
     refused(fs::remove_dir(room.at("file")), ErrorKind::NotADirectory);
     refused(fs::remove_file(room.at("none")), ErrorKind::NotFound);
     fs::create_dir(room.at("directory"))?;
-    refused(
-        fs::remove_file(room.at("directory")),
-        ErrorKind::IsADirectory,
-    );
+    refused(fs::remove_file(room.at("directory")), ErrorKind::IsADirectory);
     Ok(())
 }
 
@@ -96,15 +93,9 @@ pub fn rename_files() -> io::Result<()> {
     fs::rename(&two, room.at("directory/three"))?;
     assert_eq!(fs::read(room.at("directory/three"))?, b"1");
     refused(fs::rename(room.at("none"), &one), ErrorKind::NotFound);
-    refused(
-        fs::rename(room.at("directory/three"), room.at("none/four")),
-        ErrorKind::NotFound,
-    );
+    refused(fs::rename(room.at("directory/three"), room.at("none/four")), ErrorKind::NotFound);
     fs::create_dir(room.at("empty"))?;
-    refused(
-        fs::rename(room.at("directory/three"), room.at("empty")),
-        ErrorKind::IsADirectory,
-    );
+    refused(fs::rename(room.at("directory/three"), room.at("empty")), ErrorKind::IsADirectory);
     Ok(())
 }
 
@@ -116,19 +107,10 @@ pub fn rename_directories() -> io::Result<()> {
     fs::rename(room.at("a"), room.at("empty"))?;
     assert_eq!(fs::read(room.at("empty/b/file"))?, b"x");
     fs::create_dir_all(room.at("full/x"))?;
-    refused(
-        fs::rename(room.at("empty"), room.at("full")),
-        ErrorKind::DirectoryNotEmpty,
-    );
-    refused(
-        fs::rename(room.at("full"), room.at("full/x/y")),
-        ErrorKind::InvalidInput,
-    );
+    refused(fs::rename(room.at("empty"), room.at("full")), ErrorKind::DirectoryNotEmpty);
+    refused(fs::rename(room.at("full"), room.at("full/x/y")), ErrorKind::InvalidInput);
     fs::write(room.at("file"), "")?;
-    refused(
-        fs::rename(room.at("full"), room.at("file")),
-        ErrorKind::NotADirectory,
-    );
+    refused(fs::rename(room.at("full"), room.at("file")), ErrorKind::NotADirectory);
     Ok(())
 }
 

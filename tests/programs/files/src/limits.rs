@@ -43,10 +43,7 @@ pub fn not_text() -> io::Result<()> {
         seen += 1;
     }
     assert_eq!(seen, names.len());
-    fs::rename(
-        room.0.join(names[0]),
-        room.0.join(OsStr::from_bytes(b"\xff")),
-    )?;
+    fs::rename(room.0.join(names[0]), room.0.join(OsStr::from_bytes(b"\xff")))?;
     let real = fs::canonicalize(room.0.join(OsStr::from_bytes(b"\xff")))?;
     assert_eq!(real.file_name().map(OsStr::as_bytes), Some(&b"\xff"[..]));
     Ok(())
@@ -93,10 +90,7 @@ pub fn many() -> io::Result<()> {
         Ok(start.elapsed() / count as u32)
     };
     let (few, many) = (per_file(10_000)?, per_file(100_000)?);
-    assert!(
-        many < 5 * few,
-        "{many:?} for each of 100,000 files, {few:?} for each of 10,000"
-    );
+    assert!(many < 5 * few, "{many:?} for each of 100,000 files, {few:?} for each of 10,000");
     Ok(())
 }
 
@@ -141,20 +135,14 @@ pub fn full() -> io::Result<()> {
         assert!(directories < 100_000);
     };
     assert_eq!(error.kind(), ErrorKind::StorageFull);
-    refused(
-        fs::write(room.at("new"), [0; BLOCK]),
-        ErrorKind::StorageFull,
-    );
+    refused(fs::write(room.at("new"), [0; BLOCK]), ErrorKind::StorageFull);
 
     // The program goes on: it has memory, reads and removes.
     let mut block = vec![0; BLOCK];
     let mut reader = File::open(room.at("large"))?;
     for number in 0..blocks {
         reader.read_exact(&mut block)?;
-        assert!(
-            block.iter().all(|&byte| byte == number as u8),
-            "block {number}"
-        );
+        assert!(block.iter().all(|&byte| byte == number as u8), "block {number}");
     }
     assert_eq!(reader.read(&mut block)?, 0);
     assert_eq!(fs::read(room.at("small"))?, b"small");
@@ -183,10 +171,7 @@ pub fn read_only() -> io::Result<()> {
     permissions.set_readonly(true);
     fs::set_permissions(&path, permissions.clone())?;
     refused(fs::write(&path, "lost"), ErrorKind::PermissionDenied);
-    refused(
-        File::options().append(true).open(&path),
-        ErrorKind::PermissionDenied,
-    );
+    refused(File::options().append(true).open(&path), ErrorKind::PermissionDenied);
     assert_eq!(fs::read(&path)?, b"kept");
     fs::copy(&path, room.at("copy"))?;
     assert!(fs::metadata(room.at("copy"))?.permissions().readonly());

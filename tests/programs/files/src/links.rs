@@ -13,10 +13,7 @@ const O_NOFOLLOW: i32 = 0o400_000;
 
 #[track_caller]
 fn refused_as_loop<T>(result: io::Result<T>) {
-    assert_eq!(
-        result.err().and_then(|error| error.raw_os_error()),
-        Some(ELOOP)
-    );
+    assert_eq!(result.err().and_then(|error| error.raw_os_error()), Some(ELOOP));
 }
 
 pub fn hard() -> io::Result<()> {
@@ -27,10 +24,7 @@ pub fn hard() -> io::Result<()> {
     fs::hard_link(&one, &two)?;
     assert_eq!(fs::metadata(&one)?.nlink(), 2);
     assert_eq!(fs::metadata(&one)?.ino(), fs::metadata(&two)?.ino());
-    OpenOptions::new()
-        .append(true)
-        .open(&two)?
-        .write_all(b" and more")?;
+    OpenOptions::new().append(true).open(&two)?.write_all(b" and more")?;
     assert_eq!(fs::read(&one)?, b"text and more");
     // Two names of one file: nothing is to be done.
     fs::rename(&one, &two)?;
@@ -41,19 +35,10 @@ pub fn hard() -> io::Result<()> {
 
     fs::write(&one, "")?;
     refused(fs::hard_link(&one, &two), ErrorKind::AlreadyExists);
-    refused(
-        fs::hard_link(room.at("none"), room.at("three")),
-        ErrorKind::NotFound,
-    );
-    refused(
-        fs::hard_link(&one, room.at("none/three")),
-        ErrorKind::NotFound,
-    );
+    refused(fs::hard_link(room.at("none"), room.at("three")), ErrorKind::NotFound);
+    refused(fs::hard_link(&one, room.at("none/three")), ErrorKind::NotFound);
     fs::create_dir(room.at("directory"))?;
-    refused(
-        fs::hard_link(room.at("directory"), room.at("three")),
-        ErrorKind::PermissionDenied,
-    );
+    refused(fs::hard_link(room.at("directory"), room.at("three")), ErrorKind::PermissionDenied);
     assert_eq!(fs::metadata(&room.0)?.nlink(), 3);
     // A link to a link is a second name of the link, not of what it leads to.
     symlink("two", room.at("link"))?;
@@ -84,17 +69,9 @@ pub fn symbolic() -> io::Result<()> {
     refused(fs::read_link(&file), ErrorKind::InvalidInput);
     refused(fs::read_link(room.at("none")), ErrorKind::NotFound);
 
-    OpenOptions::new()
-        .append(true)
-        .open(&link)?
-        .write_all(b"!")?;
+    OpenOptions::new().append(true).open(&link)?.write_all(b"!")?;
     assert_eq!(fs::read(&file)?, b"text!");
-    refused_as_loop(
-        OpenOptions::new()
-            .read(true)
-            .custom_flags(O_NOFOLLOW)
-            .open(&link),
-    );
+    refused_as_loop(OpenOptions::new().read(true).custom_flags(O_NOFOLLOW).open(&link));
     assert_eq!(fs::copy(&link, room.at("copy"))?, 5);
     assert!(fs::symlink_metadata(room.at("copy"))?.is_file());
 
@@ -137,23 +114,14 @@ pub fn directories() -> io::Result<()> {
     assert_eq!(fs::read(room.at("link/../file"))?, b"x");
     assert_eq!(fs::read(room.at("absolute/b/file"))?, b"y");
     let real = fs::canonicalize(&room.0)?;
-    assert_eq!(
-        fs::canonicalize(room.at("link/file"))?,
-        real.join("a/b/file")
-    );
-    assert_eq!(
-        fs::canonicalize(room.at("absolute/../link"))?,
-        real.join("a/b")
-    );
+    assert_eq!(fs::canonicalize(room.at("link/file"))?, real.join("a/b/file"));
+    assert_eq!(fs::canonicalize(room.at("absolute/../link"))?, real.join("a/b"));
     assert!(fs::symlink_metadata(room.at("link/"))?.is_dir());
     fs::create_dir(room.at("link/new"))?;
     assert!(room.at("a/b/new").is_dir());
     assert_eq!(fs::read_dir(room.at("link"))?.count(), 2);
     refused(fs::remove_dir(room.at("link")), ErrorKind::NotADirectory);
-    refused(
-        fs::rename(room.at("a"), room.at("link")),
-        ErrorKind::NotADirectory,
-    );
+    refused(fs::rename(room.at("a"), room.at("link")), ErrorKind::NotADirectory);
     fs::write(room.at("file"), "")?;
     symlink("file", room.at("to-file"))?;
     refused(File::open(room.at("to-file/")), ErrorKind::NotADirectory);

@@ -10,10 +10,7 @@ use crate::Room;
 
 #[track_caller]
 fn busy(result: Result<(), TryLockError>) {
-    assert!(
-        matches!(result, Err(TryLockError::WouldBlock)),
-        "{result:?}"
-    );
+    assert!(matches!(result, Err(TryLockError::WouldBlock)), "{result:?}");
 }
 
 pub fn attempts() -> io::Result<()> {
@@ -71,9 +68,7 @@ pub fn waits() -> io::Result<()> {
         thread::sleep(Duration::from_millis(50));
         given_back.store(true, Ordering::SeqCst);
         drop(file);
-        waiters
-            .into_iter()
-            .try_for_each(|waiter| waiter.join().expect("a waiter panicked"))
+        waiters.into_iter().try_for_each(|waiter| waiter.join().expect("a waiter panicked"))
     })
 }
 
@@ -100,9 +95,7 @@ pub fn counter() -> io::Result<()> {
                 })
             })
             .collect();
-        counters
-            .into_iter()
-            .try_for_each(|counter| counter.join().expect("a counter panicked"))
+        counters.into_iter().try_for_each(|counter| counter.join().expect("a counter panicked"))
     })?;
     assert_eq!(fs::read_to_string(&path)?, "200");
     Ok(())

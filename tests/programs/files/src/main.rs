@@ -25,10 +25,7 @@ fn main() -> ExitCode {
             ("seek past the end", contents::hole),
             ("truncate and extend", contents::length),
             ("read and write at the edges", contents::edges),
-            (
-                "an unlinked file lives until it is closed",
-                contents::unlinked,
-            ),
+            ("an unlinked file lives until it is closed", contents::unlinked),
             ("two handles see each other", contents::two_handles),
             ("a handle's clone shares its position", contents::clone),
             ("access that was not asked for", contents::access),

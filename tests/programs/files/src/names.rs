@@ -20,15 +20,8 @@ pub fn long() -> io::Result<()> {
 
 pub fn odd() -> io::Result<()> {
     let room = Room::new()?;
-    let names = [
-        "größe 世界 😀",
-        " leading and trailing ",
-        "-rf",
-        "a\nb",
-        "\u{1}",
-        "...",
-        "*?\"'\\|",
-    ];
+    let names =
+        ["größe 世界 😀", " leading and trailing ", "-rf", "a\nb", "\u{1}", "...", "*?\"'\\|"];
     for name in names {
         fs::write(room.at(name), name)?;
     }
@@ -49,13 +42,7 @@ pub fn paths() -> io::Result<()> {
     let room = Room::new()?;
     fs::create_dir_all(room.at("a/b"))?;
     fs::write(room.at("a/file"), "x")?;
-    for path in [
-        "a/./file",
-        "a//file",
-        "a/b/../file",
-        "a/b/../../a/file",
-        "./a/file",
-    ] {
+    for path in ["a/./file", "a//file", "a/b/../file", "a/b/../../a/file", "./a/file"] {
         assert_eq!(fs::read(room.at(path))?, b"x", "{path}");
     }
     assert!(fs::metadata(room.at("a/b/"))?.is_dir());
@@ -73,14 +60,8 @@ pub fn not_a_directory() -> io::Result<()> {
     let room = Room::new()?;
     fs::write(room.at("file"), "x")?;
     refused(File::open(room.at("file/below")), ErrorKind::NotADirectory);
-    refused(
-        File::create(room.at("file/below")),
-        ErrorKind::NotADirectory,
-    );
-    refused(
-        fs::remove_file(room.at("file/below")),
-        ErrorKind::NotADirectory,
-    );
+    refused(File::create(room.at("file/below")), ErrorKind::NotADirectory);
+    refused(fs::remove_file(room.at("file/below")), ErrorKind::NotADirectory);
     refused(fs::metadata(room.at("file/.")), ErrorKind::NotADirectory);
     fs::create_dir(room.at("directory"))?;
     refused(fs::read(room.at("directory")), ErrorKind::IsADirectory);
@@ -89,19 +70,11 @@ pub fn not_a_directory() -> io::Result<()> {
 
 pub fn copy() -> io::Result<()> {
     let room = Room::new()?;
-    let content = (0..50_000_u32)
-        .flat_map(u32::to_le_bytes)
-        .collect::<Vec<_>>();
+    let content = (0..50_000_u32).flat_map(u32::to_le_bytes).collect::<Vec<_>>();
     fs::write(room.at("from"), &content)?;
     fs::write(room.at("to"), "in the way")?;
-    assert_eq!(
-        fs::copy(room.at("from"), room.at("to"))?,
-        content.len() as u64
-    );
+    assert_eq!(fs::copy(room.at("from"), room.at("to"))?, content.len() as u64);
     assert!(fs::read(room.at("to"))? == content);
-    refused(
-        fs::copy(room.at("none"), room.at("to")),
-        ErrorKind::NotFound,
-    );
+    refused(fs::copy(room.at("none"), room.at("to")), ErrorKind::NotFound);
     Ok(())
 }

@@ -10,11 +10,7 @@ use crate::{Room, refused};
 pub fn at_offsets() -> io::Result<()> {
     let room = Room::new()?;
     let path = room.at("file");
-    let mut file = OpenOptions::new()
-        .read(true)
-        .write(true)
-        .create_new(true)
-        .open(&path)?;
+    let mut file = OpenOptions::new().read(true).write(true).create_new(true).open(&path)?;
     file.write_all(b"0123456789")?;
     assert_eq!(file.write_at(b"ab", 2)?, 2);
     file.write_all_at(b"end", 12)?;
@@ -25,21 +21,12 @@ pub fn at_offsets() -> io::Result<()> {
     assert_eq!(file.read_at(&mut buffer, 100)?, 0);
     file.read_exact_at(&mut buffer, 8)?;
     assert_eq!(&buffer, b"89\0\0");
-    refused(
-        file.read_exact_at(&mut buffer, 12),
-        ErrorKind::UnexpectedEof,
-    );
+    refused(file.read_exact_at(&mut buffer, 12), ErrorKind::UnexpectedEof);
     refused(file.read_at(&mut buffer, u64::MAX), ErrorKind::InvalidInput);
     refused(file.write_at(b"x", u64::MAX), ErrorKind::InvalidInput);
     assert_eq!(file.stream_position()?, 10);
     assert!(File::open(&path)?.write_at(b"x", 0).is_err());
-    assert!(
-        OpenOptions::new()
-            .write(true)
-            .open(&path)?
-            .read_at(&mut buffer, 0)
-            .is_err()
-    );
+    assert!(OpenOptions::new().write(true).open(&path)?.read_at(&mut buffer, 0).is_err());
     // As on Linux, what is only appended to is appended to, wherever it should go.
     let append = OpenOptions::new().append(true).open(&path)?;
     append.write_at(b"!", 0)?;
@@ -49,11 +36,7 @@ pub fn at_offsets() -> io::Result<()> {
 
 pub fn threads() -> io::Result<()> {
     let room = Room::new()?;
-    let file = File::options()
-        .read(true)
-        .write(true)
-        .create_new(true)
-        .open(room.at("file"))?;
+    let file = File::options().read(true).write(true).create_new(true).open(room.at("file"))?;
     thread::scope(|scope| {
         for number in 0..4_u8 {
             let file = &file;
@@ -75,11 +58,7 @@ pub fn threads() -> io::Result<()> {
 pub fn parts() -> io::Result<()> {
     let room = Room::new()?;
     let path = room.at("file");
-    let mut file = File::options()
-        .read(true)
-        .write(true)
-        .create_new(true)
-        .open(&path)?;
+    let mut file = File::options().read(true).write(true).create_new(true).open(&path)?;
     let parts = [&b"one "[..], b"", b"two ", b"three"].map(IoSlice::new);
     assert_eq!(file.write_vectored(&parts)?, 13);
     file.rewind()?;
@@ -115,10 +94,7 @@ pub fn appended_parts() -> io::Result<()> {
     });
     let text = fs::read_to_string(&path)?;
     assert_eq!(text.len(), 3600);
-    assert!(
-        text.lines()
-            .all(|line| matches!(line, "aaa" | "bbb" | "ccc"))
-    );
+    assert!(text.lines().all(|line| matches!(line, "aaa" | "bbb" | "ccc")));
     Ok(())
 }
 
@@ -148,11 +124,7 @@ pub fn two_writers() -> io::Result<()> {
 pub fn sparse() -> io::Result<()> {
     const LENGTH: u64 = 1 << 40;
     let room = Room::new()?;
-    let file = File::options()
-        .read(true)
-        .write(true)
-        .create_new(true)
-        .open(room.at("file"))?;
+    let file = File::options().read(true).write(true).create_new(true).open(room.at("file"))?;
     file.write_all_at(b"start", 0)?;
     file.set_len(LENGTH)?;
     assert_eq!(file.metadata()?.len(), LENGTH);
@@ -169,11 +141,7 @@ pub fn sparse() -> io::Result<()> {
 pub fn modes() -> io::Result<()> {
     let room = Room::new()?;
     let path = room.at("file");
-    let file = OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .mode(0o600)
-        .open(&path)?;
+    let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path)?;
     assert_eq!(fs::metadata(&path)?.mode() & 0o7777, 0o600);
     assert_eq!(fs::metadata(&path)?.mode() & !0o7777, 0o100_000);
     file.set_permissions(fs::Permissions::from_mode(0o640))?;

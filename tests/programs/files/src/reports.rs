@@ -8,29 +8,18 @@ use crate::refused;
 
 pub fn reports() -> io::Result<()> {
     let version = fs::read_to_string("/proc/version")?;
-    assert!(
-        version.contains(" version ") && version.ends_with('\n'),
-        "{version:?}"
-    );
+    assert!(version.contains(" version ") && version.ends_with('\n'), "{version:?}");
 
     let uptime = fs::read_to_string("/proc/uptime")?;
-    let numbers: Vec<f64> = uptime
-        .split_whitespace()
-        .map(|number| number.parse().expect("a number"))
-        .collect();
-    assert!(
-        matches!(numbers[..], [up, idle] if up > 0.0 && idle >= 0.0),
-        "{uptime:?}"
-    );
+    let numbers: Vec<f64> =
+        uptime.split_whitespace().map(|number| number.parse().expect("a number")).collect();
+    assert!(matches!(numbers[..], [up, idle] if up > 0.0 && idle >= 0.0), "{uptime:?}");
 
     let memory = fs::read_to_string("/proc/meminfo")?;
     let kilobytes = |name: &str| -> u64 {
         let line = memory.lines().find_map(|line| line.strip_prefix(name));
         let value = line.and_then(|rest| rest.strip_prefix(':')?.trim().strip_suffix(" kB"));
-        value
-            .unwrap_or_else(|| panic!("{name} in {memory}"))
-            .parse()
-            .expect("a number")
+        value.unwrap_or_else(|| panic!("{name} in {memory}")).parse().expect("a number")
     };
     assert!(kilobytes("MemTotal") > kilobytes("MemFree"));
     assert!(kilobytes("MemAvailable") > 0 && kilobytes("MemTotal") > 1000);
@@ -41,29 +30,16 @@ pub fn reports() -> io::Result<()> {
     let processors = fs::read_to_string("/proc/cpuinfo")?;
     let mut lines = processors.lines();
     assert_eq!(lines.next(), Some("processor\t: 0"));
-    let flags = lines
-        .clone()
-        .find_map(|line| line.strip_prefix("flags\t\t: "));
+    let flags = lines.clone().find_map(|line| line.strip_prefix("flags\t\t: "));
     let flags: Vec<_> = flags.expect("flags").split(' ').collect();
     for flag in ["fpu", "sse2", "lm", "nx"] {
         assert!(flags.contains(&flag), "{flags:?}");
     }
     assert_eq!(flags.contains(&"avx2"), is_x86_feature_detected!("avx2"));
-    assert_eq!(
-        flags.contains(&"rdrand"),
-        is_x86_feature_detected!("rdrand")
-    );
-    for name in [
-        "vendor_id\t: ",
-        "model name\t: ",
-        "cpu MHz\t\t: ",
-        "cpu cores\t: ",
-    ] {
+    assert_eq!(flags.contains(&"rdrand"), is_x86_feature_detected!("rdrand"));
+    for name in ["vendor_id\t: ", "model name\t: ", "cpu MHz\t\t: ", "cpu cores\t: "] {
         let value = lines.clone().find_map(|line| line.strip_prefix(name));
-        assert!(
-            value.is_some_and(|value| !value.is_empty()),
-            "{name}: {processors}"
-        );
+        assert!(value.is_some_and(|value| !value.is_empty()), "{name}: {processors}");
     }
     assert!(processors.ends_with("\n\n"));
     Ok(())

@@ -22,9 +22,7 @@ const ENTRIES: u16 = 0x1160;
 const STAT: u16 = 0x1170;
 const FSTAT: u16 = 0x1180;
 const MKDIR: u16 = 0x1190;
-const FILES: [u16; 10] = [
-    WRITE, OPEN, CLOSE, READ, SEEK, UNLINK, ENTRIES, STAT, FSTAT, MKDIR,
-];
+const FILES: [u16; 10] = [WRITE, OPEN, CLOSE, READ, SEEK, UNLINK, ENTRIES, STAT, FSTAT, MKDIR];
 
 /// Where the kernel maps physical memory as a whole.
 const DIRECT_MAP: u64 = 0x4000_0000_0000;
@@ -32,14 +30,7 @@ const DIRECT_MAP: u64 = 0x4000_0000_0000;
 const FAULT: i64 = -14;
 
 /// Addresses that are nobody's: beyond the memory, in the gap for devices, at the very end.
-const WRONG: [u64; 6] = [
-    1 << 40,
-    0xc000_0000,
-    0xffff_f000,
-    u64::MAX,
-    u64::MAX - 7,
-    1 << 63,
-];
+const WRONG: [u64; 6] = [1 << 40, 0xc000_0000, 0xffff_f000, u64::MAX, u64::MAX - 7, 1 << 63];
 
 fn call(port: u16, argument: u64) {
     // SAFETY: the monitor writes to the parameters and what they point to, which are this program's, or to
@@ -73,10 +64,7 @@ fn buffers() -> ExitCode {
             for descriptor in [0, 3, -1, i32::MIN, i32::MAX] {
                 for port in [READ, WRITE] {
                     let got = transfer(port, descriptor, buffer, length);
-                    assert!(
-                        (-200..0).contains(&got),
-                        "{port:#x} {descriptor} {buffer:#x}: {got}"
-                    );
+                    assert!((-200..0).contains(&got), "{port:#x} {descriptor} {buffer:#x}: {got}");
                 }
             }
         }
@@ -115,9 +103,7 @@ fn unknown() -> ExitCode {
     const LEFT_OUT: [u16; 7] = [0x540, 0x780, 0x800, 0x880, 0x1010, 0x1020, PRINT];
     for port in (0x400..0x2000).filter(|port| !LEFT_OUT.contains(port)) {
         let (words, address) = words();
-        words
-            .iter()
-            .for_each(|word| word.store(u64::from(port), Relaxed));
+        words.iter().for_each(|word| word.store(u64::from(port), Relaxed));
         call(port, address);
     }
     survived()
@@ -137,14 +123,7 @@ fn race() -> ExitCode {
         while ON.load(Relaxed) {
             turn += 1;
             words[0].store(if turn % 3 == 0 { u64::MAX } else { 8 }, Relaxed);
-            words[2].store(
-                if turn % 2 == 0 {
-                    WRONG[turn % 6]
-                } else {
-                    inner
-                },
-                Relaxed,
-            );
+            words[2].store(if turn % 2 == 0 { WRONG[turn % 6] } else { inner }, Relaxed);
         }
     });
     for turn in 0..300 {
@@ -165,14 +144,7 @@ fn results() -> ExitCode {
             state ^= state << 13;
             state ^= state >> 7;
             state ^= state << 17;
-            word.store(
-                if state & 3 == 0 {
-                    state
-                } else {
-                    state & 0xffff
-                },
-                Relaxed,
-            );
+            word.store(if state & 3 == 0 { state } else { state & 0xffff }, Relaxed);
         }
         words[3].store(u64::MAX, Relaxed);
         // A buffer of its own, or none: the monitor must write nowhere else.

@@ -63,8 +63,7 @@ fn growing() -> io::Result<()> {
     let mut list: Vec<u64> = Vec::new();
     for size in (MIB..=36 * MIB).step_by(MIB) {
         let length = size / size_of::<u64>();
-        list.try_reserve_exact(length - list.len())
-            .map_err(io::Error::other)?;
+        list.try_reserve_exact(length - list.len()).map_err(io::Error::other)?;
         list.extend(list.len() as u64..length as u64);
     }
     assert!(list.into_iter().eq(0..36 * MIB as u64 / 8));
@@ -82,10 +81,7 @@ impl Marked {
 
 impl Drop for Marked {
     fn drop(&mut self) {
-        assert!(
-            self.0.iter().all(|&byte| byte == self.1),
-            "a block was overwritten"
-        );
+        assert!(self.0.iter().all(|&byte| byte == self.1), "a block was overwritten");
     }
 }
 
@@ -119,10 +115,7 @@ fn alignment() -> io::Result<()> {
             let blocks = [(); 3].map(|()| unsafe { alloc(layout) });
             for block in blocks {
                 assert!(!block.is_null(), "no block of {layout:?}");
-                assert!(
-                    block.addr().is_multiple_of(layout.align()),
-                    "{block:?} for {layout:?}"
-                );
+                assert!(block.addr().is_multiple_of(layout.align()), "{block:?} for {layout:?}");
                 // SAFETY: a block of at least `size` bytes, which nobody else uses.
                 unsafe { block.write_bytes(1, size) };
             }
@@ -233,10 +226,7 @@ fn zeroed() -> io::Result<()> {
             assert!(!block.is_null(), "no {size} bytes");
             // SAFETY: zeroed memory of this size, which nobody else uses.
             let bytes = unsafe { std::slice::from_raw_parts_mut(block, size) };
-            assert!(
-                bytes.iter().all(|&byte| byte == 0),
-                "{size} bytes were not zero"
-            );
+            assert!(bytes.iter().all(|&byte| byte == 0), "{size} bytes were not zero");
             bytes.fill(0xff);
             // SAFETY: allocated above with this layout, not used after this.
             unsafe { dealloc(block, layout) };
@@ -259,19 +249,14 @@ fn small() -> io::Result<()> {
 fn other_thread() -> io::Result<()> {
     let (sender, receiver) = mpsc::sync_channel(16);
     let sink = thread::spawn(move || {
-        receiver
-            .into_iter()
-            .map(|block: Marked| block.0.len())
-            .sum::<usize>()
+        receiver.into_iter().map(|block: Marked| block.0.len()).sum::<usize>()
     });
     let mut numbers = Numbers::new(2);
     let mut sent = 0;
     for i in 0..5_000 {
         let length = numbers.below(20_000);
         sent += length;
-        sender
-            .send(Marked::new(length, i as u8))
-            .map_err(io::Error::other)?;
+        sender.send(Marked::new(length, i as u8)).map_err(io::Error::other)?;
     }
     drop(sender);
     assert_eq!(sink.join().ok(), Some(sent));
@@ -288,9 +273,7 @@ fn threads() -> io::Result<()> {
 }
 
 fn gaps() -> io::Result<()> {
-    let mut blocks = (0..1_500)
-        .map(|i| Some(Marked::new(16 << 10, i as u8)))
-        .collect::<Vec<_>>();
+    let mut blocks = (0..1_500).map(|i| Some(Marked::new(16 << 10, i as u8))).collect::<Vec<_>>();
     for block in blocks.iter_mut().step_by(2) {
         *block = None;
     }

@@ -30,11 +30,7 @@ fn writing() -> io::Result<()> {
     let bytes = (0..200_000_u32).map(|i| (i * 7) as u8).collect::<Vec<_>>();
     fs::write("/data/new", &bytes)?;
     assert_eq!(fs::read("/data/new").unwrap(), bytes);
-    OpenOptions::new()
-        .append(true)
-        .open("/data/new")
-        .unwrap()
-        .write_all(b"end")?;
+    OpenOptions::new().append(true).open("/data/new").unwrap().write_all(b"end")?;
     assert_eq!(fs::metadata("/data/new").unwrap().len(), 200_003);
     fs::write("/data/new", "short")?;
     assert_eq!(fs::read("/data/new").unwrap(), b"short");
@@ -60,10 +56,7 @@ fn names() -> io::Result<()> {
     fs::remove_file("/data/a/b/c")?;
     fs::remove_dir("/data/a/b")?;
     fs::remove_dir_all("/data/a")?;
-    assert_eq!(
-        fs::metadata("/data/a").unwrap_err().kind(),
-        ErrorKind::NotFound
-    );
+    assert_eq!(fs::metadata("/data/a").unwrap_err().kind(), ErrorKind::NotFound);
     Ok(())
 }
 
@@ -72,26 +65,16 @@ fn changes() -> io::Result<()> {
     fs::rename("/data/old", "/data/renamed")?;
     assert_eq!(fs::read("/data/renamed").unwrap(), b"content");
     let kind = |result: io::Result<()>| result.unwrap_err().kind();
-    assert_eq!(
-        kind(fs::rename("/data/old", "/data/x")),
-        ErrorKind::NotFound
-    );
+    assert_eq!(kind(fs::rename("/data/old", "/data/x")), ErrorKind::NotFound);
     for (from, to) in [("/data/renamed", "/tmp/x"), ("/data/renamed", "/one")] {
-        assert_eq!(
-            kind(fs::rename(from, to)),
-            ErrorKind::CrossesDevices,
-            "{to}"
-        );
+        assert_eq!(kind(fs::rename(from, to)), ErrorKind::CrossesDevices, "{to}");
     }
     fs::hard_link("/data/renamed", "/data/second")?;
     assert_eq!(fs::metadata("/data/second").unwrap().nlink(), 2);
     symlink("renamed", "/data/soft")?;
     assert_eq!(fs::read_link("/data/soft").unwrap(), Path::new("renamed"));
     assert_eq!(fs::read("/data/soft").unwrap(), b"content");
-    assert_eq!(
-        kind(fs::read_link("/data/second").map(drop)),
-        ErrorKind::InvalidInput
-    );
+    assert_eq!(kind(fs::read_link("/data/second").map(drop)), ErrorKind::InvalidInput);
 
     let file = OpenOptions::new().write(true).open("/data/renamed")?;
     file.set_len(3)?;
@@ -104,10 +87,7 @@ fn changes() -> io::Result<()> {
     assert_eq!(file.metadata().unwrap().mode() & 0o7777, 0o600);
     let then = SystemTime::UNIX_EPOCH + Duration::new(1_000_000_000, 5);
     file.set_modified(then)?;
-    assert_eq!(
-        fs::metadata("/data/second").unwrap().modified().unwrap(),
-        then
-    );
+    assert_eq!(fs::metadata("/data/second").unwrap().modified().unwrap(), then);
     for name in ["renamed", "second", "soft"] {
         fs::remove_file(format!("/data/{name}"))?;
     }
@@ -128,22 +108,10 @@ fn outside() -> io::Result<()> {
 fn constant() -> io::Result<()> {
     let kind = |result: std::io::Result<()>| result.unwrap_err().kind();
     assert_eq!(fs::read("/data/constant/file").unwrap(), b"constant");
-    assert_eq!(
-        kind(fs::write("/data/constant/file", "x")),
-        ErrorKind::ReadOnlyFilesystem
-    );
-    assert_eq!(
-        kind(fs::write("/data/constant/new", "x")),
-        ErrorKind::ReadOnlyFilesystem
-    );
-    assert_eq!(
-        kind(fs::remove_file("/data/constant/file")),
-        ErrorKind::ReadOnlyFilesystem
-    );
-    assert_eq!(
-        kind(fs::create_dir("/data/constant/new")),
-        ErrorKind::ReadOnlyFilesystem
-    );
+    assert_eq!(kind(fs::write("/data/constant/file", "x")), ErrorKind::ReadOnlyFilesystem);
+    assert_eq!(kind(fs::write("/data/constant/new", "x")), ErrorKind::ReadOnlyFilesystem);
+    assert_eq!(kind(fs::remove_file("/data/constant/file")), ErrorKind::ReadOnlyFilesystem);
+    assert_eq!(kind(fs::create_dir("/data/constant/new")), ErrorKind::ReadOnlyFilesystem);
     assert_eq!(kind(fs::write("/one", "x")), ErrorKind::ReadOnlyFilesystem);
     let file = File::open("/data/constant/file")?;
     let mode = || Permissions::from_mode(0o777);

@@ -42,10 +42,7 @@ pub fn echo() -> io::Result<()> {
     let (_, from) = any.recv_from(&mut [0; 4])?;
     assert_eq!(from.ip(), Ipv4Addr::LOCALHOST.to_ipv6_mapped());
     any.send_to(b"y", from)?;
-    assert_eq!(
-        one.recv_from(&mut [0; 4])?.1.port(),
-        any.local_addr()?.port()
-    );
+    assert_eq!(one.recv_from(&mut [0; 4])?.1.port(), any.local_addr()?.port());
     Ok(())
 }
 
@@ -164,10 +161,7 @@ pub fn unreachable() -> io::Result<()> {
         // Once for each that was sent, also to a sender.
         one.send(b"x")?;
         thread::sleep(Duration::from_millis(20));
-        assert_eq!(
-            one.take_error()?.map(|error| error.kind()),
-            Some(ErrorKind::ConnectionRefused)
-        );
+        assert_eq!(one.take_error()?.map(|error| error.kind()), Some(ErrorKind::ConnectionRefused));
         assert!(one.take_error()?.is_none());
         // Without a peer nobody is told.
         let other = UdpSocket::bind((ip, 0))?;
@@ -181,16 +175,10 @@ pub fn unreachable() -> io::Result<()> {
 pub fn no_destination() -> io::Result<()> {
     let socket = UdpSocket::bind((BOTH[0], 0))?;
     let error = socket.send(b"x").expect_err("nobody to send to");
-    assert_eq!(
-        error.to_string(),
-        "Destination address required (os error 89)"
-    );
+    assert_eq!(error.to_string(), "Destination address required (os error 89)");
     // An address of the other family is none.
     let error = socket.send_to(b"x", (BOTH[1], 9)).expect_err("no way");
-    assert_eq!(
-        error.to_string(),
-        "Address family not supported by protocol (os error 97)"
-    );
+    assert_eq!(error.to_string(), "Address family not supported by protocol (os error 97)");
     let error = socket.send_to(b"x", (BOTH[0], 0));
     fails(error, ErrorKind::InvalidInput);
     Ok(())
@@ -309,10 +297,7 @@ pub fn group_v6() -> io::Result<()> {
     // The loopback interface is the first one.
     receiver.join_multicast_v6(&group, 1)?;
     fails(receiver.join_multicast_v6(&group, 1), ErrorKind::AddrInUse);
-    fails(
-        receiver.join_multicast_v6(&Ipv6Addr::LOCALHOST, 1),
-        ErrorKind::InvalidInput,
-    );
+    fails(receiver.join_multicast_v6(&Ipv6Addr::LOCALHOST, 1), ErrorKind::InvalidInput);
     let sender = UdpSocket::bind((BOTH[1], 0))?;
     let to = std::net::SocketAddrV6::new(group, port, 0, 1);
     match sender.send_to(b"to the group", to) {
@@ -330,9 +315,6 @@ pub fn group_v6() -> io::Result<()> {
     sender.send_to(b"to nobody", to)?;
     receiver.set_read_timeout(Some(Duration::from_millis(30)))?;
     fails(receiver.recv(&mut buffer), ErrorKind::WouldBlock);
-    fails(
-        receiver.leave_multicast_v6(&group, 1),
-        ErrorKind::AddrNotAvailable,
-    );
+    fails(receiver.leave_multicast_v6(&group, 1), ErrorKind::AddrNotAvailable);
     Ok(())
 }

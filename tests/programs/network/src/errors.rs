@@ -20,25 +20,16 @@ pub fn in_use() -> io::Result<()> {
     }
     // One for all addresses is in the way of one for a single address.
     let (_listener, address) = listen(Ipv4Addr::UNSPECIFIED.into())?;
-    fails(
-        TcpListener::bind((BOTH[0], address.port())),
-        ErrorKind::AddrInUse,
-    );
+    fails(TcpListener::bind((BOTH[0], address.port())), ErrorKind::AddrInUse);
     let (_listener, address) = listen(Ipv6Addr::UNSPECIFIED.into())?;
-    fails(
-        TcpListener::bind((BOTH[0], address.port())),
-        ErrorKind::AddrInUse,
-    );
+    fails(TcpListener::bind((BOTH[0], address.port())), ErrorKind::AddrInUse);
     Ok(())
 }
 
 pub fn foreign() -> io::Result<()> {
     let foreign = (Ipv4Addr::new(192, 0, 2, 77), 0);
     let error = fails(TcpListener::bind(foreign), ErrorKind::AddrNotAvailable);
-    assert_eq!(
-        error.to_string(),
-        "Cannot assign requested address (os error 99)"
-    );
+    assert_eq!(error.to_string(), "Cannot assign requested address (os error 99)");
     fails(UdpSocket::bind(foreign), ErrorKind::AddrNotAvailable);
     let foreign = ("2001:db8::77".parse::<Ipv6Addr>().unwrap(), 0);
     fails(TcpListener::bind(foreign), ErrorKind::AddrNotAvailable);
@@ -52,10 +43,8 @@ pub fn refused() -> io::Result<()> {
         let error = fails(TcpStream::connect(address), ErrorKind::ConnectionRefused);
         assert_eq!(error.to_string(), "Connection refused (os error 111)");
         let second = Duration::from_secs(1);
-        let error = fails(
-            TcpStream::connect_timeout(&address, second),
-            ErrorKind::ConnectionRefused,
-        );
+        let error =
+            fails(TcpStream::connect_timeout(&address, second), ErrorKind::ConnectionRefused);
         assert_eq!(error.raw_os_error(), Some(111));
         // A port that is only bound for datagrams listens to nobody, either.
         let socket = UdpSocket::bind(address)?;
@@ -112,10 +101,7 @@ pub fn listener_gone() -> io::Result<()> {
 pub fn not_connected() -> io::Result<()> {
     let socket = UdpSocket::bind((BOTH[0], 0))?;
     let error = fails(socket.peer_addr(), ErrorKind::NotConnected);
-    assert_eq!(
-        error.to_string(),
-        "Transport endpoint is not connected (os error 107)"
-    );
+    assert_eq!(error.to_string(), "Transport endpoint is not connected (os error 107)");
     let (mut client, server) = pair(BOTH[0])?;
     client.write_all(b"nobody reads this")?;
     server.peek(&mut [0])?;
@@ -136,10 +122,7 @@ pub fn not_a_socket() -> io::Result<()> {
         stream.set_nodelay(true),
     ] {
         let error = result.expect_err("a pipe is no socket");
-        assert_eq!(
-            error.to_string(),
-            "Socket operation on non-socket (os error 88)"
-        );
+        assert_eq!(error.to_string(), "Socket operation on non-socket (os error 88)");
     }
     // A listener is a socket, but no stream.
     let (listener, _) = listen(BOTH[0])?;

@@ -6,10 +6,7 @@ use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream, ToSocketAddrs};
 use crate::BOTH;
 
 fn all(what: impl ToSocketAddrs) -> io::Result<Vec<String>> {
-    Ok(what
-        .to_socket_addrs()?
-        .map(|address| address.to_string())
-        .collect())
+    Ok(what.to_socket_addrs()?.map(|address| address.to_string()).collect())
 }
 
 pub fn numbers() -> io::Result<()> {
@@ -58,20 +55,11 @@ pub fn nothing() -> io::Result<()> {
     for name in ["a..b", "with space", "", "no\u{df}such"] {
         let error = crate::fails((name, 80).to_socket_addrs(), uncategorized());
         let text = error.to_string();
-        assert!(
-            text.starts_with("failed to lookup address information: "),
-            "{text}"
-        );
+        assert!(text.starts_with("failed to lookup address information: "), "{text}");
     }
     crate::fails("localhost".to_socket_addrs(), io::ErrorKind::InvalidInput);
-    crate::fails(
-        "localhost:65536".to_socket_addrs(),
-        io::ErrorKind::InvalidInput,
-    );
-    crate::fails(
-        ("nul\0byte", 1).to_socket_addrs(),
-        io::ErrorKind::InvalidInput,
-    );
+    crate::fails("localhost:65536".to_socket_addrs(), io::ErrorKind::InvalidInput);
+    crate::fails(("nul\0byte", 1).to_socket_addrs(), io::ErrorKind::InvalidInput);
     assert!("256.0.0.1".parse::<IpAddr>().is_err());
     Ok(())
 }

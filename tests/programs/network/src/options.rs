@@ -37,10 +37,7 @@ pub fn listeners() -> io::Result<()> {
     assert!(listener.take_error()?.is_none());
     let (listener, _) = listen(BOTH[0])?;
     let error = listener.only_v6().expect_err("IPv4 alone");
-    assert_eq!(
-        error.raw_os_error(),
-        Some(if cfg!(target_os = "linux") { 95 } else { 92 })
-    );
+    assert_eq!(error.raw_os_error(), Some(if cfg!(target_os = "linux") { 95 } else { 92 }));
     Ok(())
 }
 
@@ -78,13 +75,7 @@ pub fn times() -> io::Result<()> {
     assert_eq!(socket.write_timeout()?, None);
     client.set_read_timeout(None)?;
     assert_eq!(client.read_timeout()?, None);
-    fails(
-        client.set_read_timeout(Some(Duration::ZERO)),
-        ErrorKind::InvalidInput,
-    );
-    fails(
-        socket.set_write_timeout(Some(Duration::ZERO)),
-        ErrorKind::InvalidInput,
-    );
+    fails(client.set_read_timeout(Some(Duration::ZERO)), ErrorKind::InvalidInput);
+    fails(socket.set_write_timeout(Some(Duration::ZERO)), ErrorKind::InvalidInput);
     Ok(())
 }

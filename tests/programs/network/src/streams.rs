@@ -63,10 +63,9 @@ pub fn loopback_network() -> io::Result<()> {
 }
 
 pub fn unspecified() -> io::Result<()> {
-    for (any, own) in [
-        (IpAddr::V4(Ipv4Addr::UNSPECIFIED), BOTH[0]),
-        (IpAddr::V6(Ipv6Addr::UNSPECIFIED), BOTH[1]),
-    ] {
+    for (any, own) in
+        [(IpAddr::V4(Ipv4Addr::UNSPECIFIED), BOTH[0]), (IpAddr::V6(Ipv6Addr::UNSPECIFIED), BOTH[1])]
+    {
         let (listener, address) = listen(any)?;
         assert_eq!(address.ip(), any);
         let client = TcpStream::connect((any, address.port()))?;
@@ -145,21 +144,14 @@ pub fn peek() -> io::Result<()> {
 
 pub fn vectored() -> io::Result<()> {
     let (mut client, mut server) = pair(BOTH[1])?;
-    let parts = [
-        IoSlice::new(b"one"),
-        IoSlice::new(b""),
-        IoSlice::new(b"three"),
-    ];
+    let parts = [IoSlice::new(b"one"), IoSlice::new(b""), IoSlice::new(b"three")];
     assert_eq!(client.write_vectored(&parts)?, 8);
     client.shutdown(Shutdown::Write)?;
     let (mut first, mut second) = ([0; 2], [0; 8]);
     let mut places = [IoSliceMut::new(&mut first), IoSliceMut::new(&mut second)];
     assert_eq!(server.read_vectored(&mut places)?, 8);
     assert_eq!((&first, &second[..6]), (b"on", &b"ethree"[..]));
-    assert_eq!(
-        server.read_vectored(&mut [IoSliceMut::new(&mut second)])?,
-        0
-    );
+    assert_eq!(server.read_vectored(&mut [IoSliceMut::new(&mut second)])?, 0);
     Ok(())
 }
 

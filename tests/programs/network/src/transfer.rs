@@ -66,9 +66,8 @@ pub fn both_ways() -> io::Result<()> {
         let mut threads = Vec::new();
         for (seed, stream) in [(1, client), (2, server)] {
             let (mut out, mut back) = (stream.try_clone()?, stream);
-            threads.push(thread::spawn(move || {
-                send(&mut out, seed, TOTAL).map(|hash| (hash, TOTAL))
-            }));
+            threads
+                .push(thread::spawn(move || send(&mut out, seed, TOTAL).map(|hash| (hash, TOTAL))));
             threads.push(thread::spawn(move || receive(&mut back, seed + 10)));
         }
         let results: Vec<(u64, usize)> =
@@ -146,9 +145,8 @@ pub fn many_at_once() -> io::Result<()> {
             }
             Ok(())
         });
-        let mut clients: Vec<TcpStream> = (0..MANY)
-            .map(|_| TcpStream::connect(address))
-            .collect::<io::Result<_>>()?;
+        let mut clients: Vec<TcpStream> =
+            (0..MANY).map(|_| TcpStream::connect(address)).collect::<io::Result<_>>()?;
         for (number, client) in clients.iter_mut().enumerate() {
             client.write_all(&[number as u8; 1000])?;
         }

@@ -16,10 +16,7 @@ pub fn nonblocking() -> io::Result<()> {
         let (listener, address) = listen(ip)?;
         listener.set_nonblocking(true)?;
         let error = fails(listener.accept(), ErrorKind::WouldBlock);
-        assert_eq!(
-            error.to_string(),
-            "Resource temporarily unavailable (os error 11)"
-        );
+        assert_eq!(error.to_string(), "Resource temporarily unavailable (os error 11)");
         let mut client = TcpStream::connect(address)?;
         listener.set_nonblocking(false)?;
         let (mut server, _) = listener.accept()?;
@@ -102,10 +99,7 @@ pub fn connect_timeout() -> io::Result<()> {
         });
         assert_eq!(client.read(&mut [0; 8])?, 4);
         join(late)?;
-        fails(
-            TcpStream::connect_timeout(&address, Duration::ZERO),
-            ErrorKind::InvalidInput,
-        );
+        fails(TcpStream::connect_timeout(&address, Duration::ZERO), ErrorKind::InvalidInput);
     }
     Ok(())
 }
@@ -147,10 +141,7 @@ pub fn woken() -> io::Result<()> {
         thread::sleep(SHORT);
         drop(client);
         let kind = join(writing).expect_err("nobody reads").kind();
-        assert!(matches!(
-            kind,
-            ErrorKind::ConnectionReset | ErrorKind::BrokenPipe
-        ));
+        assert!(matches!(kind, ErrorKind::ConnectionReset | ErrorKind::BrokenPipe));
         drop(server);
     }
     Ok(())

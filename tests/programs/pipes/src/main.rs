@@ -13,11 +13,8 @@ use check::Numbers;
 fn main() -> ExitCode {
     let filter = std::env::args().nth(1);
     if filter.as_deref() == Some("terminals") {
-        let streams = [
-            io::stdin().is_terminal(),
-            io::stdout().is_terminal(),
-            io::stderr().is_terminal(),
-        ];
+        let streams =
+            [io::stdin().is_terminal(), io::stdout().is_terminal(), io::stderr().is_terminal()];
         println!("{streams:?}");
         return ExitCode::SUCCESS;
     }
@@ -47,12 +44,7 @@ fn megabyte() -> io::Result<()> {
     let mut received = Vec::new();
     reader.read_to_end(&mut received)?;
     writing.join().expect("the writer does not panic")?;
-    assert!(
-        received == sent,
-        "{} bytes of {}",
-        received.len(),
-        sent.len()
-    );
+    assert!(received == sent, "{} bytes of {}", received.len(), sent.len());
     Ok(())
 }
 
@@ -109,11 +101,7 @@ fn broken() -> io::Result<()> {
 
 fn vectored() -> io::Result<()> {
     let (mut reader, mut writer) = io::pipe()?;
-    let parts = [
-        IoSlice::new(b"one"),
-        IoSlice::new(b""),
-        IoSlice::new(b"three"),
-    ];
+    let parts = [IoSlice::new(b"one"), IoSlice::new(b""), IoSlice::new(b"three")];
     assert_eq!(writer.write_vectored(&parts)?, 8);
     let (mut first, mut second) = ([0; 4], [0; 8]);
     let mut places = [IoSliceMut::new(&mut first), IoSliceMut::new(&mut second)];
@@ -128,9 +116,7 @@ fn whole() -> io::Result<()> {
     let writers: Vec<_> = (b'a'..b'e')
         .map(|letter| {
             let mut writer = writer.try_clone()?;
-            Ok(thread::spawn(move || {
-                (0..2_000).try_for_each(|_| writer.write_all(&[letter; 100]))
-            }))
+            Ok(thread::spawn(move || (0..2_000).try_for_each(|_| writer.write_all(&[letter; 100]))))
         })
         .collect::<io::Result<_>>()?;
     drop(writer);
@@ -150,12 +136,8 @@ fn whole() -> io::Result<()> {
 
 fn copies() -> io::Result<()> {
     let path = std::env::temp_dir().join("pipes-copies");
-    let mut file = File::options()
-        .create(true)
-        .truncate(true)
-        .read(true)
-        .write(true)
-        .open(&path)?;
+    let mut file =
+        File::options().create(true).truncate(true).read(true).write(true).open(&path)?;
     let copy: OwnedFd = file.as_fd().try_clone_to_owned()?;
     let mut copy = File::from(copy);
     file.write_all(b"one")?;

@@ -22,10 +22,7 @@ pub fn all(root: &Path) -> io::Result<()> {
     assert!(fs::read(&a)? == expected);
 
     // At the end, and beyond.
-    OpenOptions::new()
-        .append(true)
-        .open(&a)?
-        .write_all(b"end")?;
+    OpenOptions::new().append(true).open(&a)?.write_all(b"end")?;
     expected.extend_from_slice(b"end");
     assert!(fs::read(&a)? == expected);
     let length = expected.len() + 100_000;

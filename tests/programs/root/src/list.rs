@@ -34,11 +34,7 @@ pub fn all(root: &Path, out: &mut impl Write) -> io::Result<()> {
         }
         let modified = metadata.modified()?.duration_since(UNIX_EPOCH);
         let modified = modified.unwrap_or_default().as_secs();
-        let mode = if metadata.permissions().readonly() {
-            "r"
-        } else {
-            "rw"
-        };
+        let mode = if metadata.permissions().readonly() { "r" } else { "rw" };
         write!(out, "{mark} {mode} {modified} {length} {hash:016x} ")?;
         out.write_all(name.as_os_str().as_encoded_bytes())?;
         out.write_all(b"\n")?;
@@ -48,9 +44,7 @@ pub fn all(root: &Path, out: &mut impl Write) -> io::Result<()> {
 
 /// Whether the system makes this itself.
 fn is_system(name: &Path) -> bool {
-    ["dev", "proc", "tmp"]
-        .iter()
-        .any(|own| name == Path::new(own))
+    ["dev", "proc", "tmp"].iter().any(|own| name == Path::new(own))
 }
 
 /// FNV-1a of 64 bits: enough to see a difference.

@@ -117,11 +117,9 @@ fn sleep() {
     let first = late();
     let mut others: Vec<Duration> = std::iter::repeat_with(late).take(SLEEPS).collect();
     others.sort();
-    for (name, late) in [
-        ("first", first),
-        ("median", others[SLEEPS / 2]),
-        ("worst", others[SLEEPS - 1]),
-    ] {
+    for (name, late) in
+        [("first", first), ("median", others[SLEEPS / 2]), ("worst", others[SLEEPS - 1])]
+    {
         println!("sleep-{name} {:.1}", late.as_nanos() as f64 / 1e3);
     }
 }

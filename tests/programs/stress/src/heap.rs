@@ -26,28 +26,12 @@ impl Block {
         let layout = Layout::from_size_align(size(numbers), 1 << numbers.below(8)).ok()?;
         let zeroed = numbers.below(4) == 0;
         // SAFETY: the size is not 0.
-        let start = unsafe {
-            if zeroed {
-                alloc_zeroed(layout)
-            } else {
-                alloc(layout)
-            }
-        };
+        let start = unsafe { if zeroed { alloc_zeroed(layout) } else { alloc(layout) } };
         let start = NonNull::new(start)?;
-        assert!(
-            start.addr().get().is_multiple_of(layout.align()),
-            "{start:?} for {layout:?}"
-        );
-        let mut block = Block {
-            start,
-            layout,
-            mark: numbers.below(usize::MAX) as u64,
-        };
+        assert!(start.addr().get().is_multiple_of(layout.align()), "{start:?} for {layout:?}");
+        let mut block = Block { start, layout, mark: numbers.below(usize::MAX) as u64 };
         if zeroed {
-            assert!(
-                block.places().all(|at| block.bytes()[at] == 0),
-                "zeroed memory is not zero"
-            );
+            assert!(block.places().all(|at| block.bytes()[at] == 0), "zeroed memory is not zero");
         }
         block.write();
         Some(block)
@@ -81,11 +65,7 @@ impl Block {
         for at in self.places() {
             let byte = self.byte(at);
             let found = self.bytes()[at];
-            assert_eq!(
-                found, byte,
-                "byte {at} of a block of {:?} was overwritten",
-                self.layout
-            );
+            assert_eq!(found, byte, "byte {at} of a block of {:?} was overwritten", self.layout);
         }
     }
 
@@ -104,11 +84,7 @@ impl Block {
         if whole {
             for at in 0..kept {
                 let byte = self.byte(at);
-                assert_eq!(
-                    self.bytes()[at],
-                    byte,
-                    "byte {at} was lost when a block was resized"
-                );
+                assert_eq!(self.bytes()[at], byte, "byte {at} was lost when a block was resized");
             }
         }
         self.write();
@@ -140,9 +116,7 @@ pub fn heap(run: &Run) -> String {
     let budget = (memory::free() / 4).min(256 << 20) as usize;
     let (used, blocks) = (AtomicUsize::new(0), AtomicU64::new(0));
     // Where blocks are left for other threads.
-    let counter = (0..8)
-        .map(|_| Mutex::new(Vec::<Block>::new()))
-        .collect::<Vec<_>>();
+    let counter = (0..8).map(|_| Mutex::new(Vec::<Block>::new())).collect::<Vec<_>>();
     let churn = |percent: u32, first: usize| {
         run.crew(|crew| {
             for number in 0..run.threads() {
@@ -210,16 +184,8 @@ pub fn heap(run: &Run) -> String {
     let mut whole = vec![0_u8; size];
     whole.iter_mut().step_by(4_096).for_each(|byte| *byte = 1);
     assert_eq!(
-        whole
-            .iter()
-            .step_by(4_096)
-            .filter(|byte| **byte == 1)
-            .count(),
+        whole.iter().step_by(4_096).filter(|byte| **byte == 1).count(),
         size.div_ceil(4_096)
     );
-    format!(
-        "{} blocks, then {} MiB in one piece",
-        blocks.into_inner(),
-        size >> 20
-    )
+    format!("{} blocks, then {} MiB in one piece", blocks.into_inner(), size >> 20)
 }

@@ -45,16 +45,9 @@ thread_local! {
 
 /// What each short thread does.
 fn live(number: u64, mut numbers: check::Numbers) {
-    assert_eq!(
-        (PLAIN.get(), LAZY.take()),
-        (7, vec![7; 3]),
-        "a new thread's locals are not new"
-    );
+    assert_eq!((PLAIN.get(), LAZY.take()), (7, vec![7; 3]), "a new thread's locals are not new");
     ALIGNED.with(|aligned| {
-        assert!(
-            (&raw const *aligned).addr().is_multiple_of(64),
-            "a local is not aligned"
-        );
+        assert!((&raw const *aligned).addr().is_multiple_of(64), "a local is not aligned");
         assert_eq!(aligned.0.replace(number), 7);
     });
     PLAIN.set(number);

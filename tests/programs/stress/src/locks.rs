@@ -29,9 +29,8 @@ impl Plain {
 }
 
 pub fn mutex(run: &Run) -> String {
-    let pairs = iter::repeat_with(|| (Mutex::new(0_u64), Plain::default()))
-        .take(3)
-        .collect::<Vec<_>>();
+    let pairs =
+        iter::repeat_with(|| (Mutex::new(0_u64), Plain::default())).take(3).collect::<Vec<_>>();
     let refused = AtomicU64::new(0);
     let added = run.crew(|crew| {
         let threads = (0..run.threads()).map(|number| {
@@ -41,11 +40,8 @@ pub fn mutex(run: &Run) -> String {
                 while !run.over() {
                     let which = numbers.below(3);
                     let (lock, plain) = &pairs[which];
-                    let guard = if numbers.below(5) == 0 {
-                        lock.try_lock().ok()
-                    } else {
-                        lock.lock().ok()
-                    };
+                    let guard =
+                        if numbers.below(5) == 0 { lock.try_lock().ok() } else { lock.lock().ok() };
                     let Some(mut guard) = guard else {
                         refused.fetch_add(1, Relaxed);
                         continue;
@@ -73,17 +69,9 @@ pub fn mutex(run: &Run) -> String {
     });
     for ((lock, plain), added) in pairs.into_iter().zip(added) {
         let counted = (lock.into_inner().ok(), plain.0.into_inner());
-        assert_eq!(
-            counted,
-            (Some(added), added),
-            "two threads were inside at a time"
-        );
+        assert_eq!(counted, (Some(added), added), "two threads were inside at a time");
     }
-    format!(
-        "{} times locked, {} times refused",
-        added.iter().sum::<u64>(),
-        refused.into_inner()
-    )
+    format!("{} times locked, {} times refused", added.iter().sum::<u64>(), refused.into_inner())
 }
 
 /// What two condition variables wait for.
@@ -97,15 +85,10 @@ pub fn condvar(run: &Run) -> String {
     let mut numbers = run.numbers(0);
     while rounds == 0 || !run.over() {
         let capacity = 1 + numbers.below(8);
-        let (producers, consumers) = (
-            1 + numbers.below(run.threads()),
-            1 + numbers.below(run.threads()),
-        );
+        let (producers, consumers) =
+            (1 + numbers.below(run.threads()), 1 + numbers.below(run.threads()));
         let each = 50 + numbers.below(200) as u64;
-        let queue = Mutex::new(Queue {
-            items: Vec::new(),
-            producers,
-        });
+        let queue = Mutex::new(Queue { items: Vec::new(), producers });
         let (filled, emptied) = (Condvar::new(), Condvar::new());
         let sums = run.crew(|crew| {
             for producer in 0..producers as u64 {
@@ -154,12 +137,10 @@ pub fn condvar(run: &Run) -> String {
                 })
             });
             let consumers = consumers.collect::<Vec<_>>();
-            consumers
-                .into_iter()
-                .fold((0, 0), |(sum, squares), consumer| {
-                    let own = consumer.join().expect("no thread panics");
-                    (sum + own.0, squares + own.1)
-                })
+            consumers.into_iter().fold((0, 0), |(sum, squares), consumer| {
+                let own = consumer.join().expect("no thread panics");
+                (sum + own.0, squares + own.1)
+            })
         });
         let items = 0..producers as u64 * each;
         moved += items.end;
@@ -173,10 +154,8 @@ pub fn condvar(run: &Run) -> String {
 pub fn barrier(run: &Run) -> String {
     let threads = run.threads();
     let (barrier, stop) = (Barrier::new(threads), AtomicBool::new(false));
-    let (places, leaders) = (
-        (0..threads).map(|_| AtomicU64::new(0)).collect::<Vec<_>>(),
-        AtomicU64::new(0),
-    );
+    let (places, leaders) =
+        ((0..threads).map(|_| AtomicU64::new(0)).collect::<Vec<_>>(), AtomicU64::new(0));
     run.crew(|crew| {
         for number in 0..threads {
             let (mut numbers, places) = (run.numbers(number), &places);
@@ -206,20 +185,12 @@ pub fn barrier(run: &Run) -> String {
         }
     });
     let generations = places[0].load(Relaxed);
-    assert_eq!(
-        leaders.into_inner(),
-        generations,
-        "each generation has one leader"
-    );
+    assert_eq!(leaders.into_inner(), generations, "each generation has one leader");
     format!("{generations} generations of {threads} threads")
 }
 
 pub fn rwlock(run: &Run) -> String {
-    let (lock, inside, most) = (
-        RwLock::new([0_u64; 16]),
-        AtomicI64::new(0),
-        AtomicI64::new(0),
-    );
+    let (lock, inside, most) = (RwLock::new([0_u64; 16]), AtomicI64::new(0), AtomicI64::new(0));
     let (reads, writes) = (AtomicU64::new(0), AtomicU64::new(0));
     run.crew(|crew| {
         for number in 0..run.threads() {
@@ -229,9 +200,7 @@ pub fn rwlock(run: &Run) -> String {
             crew.spawn("reader-writer", move |worker| {
                 while !run.over() {
                     if numbers.below(8) == 0 {
-                        let Ok(mut values) = lock.write() else {
-                            panic!("the lock is poisoned")
-                        };
+                        let Ok(mut values) = lock.write() else { panic!("the lock is poisoned") };
                         assert_eq!(inside.swap(-1, SeqCst), 0, "a writer has company");
                         for value in &mut *values {
                             *value += 1;
@@ -266,10 +235,7 @@ pub fn rwlock(run: &Run) -> String {
     let (reads, writes) = (reads.into_inner(), writes.into_inner());
     let values = lock.into_inner().ok();
     assert_eq!(values, Some([writes; 16]), "writes were lost");
-    format!(
-        "{reads} reads, {writes} writes, up to {} readers at a time",
-        most.into_inner()
-    )
+    format!("{reads} reads, {writes} writes, up to {} readers at a time", most.into_inner())
 }
 
 /// What one initialization after the other is shared in.
@@ -315,11 +281,7 @@ pub fn once(run: &Run) -> String {
                         dawdle(&mut numbers);
                         fresh.calls.fetch_add(1, Relaxed)
                     });
-                    assert_eq!(
-                        (value, fresh.calls.load(Relaxed)),
-                        (0, 1),
-                        "initialized twice"
-                    );
+                    assert_eq!((value, fresh.calls.load(Relaxed)), (0, 1), "initialized twice");
                     assert_eq!(*fresh.lazy, 5);
                     // The first one or two unwind, the next one finishes.
                     let unwinds = numbers.below(3) > 0;

@@ -36,110 +36,42 @@ struct Case {
 
 /// All cases.
 const CASES: &[Case] = &[
-    case(
-        "processors",
-        "busy threads use every processor, and move",
-        processors::all,
-    ),
-    case(
-        "spawns",
-        "trees of threads, joined, detached and unwound; nothing leaks",
-        spawns::storm,
-    ),
-    case(
-        "locals",
-        "thread-local values and their destructors",
-        locals::locals,
-    ),
+    case("processors", "busy threads use every processor, and move", processors::all),
+    case("spawns", "trees of threads, joined, detached and unwound; nothing leaks", spawns::storm),
+    case("locals", "thread-local values and their destructors", locals::locals),
     case("mutex", "mutual exclusion under contention", locks::mutex),
-    case(
-        "condvar",
-        "a bounded queue with two condition variables",
-        locks::condvar,
-    ),
+    case("condvar", "a bounded queue with two condition variables", locks::condvar),
     case("barrier", "no thread is a generation ahead", locks::barrier),
     case("rwlock", "readers see whole writes", locks::rwlock),
-    case(
-        "once",
-        "one initialization, also after unwound ones",
-        locks::once,
-    ),
+    case("once", "one initialization, also after unwound ones", locks::once),
     case("park", "no wake-up is lost", messages::park),
-    case(
-        "channels",
-        "every message arrives once, in order",
-        messages::channels,
-    ),
+    case("channels", "every message arrives once, in order", messages::channels),
     case("races", "wake-ups against time-outs", messages::races),
     case("mix", "all kinds of waiting at a time", mix::bank),
-    case(
-        "yields",
-        "threads that only yield share the processors",
-        processors::yields,
-    ),
+    case("yields", "threads that only yield share the processors", processors::yields),
     case(
         "registers",
         "general, vector and control registers stay each thread's own",
         registers::registers,
     ),
     case("timers", "sleeps and time-outs under load", timers::timers),
-    case(
-        "clock",
-        "time never goes back, whoever looks",
-        timers::clock,
-    ),
-    case(
-        "heap",
-        "blocks of 1 B to 4 MiB, freed by other threads; memory comes back",
-        heap::heap,
-    ),
-    case(
-        "mappings",
-        "memory mapped and unmapped while others use theirs",
-        mappings::mappings,
-    ),
-    case(
-        "priorities",
-        "priorities changed while threads wait and work",
-        priorities::priorities,
-    ),
-    extra(
-        "many",
-        "10,000 threads of the default stack at once (takes 1 GiB)",
-        spawns::many,
-    ),
-    extra(
-        "limit",
-        "a thread too many is an error, and the program goes on",
-        spawns::limit,
-    ),
-    extra(
-        "million",
-        "1,000,000 threads, joined and detached; nothing leaks",
-        spawns::million,
-    ),
-    extra(
-        "exit",
-        "one thread ends the program while others are busy",
-        processors::exit,
-    ),
+    case("clock", "time never goes back, whoever looks", timers::clock),
+    case("heap", "blocks of 1 B to 4 MiB, freed by other threads; memory comes back", heap::heap),
+    case("mappings", "memory mapped and unmapped while others use theirs", mappings::mappings),
+    case("priorities", "priorities changed while threads wait and work", priorities::priorities),
+    extra("many", "10,000 threads of the default stack at once (takes 1 GiB)", spawns::many),
+    extra("limit", "a thread too many is an error, and the program goes on", spawns::limit),
+    extra("million", "1,000,000 threads, joined and detached; nothing leaks", spawns::million),
+    extra("exit", "one thread ends the program while others are busy", processors::exit),
 ];
 
 const fn case(name: &'static str, about: &'static str, run: fn(&Run) -> String) -> Case {
-    Case {
-        name,
-        all: true,
-        about,
-        run,
-    }
+    Case { name, all: true, about, run }
 }
 
 /// A case that runs only when it is named: it takes more time or memory, or does not come back.
 const fn extra(name: &'static str, about: &'static str, run: fn(&Run) -> String) -> Case {
-    Case {
-        all: false,
-        ..case(name, about, run)
-    }
+    Case { all: false, ..case(name, about, run) }
 }
 
 fn main() -> ExitCode {
@@ -158,10 +90,7 @@ fn main() -> ExitCode {
         return ExitCode::from(2);
     };
     let processors = thread::available_parallelism().map_or(1, usize::from);
-    println!(
-        "stress: seed {seed}, {} s a case, {processors} processors",
-        time.as_secs_f64()
-    );
+    println!("stress: seed {seed}, {} s a case, {processors} processors", time.as_secs_f64());
     watchdog::start();
     let mut count = 0;
     for case in CASES {

@@ -24,9 +24,7 @@ impl Pages {
     /// Writes to a place of each page.
     fn write(&mut self, mark: u64) {
         for (number, page) in self.0.chunks_exact_mut(PAGE).enumerate() {
-            let (word, _) = page[place(number)..]
-                .split_first_chunk_mut()
-                .expect("inside the page");
+            let (word, _) = page[place(number)..].split_first_chunk_mut().expect("inside the page");
             *word = (mark + number as u64).to_le_bytes();
         }
     }
@@ -34,9 +32,7 @@ impl Pages {
     /// Looks at what [`Pages::write`] wrote.
     fn verify(&self, mark: u64, who: &str) {
         for (number, page) in self.0.chunks_exact(PAGE).enumerate() {
-            let (word, _) = page[place(number)..]
-                .split_first_chunk()
-                .expect("inside the page");
+            let (word, _) = page[place(number)..].split_first_chunk().expect("inside the page");
             let found = u64::from_le_bytes(*word);
             let wanted = mark + number as u64;
             assert_eq!(
@@ -119,10 +115,7 @@ fn stacks(run: &Run, number: usize, worker: &crate::watchdog::Worker, count: &At
                 for (at, word) in own.iter_mut().enumerate() {
                     *word = mark + at;
                 }
-                address.store(
-                    std::hint::black_box(&own).as_ptr().expose_provenance(),
-                    SeqCst,
-                );
+                address.store(std::hint::black_box(&own).as_ptr().expose_provenance(), SeqCst);
                 while !seen.load(SeqCst) {
                     thread::yield_now();
                 }
@@ -136,11 +129,7 @@ fn stacks(run: &Run, number: usize, worker: &crate::watchdog::Worker, count: &At
             for at in (0..WORDS).step_by(128) {
                 // SAFETY: the thread keeps its array, and does not write to it, until `seen` is set.
                 let found = unsafe { words.add(at).read_volatile() };
-                assert_eq!(
-                    found,
-                    mark + at,
-                    "another thread's stack is not what it wrote"
-                );
+                assert_eq!(found, mark + at, "another thread's stack is not what it wrote");
             }
             seen.store(true, SeqCst);
         });
@@ -157,9 +146,7 @@ pub fn mappings(run: &Run) -> String {
         }
         for number in 0..run.processors().div_ceil(2) {
             let threads = &threads;
-            crew.spawn("stacks", move |worker| {
-                stacks(run, 1_000 + number, worker, threads)
-            });
+            crew.spawn("stacks", move |worker| stacks(run, 1_000 + number, worker, threads));
         }
         // Those that map nothing and must not notice anything.
         for number in 0..2 {

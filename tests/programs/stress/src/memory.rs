@@ -20,10 +20,7 @@ fn entry(name: &str) -> u64 {
     let text = std::fs::read_to_string("/proc/meminfo").expect("/proc/meminfo is there");
     let line = text.lines().find_map(|line| line.strip_prefix(name));
     let number = line.and_then(|line| line.trim().strip_suffix(" kB"));
-    number
-        .and_then(|number| number.parse::<u64>().ok())
-        .expect("a number of kB")
-        << 10
+    number.and_then(|number| number.parse::<u64>().ok()).expect("a number of kB") << 10
 }
 
 /// Waits until about as much memory is free as was before: threads that were not joined may still be

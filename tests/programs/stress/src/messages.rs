@@ -16,9 +16,7 @@ struct Taker {
 }
 
 pub fn park(run: &Run) -> String {
-    let takers = (0..run.threads())
-        .map(|_| Taker::default())
-        .collect::<Vec<_>>();
+    let takers = (0..run.threads()).map(|_| Taker::default()).collect::<Vec<_>>();
     let (closed, parks) = (AtomicBool::new(false), AtomicU64::new(0));
     let (given, taken) = run.crew(|crew| {
         let threads = takers.iter().enumerate().map(|(number, taker)| {
@@ -74,10 +72,7 @@ pub fn park(run: &Run) -> String {
             }
             taker.thread.get().into_iter().for_each(Thread::unpark);
         }
-        (
-            given,
-            threads.into_iter().map(|thread| thread.join()).fold(0, sum),
-        )
+        (given, threads.into_iter().map(|thread| thread.join()).fold(0, sum))
     });
     assert_eq!(given, taken, "what was given was not taken");
     format!("{given} wake-ups, {} parks", parks.into_inner())
@@ -106,9 +101,7 @@ fn ring(run: &Run, length: usize, messages: u64) -> u64 {
             let receiver = std::mem::replace(&mut end, next);
             crew.spawn("relay", move |worker| {
                 for message in receiver {
-                    sender
-                        .send(message + 1)
-                        .expect("the next one still receives");
+                    sender.send(message + 1).expect("the next one still receives");
                     worker.step();
                 }
             });
@@ -118,10 +111,7 @@ fn ring(run: &Run, length: usize, messages: u64) -> u64 {
         }
         drop(first);
         let length = length as u64;
-        assert!(
-            end.into_iter().eq(length..length + messages),
-            "messages were lost or overtaken"
-        );
+        assert!(end.into_iter().eq(length..length + messages), "messages were lost or overtaken");
     });
     messages * length as u64
 }
@@ -223,10 +213,7 @@ pub fn races(run: &Run) -> String {
                         *left -= 1;
                         taken += 1;
                     } else {
-                        assert!(
-                            end.timed_out(),
-                            "the wait ended without a token or the time"
-                        );
+                        assert!(end.timed_out(), "the wait ended without a token or the time");
                         timed_out.fetch_add(1, Relaxed);
                         if last {
                             return taken;
@@ -255,21 +242,11 @@ pub fn races(run: &Run) -> String {
         let sum = |sum: u64, own: thread::Result<u64>| sum + own.expect("no thread panics");
         let given = givers.into_iter().map(|thread| thread.join()).fold(0, sum);
         closed.store(true, SeqCst);
-        (
-            given,
-            takers.into_iter().map(|thread| thread.join()).fold(0, sum),
-        )
+        (given, takers.into_iter().map(|thread| thread.join()).fold(0, sum))
     });
-    assert_eq!(
-        (given, tokens.left.into_inner().ok()),
-        (taken, Some(0)),
-        "tokens were lost"
-    );
+    assert_eq!((given, tokens.left.into_inner().ok()), (taken, Some(0)), "tokens were lost");
     let duels = duels(run);
-    format!(
-        "{given} tokens, {} time-outs, {duels} duels",
-        timed_out.into_inner()
-    )
+    format!("{given} tokens, {} time-outs, {duels} duels", timed_out.into_inner())
 }
 
 /// A token at a time for two who wait, one of them only for so long: a wake-up that goes to one whose
@@ -292,19 +269,15 @@ fn duels(run: &Run) -> u64 {
             !last
         }
     }
-    let pairs = (0..run.processors().div_ceil(2))
-        .map(|_| Duel::default())
-        .collect::<Vec<_>>();
+    let pairs = (0..run.processors().div_ceil(2)).map(|_| Duel::default()).collect::<Vec<_>>();
     let count = AtomicU64::new(0);
     run.crew(|crew| {
         for (number, pair) in pairs.iter().enumerate() {
             crew.spawn("patient", |worker| {
                 loop {
                     let token = pair.token.lock().expect("no thread panics");
-                    let mut token = pair
-                        .changed
-                        .wait_while(token, |token| token.is_none())
-                        .expect("as above");
+                    let mut token =
+                        pair.changed.wait_while(token, |token| token.is_none()).expect("as above");
                     worker.step();
                     if !pair.take(&mut token) {
                         return;
@@ -316,9 +289,8 @@ fn duels(run: &Run) -> u64 {
                 loop {
                     let wait = Duration::from_micros(numbers.below(120) as u64);
                     let token = pair.token.lock().expect("no thread panics");
-                    let waited = pair
-                        .changed
-                        .wait_timeout_while(token, wait, |token| token.is_none());
+                    let waited =
+                        pair.changed.wait_timeout_while(token, wait, |token| token.is_none());
                     if !pair.take(&mut waited.expect("as above").0) {
                         return;
                     }
@@ -336,11 +308,7 @@ fn duels(run: &Run) -> u64 {
                     }
                     pair.changed.notify_one();
                     let token = pair.token.lock().expect("no thread panics");
-                    drop(
-                        pair.taken
-                            .wait_while(token, |token| token.is_some())
-                            .expect("as above"),
-                    );
+                    drop(pair.taken.wait_while(token, |token| token.is_some()).expect("as above"));
                     worker.step();
                     count.fetch_add(1, Relaxed);
                     spin(numbers.below(20_000));

@@ -44,11 +44,8 @@ impl Bank {
             }
         };
         let amount = numbers.below(50) as i64;
-        let (from, to) = if low == from {
-            (&mut first, &mut second)
-        } else {
-            (&mut second, &mut first)
-        };
+        let (from, to) =
+            if low == from { (&mut first, &mut second) } else { (&mut second, &mut first) };
         **from -= amount;
         **to += amount;
         self.transfers.fetch_add(1, Relaxed);
@@ -56,15 +53,8 @@ impl Bank {
 
     fn audit(&self) {
         let _alone = self.hall.write().expect("no thread panics");
-        let sum = self
-            .accounts
-            .iter()
-            .map(|account| *account.lock().expect("no thread panics"));
-        assert_eq!(
-            sum.sum::<i64>(),
-            ACCOUNTS as i64 * EACH,
-            "money was lost or made"
-        );
+        let sum = self.accounts.iter().map(|account| *account.lock().expect("no thread panics"));
+        assert_eq!(sum.sum::<i64>(), ACCOUNTS as i64 * EACH, "money was lost or made");
     }
 }
 
@@ -102,10 +92,7 @@ pub fn bank(run: &Run) -> String {
                             (0..order.transfers).for_each(|_| bank.transfer(&mut numbers));
                         });
                     });
-                    order
-                        .answer
-                        .send(order.transfers)
-                        .expect("the client waits");
+                    order.answer.send(order.transfers).expect("the client waits");
                     order.client.unpark();
                     helped.fetch_add(1, Relaxed);
                     worker.step();
@@ -123,12 +110,7 @@ pub fn bank(run: &Run) -> String {
                                 (1 + numbers.below(20), numbers.below(usize::MAX) as u64);
                             let client = thread::current();
                             orders
-                                .send(Order {
-                                    transfers,
-                                    seed,
-                                    client,
-                                    answer,
-                                })
+                                .send(Order { transfers, seed, client, answer })
                                 .expect("a helper is there");
                             let done = loop {
                                 match answers.try_recv() {
@@ -150,10 +132,7 @@ pub fn bank(run: &Run) -> String {
             while !run.over() {
                 let busy = bank.contended.0.lock().expect("no thread panics");
                 let wait = Duration::from_millis(2);
-                let waited = bank
-                    .contended
-                    .1
-                    .wait_timeout_while(busy, wait, |busy| *busy < 10);
+                let waited = bank.contended.1.wait_timeout_while(busy, wait, |busy| *busy < 10);
                 *waited.expect("no thread panics").0 = 0;
                 bank.audit();
                 audits.fetch_add(1, Relaxed);

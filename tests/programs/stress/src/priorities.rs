@@ -78,9 +78,7 @@ fn shuffle(run: &Run) -> u64 {
                 loop {
                     let guard = turn.lock().expect("no thread panics");
                     let not_mine = |turn: &mut usize| *turn % count != number;
-                    let mut guard = changed
-                        .wait_while(guard, not_mine)
-                        .expect("no thread panics");
+                    let mut guard = changed.wait_while(guard, not_mine).expect("no thread panics");
                     *guard += 1;
                     // Looked at in turn: who comes after this sees that the time is over, too.
                     let last = run.past(50);
@@ -120,10 +118,7 @@ fn shuffle(run: &Run) -> u64 {
 
 /// As many busy threads of high priority as there are processors, and others of low priority.
 fn shares(run: &Run) -> (u64, u64) {
-    let (stop, ready) = (
-        AtomicBool::new(false),
-        Barrier::new(2 * run.processors() + 2),
-    );
+    let (stop, ready) = (AtomicBool::new(false), Barrier::new(2 * run.processors() + 2));
     let count = |places: usize| (0..places).map(|_| AtomicU64::new(0)).collect::<Vec<_>>();
     let (high, low) = (count(run.processors()), count(run.processors() + 1));
     let before = AtomicU64::new(0);
@@ -152,10 +147,7 @@ fn shares(run: &Run) -> (u64, u64) {
             }
         }
         before.store(low.iter().map(|count| count.load(Relaxed)).sum(), Relaxed);
-        let first = high
-            .iter()
-            .map(|count| count.swap(0, Relaxed))
-            .collect::<Vec<_>>();
+        let first = high.iter().map(|count| count.swap(0, Relaxed)).collect::<Vec<_>>();
         while !run.over() {
             thread::sleep(Duration::from_millis(10));
         }
@@ -166,22 +158,12 @@ fn shares(run: &Run) -> (u64, u64) {
         );
     });
     let low = low.iter().map(|count| count.load(Relaxed)).sum::<u64>() - before.into_inner();
-    let high = high
-        .into_iter()
-        .map(AtomicU64::into_inner)
-        .collect::<Vec<_>>();
-    let (sum, least) = (
-        high.iter().sum::<u64>(),
-        high.iter().min().copied().unwrap_or_default(),
-    );
+    let high = high.into_iter().map(AtomicU64::into_inner).collect::<Vec<_>>();
+    let (sum, least) = (high.iter().sum::<u64>(), high.iter().min().copied().unwrap_or_default());
     if cfg!(target_os = "hermit") {
         // Threads of high priority leave nothing on one processor, and little where they have to be moved.
         assert!(least > 0, "a thread of high priority stood still: {high:?}");
-        let allowed = if run.processors() == 1 {
-            sum / 50 + 100
-        } else {
-            sum
-        };
+        let allowed = if run.processors() == 1 { sum / 50 + 100 } else { sum };
         assert!(
             low <= allowed,
             "threads of low priority had {low} rounds, those of high priority {high:?}"

@@ -42,23 +42,13 @@ pub fn all(run: &Run) -> String {
     });
     let seen = seen.into_inner().expect("no thread panics");
     if cfg!(target_os = "hermit") {
-        assert_eq!(
-            seen.len(),
-            wanted,
-            "busy threads ran on processors {seen:?} only"
-        );
+        assert_eq!(seen.len(), wanted, "busy threads ran on processors {seen:?} only");
     }
-    format!(
-        "{} processors, {} moves between them",
-        seen.len(),
-        moves.into_inner()
-    )
+    format!("{} processors, {} moves between them", seen.len(), moves.into_inner())
 }
 
 pub fn yields(run: &Run) -> String {
-    let counts = (0..run.threads())
-        .map(|_| AtomicU64::new(0))
-        .collect::<Vec<_>>();
+    let counts = (0..run.threads()).map(|_| AtomicU64::new(0)).collect::<Vec<_>>();
     run.crew(|crew| {
         for count in &counts {
             crew.spawn("yield", |worker| {
@@ -70,24 +60,15 @@ pub fn yields(run: &Run) -> String {
             });
         }
     });
-    let counts = counts
-        .into_iter()
-        .map(AtomicU64::into_inner)
-        .collect::<Vec<_>>();
+    let counts = counts.into_iter().map(AtomicU64::into_inner).collect::<Vec<_>>();
     let (least, most) = (counts.iter().min(), counts.iter().max());
-    let (Some(&least), Some(&most)) = (least, most) else {
-        unreachable!()
-    };
+    let (Some(&least), Some(&most)) = (least, most) else { unreachable!() };
     // Where the host takes a processor away, a thread on it stands still: only a gross difference counts.
     assert!(
         least > 0 && most / least < 200,
         "threads that yield have very unlike shares: {counts:?}"
     );
-    format!(
-        "{} threads, {} yields",
-        counts.len(),
-        counts.iter().sum::<u64>()
-    )
+    format!("{} threads, {} yields", counts.len(), counts.iter().sum::<u64>())
 }
 
 /// Does not come back: prints its line itself and ends the program from one of its threads.

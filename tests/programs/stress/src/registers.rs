@@ -68,10 +68,7 @@ fn avx(numbers: &mut Numbers, spins: u64) {
 /// Holds both control words and numbers on the x87 stack.
 fn control(numbers: &mut Numbers, spins: u64) {
     let rounding = numbers.below(4) as u16;
-    let (mxcsr, word) = (
-        MXCSR | u32::from(rounding) << 13,
-        CONTROL & !0xc00 | rounding << 10,
-    );
+    let (mxcsr, word) = (MXCSR | u32::from(rounding) << 13, CONTROL & !0xc00 | rounding << 10);
     let values: [u64; 2] = std::array::from_fn(|_| numbers.below(1 << 50) as u64);
     let (mut seen_mxcsr, mut seen_word, mut seen) = (0_u32, 0_u16, [0_u64; 2]);
     // SAFETY: it loads from and stores to the variables named; both control words are put back to their
@@ -105,11 +102,7 @@ fn control(numbers: &mut Numbers, spins: u64) {
             options(nostack),
         );
     }
-    assert_eq!(
-        (seen_mxcsr, seen_word),
-        (mxcsr, word),
-        "a control word was changed"
-    );
+    assert_eq!((seen_mxcsr, seen_word), (mxcsr, word), "a control word was changed");
     assert_eq!(seen, values, "the x87 stack was changed");
 }
 
@@ -126,10 +119,7 @@ extern "C" fn sleep() {
 /// Holds what a call has to keep: the callee-saved registers and both control words (System V ABI, 3.2.1).
 fn across_call(numbers: &mut Numbers, call: extern "C" fn()) {
     let rounding = numbers.below(4) as u16;
-    let (mxcsr, word) = (
-        MXCSR | u32::from(rounding) << 13,
-        CONTROL & !0xc00 | rounding << 10,
-    );
+    let (mxcsr, word) = (MXCSR | u32::from(rounding) << 13, CONTROL & !0xc00 | rounding << 10);
     let (mut seen_mxcsr, mut seen_word) = (0_u32, 0_u16);
     let kept: [u64; 4] = std::array::from_fn(|_| numbers.below(usize::MAX) as u64);
     let [mut r12, mut r13, mut r14, mut r15] = kept;
@@ -159,16 +149,8 @@ fn across_call(numbers: &mut Numbers, call: extern "C" fn()) {
             options(nostack),
         );
     }
-    assert_eq!(
-        (seen_mxcsr, seen_word),
-        (mxcsr, word),
-        "a control word was changed by a call"
-    );
-    assert_eq!(
-        [r12, r13, r14, r15],
-        kept,
-        "callee-saved registers were changed by a call"
-    );
+    assert_eq!((seen_mxcsr, seen_word), (mxcsr, word), "a control word was changed by a call");
+    assert_eq!([r12, r13, r14, r15], kept, "callee-saved registers were changed by a call");
 }
 
 pub fn registers(run: &Run) -> String {

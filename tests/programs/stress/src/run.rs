@@ -18,11 +18,7 @@ pub struct Run {
 impl Run {
     /// A run that begins now.
     pub fn new(seed: u64, time: Duration) -> Run {
-        Run {
-            seed,
-            time,
-            start: Instant::now(),
-        }
+        Run { seed, time, start: Instant::now() }
     }
 
     /// Whether the time is over.

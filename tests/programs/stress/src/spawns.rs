@@ -51,9 +51,7 @@ fn node(born: &Arc<AtomicU64>, depth: usize, mut numbers: Numbers) -> Node {
 fn joined(node: Node) -> u64 {
     match node.join() {
         Ok(count) => count,
-        Err(payload) => *payload
-            .downcast::<u64>()
-            .expect("a thread unwinds with its number"),
+        Err(payload) => *payload.downcast::<u64>().expect("a thread unwinds with its number"),
     }
 }
 
@@ -95,17 +93,9 @@ pub fn storm(run: &Run) -> String {
     let (joins, detached) = (AtomicU64::new(0), AtomicU64::new(0));
     let round = |numbers: &mut Numbers| {
         let born = Arc::new(AtomicU64::new(1));
-        let count = joined(node(
-            &born,
-            4,
-            Numbers::new(numbers.below(usize::MAX) as u64),
-        ));
+        let count = joined(node(&born, 4, Numbers::new(numbers.below(usize::MAX) as u64)));
         // Who was refused for being one too many was counted too.
-        assert_eq!(
-            count,
-            born.load(Relaxed).min(NODES),
-            "threads of a tree were lost"
-        );
+        assert_eq!(count, born.load(Relaxed).min(NODES), "threads of a tree were lost");
         joins.fetch_add(count, Relaxed);
 
         let alone = Arc::new(Detached::default());
@@ -135,11 +125,7 @@ pub fn storm(run: &Run) -> String {
     let before = memory::free();
     storms(100, workers);
     memory::comes_back(before, "after many threads");
-    format!(
-        "{} threads joined, {} detached",
-        joins.into_inner(),
-        detached.into_inner()
-    )
+    format!("{} threads joined, {} detached", joins.into_inner(), detached.into_inner())
 }
 
 pub fn million(run: &Run) -> String {
@@ -184,11 +170,7 @@ struct Gate {
 impl Gate {
     fn pass(&self) {
         let open = self.open.lock().expect("no thread panics at the gate");
-        drop(
-            self.changed
-                .wait_while(open, |open| !*open)
-                .expect("as above"),
-        );
+        drop(self.changed.wait_while(open, |open| !*open).expect("as above"));
     }
 
     fn open(&self) {
@@ -223,11 +205,7 @@ pub fn many(run: &Run) -> String {
         gate.open();
         all.wait();
         for (thread, number) in threads.into_iter().zip(0..) {
-            assert_eq!(
-                thread.join().ok(),
-                Some(32 * number),
-                "thread {number} has lost its stack"
-            );
+            assert_eq!(thread.join().ok(), Some(32 * number), "thread {number} has lost its stack");
             worker.step();
         }
         worker.done();
@@ -272,14 +250,9 @@ pub fn limit(run: &Run) -> String {
             worker.step();
         };
         let kind = error.kind();
-        assert!(
-            matches!(kind, ErrorKind::OutOfMemory | ErrorKind::WouldBlock),
-            "{error:?}"
-        );
+        assert!(matches!(kind, ErrorKind::OutOfMemory | ErrorKind::WouldBlock), "{error:?}");
         // There is memory to go on with.
-        let words = (0..1_000)
-            .map(|number| number.to_string())
-            .collect::<Vec<_>>();
+        let words = (0..1_000).map(|number| number.to_string()).collect::<Vec<_>>();
         assert_eq!(words.concat().len(), 10 + 180 + 2_700);
         gate.open();
         counts.push(threads.len());
@@ -296,16 +269,8 @@ pub fn limit(run: &Run) -> String {
     worker.done();
     memory::comes_back(before, "after too many threads");
     let (least, most) = (counts.iter().min(), counts.iter().max());
-    let (Some(&least), Some(&most)) = (least, most) else {
-        unreachable!()
-    };
-    assert!(
-        least * 4 >= most,
-        "each time fewer threads start: {counts:?}"
-    );
+    let (Some(&least), Some(&most)) = (least, most) else { unreachable!() };
+    assert!(least * 4 >= most, "each time fewer threads start: {counts:?}");
     let kept = untouched.saturating_sub(memory::free()) >> 10;
-    format!(
-        "{least} to {most} threads, {} times; {kept} KiB are kept",
-        counts.len()
-    )
+    format!("{least} to {most} threads, {} times; {kept} KiB are kept", counts.len())
 }

@@ -68,23 +68,16 @@ pub fn timers(run: &Run) -> String {
             })
         });
         let sleepers = sleepers.collect::<Vec<_>>();
-        let late = sleepers
-            .into_iter()
-            .flat_map(|sleeper| sleeper.join().expect("no thread panics"));
+        let late =
+            sleepers.into_iter().flat_map(|sleeper| sleeper.join().expect("no thread panics"));
         let late = late.collect::<Vec<_>>();
         stop.store(true, Relaxed);
         late
     });
     late.sort();
     let (median, most) = (late[late.len() / 2], late[late.len() - 1]);
-    assert!(
-        median < USUAL,
-        "half of the waits ended more than {median:?} late"
-    );
-    format!(
-        "{} waits, {median:?} late (median), {most:?} at most",
-        late.len()
-    )
+    assert!(median < USUAL, "half of the waits ended more than {median:?} late");
+    format!("{} waits, {median:?} late (median), {most:?} at most", late.len())
 }
 
 pub fn clock(run: &Run) -> String {

@@ -65,11 +65,7 @@ pub fn enter(role: &str) -> Arc<Worker> {
         });
     }
     let name = format!("{role}-{}", watched.workers.len());
-    let worker = Arc::new(Worker {
-        name,
-        steps: AtomicU64::new(0),
-        done: AtomicBool::new(false),
-    });
+    let worker = Arc::new(Worker { name, steps: AtomicU64::new(0), done: AtomicBool::new(false) });
     watched.workers.push(Arc::clone(&worker));
     worker
 }
@@ -77,12 +73,7 @@ pub fn enter(role: &str) -> Arc<Worker> {
 /// A case begins.
 pub fn begin(case: &'static str, seed: u64) {
     let mut watched = WATCHED.lock().expect("the watchdog's list is whole");
-    *watched = Some(Watched {
-        case,
-        seed,
-        workers: Vec::new(),
-        past: 0,
-    });
+    *watched = Some(Watched { case, seed, workers: Vec::new(), past: 0 });
 }
 
 /// The case has ended.
@@ -113,10 +104,7 @@ fn watch() {
         thread::sleep(LOOK);
         let state = match WATCHED.try_lock() {
             Ok(watched) => watched.as_ref().map(|watched| {
-                let steps = watched
-                    .workers
-                    .iter()
-                    .map(|worker| worker.steps.load(Relaxed));
+                let steps = watched.workers.iter().map(|worker| worker.steps.load(Relaxed));
                 (watched.case, watched.past + steps.sum::<u64>())
             }),
             // Held over several looks, it is a sign that all stands still.
@@ -143,10 +131,7 @@ fn give_up(why: &str) -> ! {
         Ok(watched) => match watched.as_ref() {
             Some(watched) => {
                 text += &format!("failed  {}: seed {} {why}\n", watched.case, watched.seed);
-                let left = watched
-                    .workers
-                    .iter()
-                    .filter(|worker| !worker.done.load(Relaxed));
+                let left = watched.workers.iter().filter(|worker| !worker.done.load(Relaxed));
                 for worker in left.take(32) {
                     let steps = worker.steps.load(Relaxed);
                     text += &format!("        {} has not ended ({steps} steps)\n", worker.name);

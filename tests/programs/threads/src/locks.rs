@@ -107,9 +107,8 @@ pub fn condvar() -> io::Result<()> {
             scope.spawn(move || {
                 for round in 0..ROUNDS {
                     let mine = round * 3 + me;
-                    let mut turn = changed
-                        .wait_while(turn.lock().unwrap(), |turn| *turn != mine)
-                        .unwrap();
+                    let mut turn =
+                        changed.wait_while(turn.lock().unwrap(), |turn| *turn != mine).unwrap();
                     *turn += 1;
                     changed.notify_all();
                 }
@@ -125,9 +124,8 @@ pub fn condvar() -> io::Result<()> {
         for _ in 0..5 {
             scope.spawn(|| {
                 for _ in 0..100 {
-                    let mut tokens = added
-                        .wait_while(tokens.lock().unwrap(), |tokens| *tokens == 0)
-                        .unwrap();
+                    let mut tokens =
+                        added.wait_while(tokens.lock().unwrap(), |tokens| *tokens == 0).unwrap();
                     *tokens -= 1;
                     taken.fetch_add(1, Ordering::Relaxed);
                 }
@@ -204,7 +202,5 @@ pub fn early_unpark() -> io::Result<()> {
         thread::park();
     });
     other.thread().unpark();
-    other
-        .join()
-        .map_err(|_| io::Error::other("the thread panicked"))
+    other.join().map_err(|_| io::Error::other("the thread panicked"))
 }

@@ -24,16 +24,10 @@ fn main() -> ExitCode {
             ("thread locals are each thread's own", preemption::locals),
             ("1,000 threads, one after the other", preemption::cycles),
             ("200 threads at a time", preemption::many),
-            (
-                "threads stay on the processor they are bound to",
-                affinity::bind,
-            ),
+            ("threads stay on the processor they are bound to", affinity::bind),
             ("SSE registers survive preemption", registers::sse),
             ("AVX registers survive preemption", registers::avx),
-            (
-                "rounding mode and x87 state are each thread's own",
-                registers::control,
-            ),
+            ("rounding mode and x87 state are each thread's own", registers::control),
             ("condition variable times out", timeouts::condvar),
             ("channel times out", timeouts::channel),
             ("park times out", timeouts::park),

@@ -24,9 +24,7 @@ pub fn shares() -> io::Result<()> {
     });
     let counts = counters.map(AtomicU64::into_inner);
     let (least, most) = (counts.iter().min(), counts.iter().max());
-    let (Some(&least), Some(&most)) = (least, most) else {
-        unreachable!()
-    };
+    let (Some(&least), Some(&most)) = (least, most) else { unreachable!() };
     // The host's own scheduler is in this as well: only a gross difference counts.
     assert!(least > 0 && most / least < 20, "{counts:?}");
     Ok(())
@@ -104,9 +102,7 @@ pub fn many() -> io::Result<()> {
     assert_eq!(count.load(Ordering::Relaxed), 0);
     gate.wait();
     for thread in threads {
-        thread
-            .join()
-            .map_err(|_| io::Error::other("a thread panicked"))?;
+        thread.join().map_err(|_| io::Error::other("a thread panicked"))?;
     }
     assert_eq!(count.load(Ordering::Relaxed), 200);
     Ok(())

@@ -14,10 +14,7 @@ fn timed(wait: impl Fn(Duration)) {
         wait(wanted);
         let waited = start.elapsed();
         assert!(waited >= wanted, "{waited:?} instead of {wanted:?}");
-        assert!(
-            waited < wanted + Duration::from_secs(1),
-            "{waited:?} instead of {wanted:?}"
-        );
+        assert!(waited < wanted + Duration::from_secs(1), "{waited:?} instead of {wanted:?}");
     }
 }
 
@@ -33,12 +30,7 @@ pub fn condvar() -> io::Result<()> {
 
 pub fn channel() -> io::Result<()> {
     let (_sender, receiver) = mpsc::channel::<()>();
-    timed(|wanted| {
-        assert_eq!(
-            receiver.recv_timeout(wanted),
-            Err(RecvTimeoutError::Timeout)
-        )
-    });
+    timed(|wanted| assert_eq!(receiver.recv_timeout(wanted), Err(RecvTimeoutError::Timeout)));
     Ok(())
 }
 
@@ -83,9 +75,7 @@ pub fn woken() -> io::Result<()> {
             changed.notify_one();
         });
         let (_guard, end) = changed
-            .wait_timeout_while(ready.lock().unwrap(), Duration::from_secs(30), |ready| {
-                !*ready
-            })
+            .wait_timeout_while(ready.lock().unwrap(), Duration::from_secs(30), |ready| !*ready)
             .unwrap();
         assert!(!end.timed_out());
     });

@@ -8,11 +8,7 @@ use super::super::{Unit, size, wall};
 use super::{Pair, Row};
 
 /// Where Linux's least memory is looked for.
-const LINUX: Search = Search {
-    least: 16 << 20,
-    most: 1 << 30,
-    step: 1 << 20,
-};
+const LINUX: Search = Search { least: 16 << 20, most: 1 << 30, step: 1 << 20 };
 /// Pairs of runs for the time, of which the median counts; one more fills the host's caches.
 const PAIRS: usize = 5;
 
@@ -40,16 +36,8 @@ pub fn measure(counter: &Counter, hello: &Pair) -> Result<Vec<Row>> {
             Unit::Instructions,
             counts.map(|(_, end)| end as f64),
         ),
-        Row::new(
-            "hello: wall time, by that of Skete",
-            Unit::Times,
-            [1.0, longer],
-        ),
+        Row::new("hello: wall time, by that of Skete", Unit::Times, [1.0, longer]),
         Row::new("hello: least memory", Unit::Mebibytes, memory),
-        Row::new(
-            "hello: all that is booted",
-            Unit::Bytes,
-            bytes.map(|bytes| bytes as f64),
-        ),
+        Row::new("hello: all that is booted", Unit::Bytes, bytes.map(|bytes| bytes as f64)),
     ])
 }

@@ -195,19 +195,11 @@ mod tests {
         };
         let row = Row::new("hello: bytes", Unit::Bytes, [2_000.0, 500_000.0]);
         let rows = vec![Judged { row, goal: None }];
-        let sections = [Section {
-            title: "Size",
-            rows,
-        }];
+        let sections = [Section { title: "Size", rows }];
         let text = text(&with, &sections);
         let line = "\n| hello: bytes | 2,000 bytes | 500,000 bytes | 250 × | – | – |\n";
         assert!(text.contains(line), "{text}");
-        for part in [
-            "\n## Size\n",
-            "QEMU 1; the host lets it use 4.",
-            "6.1 #1",
-            "panic=-1",
-        ] {
+        for part in ["\n## Size\n", "QEMU 1; the host lets it use 4.", "6.1 #1", "panic=-1"] {
             assert!(text.contains(part), "{part}");
         }
     }

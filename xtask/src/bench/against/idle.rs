@@ -35,24 +35,12 @@ pub fn measure(scaling: &Pair) -> Result<Vec<Row>> {
 fn share(subject: &Subject, smp: u32) -> Result<f64> {
     let directory = tempfile::tempdir().context("cannot make a temporary directory")?;
     let file = directory.path().join("pid");
-    let mut vm = Vm {
-        smp,
-        args: vec!["idle".to_owned(), SECONDS.to_owned()],
-        ..subject.vm()
-    };
-    vm.qemu_args
-        .extend(["-pidfile".into(), file.clone().into()]);
-    let mut meter = Meter {
-        process: file,
-        text: String::new(),
-        readings: Vec::new(),
-    };
+    let mut vm = Vm { smp, args: vec!["idle".to_owned(), SECONDS.to_owned()], ..subject.vm() };
+    vm.qemu_args.extend(["-pidfile".into(), file.clone().into()]);
+    let mut meter = Meter { process: file, text: String::new(), readings: Vec::new() };
     let run = vm.watch(&mut meter)?;
     let [(begin, used_before), (end, used_after)] = meter.readings[..] else {
-        bail!(
-            "the idle program did not get to its end: {}",
-            run.why_no_status()
-        );
+        bail!("the idle program did not get to its end: {}", run.why_no_status());
     };
     if run.status != Some(0) {
         bail!("the idle program has failed: {}", run.why_no_status());
@@ -74,10 +62,7 @@ struct Meter {
 impl Meter {
     fn processor_time(&self) -> Result<Duration> {
         let text = fs::read_to_string(&self.process).context("QEMU wrote no process number")?;
-        let number = text
-            .trim()
-            .parse()
-            .context("QEMU wrote no process number")?;
+        let number = text.trim().parse().context("QEMU wrote no process number")?;
         process::processor_time(number)
     }
 }
@@ -107,17 +92,9 @@ mod tests {
     fn the_meter_reads_at_each_word_once() -> Result<()> {
         let own = tempfile::NamedTempFile::new()?;
         fs::write(own.path(), std::process::id().to_string())?;
-        let mut meter = Meter {
-            process: own.path().to_owned(),
-            text: String::new(),
-            readings: Vec::new(),
-        };
-        for (part, count) in [
-            ("idle be", 0),
-            ("gins\r\n", 1),
-            ("idle", 1),
-            (" ended\n", 2),
-        ] {
+        let mut meter =
+            Meter { process: own.path().to_owned(), text: String::new(), readings: Vec::new() };
+        for (part, count) in [("idle be", 0), ("gins\r\n", 1), ("idle", 1), (" ended\n", 2)] {
             meter.stdout(part.as_bytes())?;
             assert_eq!(meter.readings.len(), count, "after `{part}`");
         }

@@ -41,19 +41,12 @@ struct Pair {
 
 impl Systems {
     fn program(&self, name: &str) -> Result<Pair> {
-        let machine = |vm: Vm| Vm {
-            machine: Machine::Pc,
-            memory: MEMORY,
-            timeout: Some(LIMIT),
-            ..vm
-        };
+        let machine =
+            |vm: Vm| Vm { machine: Machine::Pc, memory: MEMORY, timeout: Some(LIMIT), ..vm };
         let skete = Subject::build(name)?;
         let program = Program::build(&self.sdk, name)?;
         Ok(Pair {
-            skete: Subject {
-                vm: machine(skete.vm),
-                image: skete.image,
-            },
+            skete: Subject { vm: machine(skete.vm), image: skete.image },
             linux: Subject {
                 vm: machine(self.linux.vm(&self.sdk, &program)?),
                 image: program.symbols,
@@ -131,10 +124,7 @@ impl Judged {
 
 /// Runs `cargo xtask bench --against linux` with this kernel, or the distribution's.
 pub fn run(kernel: Option<&Path>, json: bool) -> Result<()> {
-    let systems = Systems {
-        sdk: sdk::ensure()?,
-        linux: Linux::ensure(kernel)?,
-    };
+    let systems = Systems { sdk: sdk::ensure()?, linux: Linux::ensure(kernel)? };
     let measured = measure(&systems)?;
     show_and_write(&systems, measured, json, document::Kind::Programs)
 }
@@ -166,11 +156,7 @@ fn show_and_write(
     let rows = sections.iter().flat_map(|section| &section.rows);
     let cells = rows.map(|judged| {
         let [skete, linux] = judged.row.texts();
-        Cells {
-            name: judged.row.name,
-            measured: skete,
-            beside: Some(linux),
-        }
+        Cells { name: judged.row.name, measured: skete, beside: Some(linux) }
     });
     goals.write(&cells.collect::<Vec<_>>())?;
     document::write(systems, &sections, kind)
@@ -226,10 +212,7 @@ fn show(sections: &[Section]) {
     let rows = || sections.iter().flat_map(|section| &section.rows);
     let names = rows().map(|judged| judged.row.name.chars().count());
     let width = names.max().unwrap_or(0);
-    println!(
-        "{:width$}  {:>20}  {:>24}  {:>20}",
-        "", "Skete", "Linux", "goal"
-    );
+    println!("{:width$}  {:>20}  {:>24}  {:>20}", "", "Skete", "Linux", "goal");
     for judged in rows() {
         let [skete, linux] = judged.row.texts();
         let mark = match judged.reached() {

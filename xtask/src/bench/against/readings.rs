@@ -64,10 +64,7 @@ mod tests {
     #[test]
     fn numbers_are_read_from_either_console() -> Result<()> {
         let readings = Readings::parse("mutex 4.5\r\nbusy-2 700\n")?;
-        assert_eq!(
-            (readings.get("mutex")?, readings.get("busy-2")?),
-            (4.5, 700.0)
-        );
+        assert_eq!((readings.get("mutex")?, readings.get("busy-2")?), (4.5, 700.0));
         assert!(readings.get("box").is_err());
         assert!(Readings::parse("BUG: scheduling while atomic\n").is_err());
         Ok(())

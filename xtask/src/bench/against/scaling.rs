@@ -17,21 +17,9 @@ const HOST_ROUNDS: usize = 20;
 /// Rows that are one time of `scaling` by another one.
 const RATIOS: [(&str, &str, &str); 4] = [
     ("two busy threads: time, by that of one", "busy-2", "busy-1"),
-    (
-        "allocation from 2 threads: time, by that from one",
-        "allocation-2",
-        "allocation-1",
-    ),
-    (
-        "allocation from 8 threads: time, by that from one",
-        "allocation-8",
-        "allocation-1",
-    ),
-    (
-        "allocation from 128 threads: time, by that from one",
-        "allocation-128",
-        "allocation-1",
-    ),
+    ("allocation from 2 threads: time, by that from one", "allocation-2", "allocation-1"),
+    ("allocation from 8 threads: time, by that from one", "allocation-8", "allocation-1"),
+    ("allocation from 128 threads: time, by that from one", "allocation-128", "allocation-1"),
 ];
 
 /// The times of single operations.
@@ -117,20 +105,13 @@ pub fn sleeps(scaling: &Pair) -> Result<Vec<Row>> {
     Ok(vec![
         row("the first sleep of 1 ms: how late it ends", "sleep-first")?,
         row("a sleep of 1 ms: how late it ends, median", "sleep-median")?,
-        row(
-            "a sleep of 1 ms: how late it ends, worst of 200",
-            "sleep-worst",
-        )?,
+        row("a sleep of 1 ms: how late it ends, worst of 200", "sleep-worst")?,
     ])
 }
 
 /// The shortest times of several boots.
 fn shortest(subject: &Subject, smp: u32, args: &[&str]) -> Result<Readings> {
-    let vm = Vm {
-        smp,
-        args: args.iter().map(|&word| word.to_owned()).collect(),
-        ..subject.vm()
-    };
+    let vm = Vm { smp, args: args.iter().map(|&word| word.to_owned()).collect(), ..subject.vm() };
     least(ROUNDS, || Readings::of_machine(&vm))
 }
 

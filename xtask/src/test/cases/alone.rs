@@ -41,10 +41,7 @@ fn idle(bench: &Bench, mark: &str) -> Result<()> {
             if let [pid] = leftovers::marked(mark)[..] {
                 break pid;
             }
-            ensure!(
-                start.elapsed() < Duration::from_secs(5),
-                "QEMU has not started"
-            );
+            ensure!(start.elapsed() < Duration::from_secs(5), "QEMU has not started");
             thread::sleep(Duration::from_millis(10));
         };
         // Past the boot.
@@ -52,9 +49,7 @@ fn idle(bench: &Bench, mark: &str) -> Result<()> {
         let before = process::processor_time(pid)?;
         thread::sleep(Duration::from_secs(2));
         let used = process::processor_time(pid)? - before;
-        let got = run
-            .join()
-            .map_err(|_| anyhow::anyhow!("the run panicked"))??;
+        let got = run.join().map_err(|_| anyhow::anyhow!("the run panicked"))??;
         Expect::status(0).stdout("slept\n").stderr("").judge(&got)?;
         ensure!(
             used <= Duration::from_millis(200),

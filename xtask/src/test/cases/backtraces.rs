@@ -14,27 +14,18 @@ const SOURCE: &str = include_str!("../../../../tests/programs/backtrace/src/main
 /// How a stack names the line of the program that holds `code`.
 fn at(code: &str) -> String {
     let before = SOURCE.lines().take_while(|line| !line.contains(code));
-    format!(
-        "             at ./backtrace/src/main.rs:{}:",
-        before.count() + 1
-    )
+    format!("             at ./backtrace/src/main.rs:{}:", before.count() + 1)
 }
 
 /// The program without optimisation and with all debug information.
 fn debug(bench: &Bench) -> Result<PathBuf> {
-    let options = BuildOptions {
-        profile: Profile::Debug,
-        quiet: true,
-        ..BuildOptions::default()
-    };
+    let options = BuildOptions { profile: Profile::Debug, quiet: true, ..BuildOptions::default() };
     image::build_with(&bench.sdk, PROGRAM, &options)
 }
 
 fn guest(args: &[&str], backtrace: &str) -> Guest {
     let mut guest = Guest::new(PROGRAM).args(args);
-    guest
-        .env
-        .push(("RUST_BACKTRACE".to_owned(), backtrace.to_owned()));
+    guest.env.push(("RUST_BACKTRACE".to_owned(), backtrace.to_owned()));
     guest
 }
 
@@ -69,19 +60,14 @@ pub fn all() -> Vec<Case> {
         }),
         ("addresses-without-names", |bench, mark| {
             let image = image::strip(bench.image(PROGRAM)?, Strip::All)?;
-            let addresses = Expect::status(101)
-                .err("0x")
-                .err(" - <unknown>\n")
-                .err_not("backtrace::");
+            let addresses =
+                Expect::status(101).err("0x").err(" - <unknown>\n").err_not("backtrace::");
             addresses.judge(&guest(&["panic"], "full").boot(&bench.sdk, &image, mark)?)
         }),
         ("lines", |bench, mark| {
             let lines = Expect::status(101)
                 .err(&format!(": backtrace::generic::<u8>\n{}", at("panic!(")))
-                .err(&format!(
-                    ": backtrace::inlined\n{}",
-                    at("generic::<u8>(doing)")
-                ))
+                .err(&format!(": backtrace::inlined\n{}", at("generic::<u8>(doing)")))
                 .err(&format!(": backtrace::outer\n{}", at("inlined(doing);")))
                 .err(&format!(": backtrace::outer\n{}", at("depth - 1")))
                 .err("             at /rustc/")
@@ -105,10 +91,7 @@ pub fn all() -> Vec<Case> {
         }),
         ("capture", |bench, mark| {
             let captured = Expect::status(0)
-                .out(&format!(
-                    ": backtrace::generic::<u8>\n{}",
-                    at("force_capture")
-                ))
+                .out(&format!(": backtrace::generic::<u8>\n{}", at("force_capture")))
                 .out(&format!(": backtrace::main\n{}", at("outer(&doing, 2)")))
                 .out("             at /rustc/");
             captured.judge(&guest(&["capture"], "0").boot(&bench.sdk, &debug(bench)?, mark)?)?;
@@ -125,9 +108,7 @@ pub fn all() -> Vec<Case> {
             thread.judge(&guest(&["thread"], "1").run(bench, mark)?)
         }),
         ("caught", |bench, mark| {
-            let caught = Expect::status(0)
-                .err(": backtrace::generic\n")
-                .stdout("caught: true\n");
+            let caught = Expect::status(0).err(": backtrace::generic\n").stdout("caught: true\n");
             caught.judge(&guest(&["caught"], "1").run(bench, mark)?)
         }),
         ("kernel", |bench, mark| {
@@ -140,10 +121,7 @@ pub fn all() -> Vec<Case> {
             fault.judge(&guest(&["kernel"], "0").run(bench, mark)?)?;
             let lines = Expect::status(139)
                 .err(" - sys_clock_gettime\n             at skete/std-shim/src/time.rs:")
-                .err(&format!(
-                    " - backtrace::generic::<u8>\n{}",
-                    at("sys_clock_gettime(1")
-                ));
+                .err(&format!(" - backtrace::generic::<u8>\n{}", at("sys_clock_gettime(1")));
             lines.judge(&guest(&["kernel"], "0").boot(&bench.sdk, &debug(bench)?, mark)?)
         }),
         ("recursion", |bench, mark| {
@@ -154,7 +132,5 @@ pub fn all() -> Vec<Case> {
             fault.judge(&guest(&["recursion"], "0").run(bench, mark)?)
         }),
     ];
-    steps
-        .map(|(name, steps)| Case::steps(format!("backtrace/{name}"), steps))
-        .into()
+    steps.map(|(name, steps)| Case::steps(format!("backtrace/{name}"), steps)).into()
 }

@@ -20,9 +20,7 @@ const PIECES: usize = 24;
 
 pub fn all() -> Vec<Case> {
     let cases: [(&str, Steps); 14] = [
-        ("mmio", |bench, mark| {
-            exchange(bench, mark, small(Machine::Microvm), "virtio-net-device")
-        }),
+        ("mmio", |bench, mark| exchange(bench, mark, small(Machine::Microvm), "virtio-net-device")),
         ("mmio-packed", |bench, mark| {
             let device = "virtio-net-device,packed=on";
             exchange(bench, mark, small(Machine::Microvm).smp(2), device)
@@ -32,9 +30,7 @@ pub fn all() -> Vec<Case> {
             exchange(bench, mark, small(Machine::Microvm), device)
         }),
         ("mmio-legacy", mmio_legacy),
-        ("pci", |bench, mark| {
-            exchange(bench, mark, small(Machine::Pc), "virtio-net-pci")
-        }),
+        ("pci", |bench, mark| exchange(bench, mark, small(Machine::Pc), "virtio-net-pci")),
         ("pci-packed", |bench, mark| {
             let device = "virtio-net-pci,packed=on";
             exchange(bench, mark, small(Machine::Q35).smp(2), device)
@@ -61,9 +57,7 @@ pub fn all() -> Vec<Case> {
         }),
         ("pci-behind-a-bridge", |bench, mark| {
             let mut guest = small(Machine::Q35);
-            guest.qemu = ["-device", "pcie-root-port,id=root1"]
-                .map(Into::into)
-                .into();
+            guest.qemu = ["-device", "pcie-root-port,id=root1"].map(Into::into).into();
             exchange(bench, mark, guest, "virtio-net-pci,bus=root1")
         }),
         // This firmware gives no addresses to what is on the bus.
@@ -74,9 +68,7 @@ pub fn all() -> Vec<Case> {
         }),
         ("pci-legacy", pci_legacy),
     ];
-    cases
-        .map(|(name, steps)| Case::steps(format!("guest/card/{name}"), steps))
-        .into()
+    cases.map(|(name, steps)| Case::steps(format!("guest/card/{name}"), steps)).into()
 }
 
 /// A machine with as little memory as a server needs.
@@ -107,9 +99,8 @@ fn exchange(bench: &Bench, mark: &str, guest: Guest, device: &str) -> Result<()>
         let guest = with_card(guest.args(&[&server, &PIECES.to_string()]), device);
         let got = guest.run(bench, mark);
         over.store(true, Ordering::Relaxed);
-        let expect = Expect::status(0)
-            .stdout(format!("{PIECES} pieces have come back\n"))
-            .stderr("");
+        let expect =
+            Expect::status(0).stdout(format!("{PIECES} pieces have come back\n")).stderr("");
         // What the guest says tells more than what its server saw.
         expect.judge(&got?)?;
         echo.join().expect("the server's thread does not panic")
@@ -145,9 +136,7 @@ fn refused(bench: &Bench, mark: &str, guest: Guest, device: &str, why: &str) -> 
 
 fn mmio_legacy(bench: &Bench, mark: &str) -> Result<()> {
     let mut guest = small(Machine::Microvm);
-    guest.qemu = ["-global", "virtio-mmio.force-legacy=on"]
-        .map(Into::into)
-        .into();
+    guest.qemu = ["-global", "virtio-mmio.force-legacy=on"].map(Into::into).into();
     let why = "skete: virtio-mmio device at 0xfeb00e00 is not used: it speaks only the protocol before virtio 1.0";
     refused(bench, mark, guest, "virtio-net-device", why)
 }

@@ -45,10 +45,7 @@ ok      the sleep has ended
 ";
 
 pub fn all() -> Vec<Case> {
-    vec![
-        Case::steps("monitor/clock", run),
-        Case::steps("monitor/clock-in-qemu", run_in_qemu),
-    ]
+    vec![Case::steps("monitor/clock", run), Case::steps("monitor/clock-in-qemu", run_in_qemu)]
 }
 
 fn run(bench: &Bench, mark: &str) -> Result<()> {
@@ -116,12 +113,7 @@ fn follow(name: &str, before: &str, log: &str) -> Item {
         "" => expect.out_not("may change"),
         _ => expect,
     };
-    item(
-        &format!("follow-{name}"),
-        &format!("{before}{FOLLOW}"),
-        expect,
-    )
-    .seconds(60)
+    item(&format!("follow-{name}"), &format!("{before}{FOLLOW}"), expect).seconds(60)
 }
 
 fn clock(name: &str, before: &str) -> Item {
@@ -165,13 +157,8 @@ until grep 'status: p' said | tail -n 1 | grep -qv inmigrate; do echo info statu
 /// The image under QEMU with KVM.
 fn run_in_qemu(bench: &Bench, mark: &str) -> Result<()> {
     /// For a microvm; the others for a PC.
-    const FIRMWARE: [&str; 5] = [
-        "qboot.rom",
-        "bios-256k.bin",
-        "kvmvapic.bin",
-        "linuxboot_dma.bin",
-        "multiboot_dma.bin",
-    ];
+    const FIRMWARE: [&str; 5] =
+        ["qboot.rom", "bios-256k.bin", "kvmvapic.bin", "linuxboot_dma.bin", "multiboot_dma.bin"];
     let program = process::output(std::process::Command::new("which").arg(QEMU))?;
     let program = PathBuf::from(program.trim());
     let places = process::output(std::process::Command::new(&program).args(["-L", "help"]))?;
@@ -189,10 +176,7 @@ fn run_in_qemu(bench: &Bench, mark: &str) -> Result<()> {
         files.push((format!("qemu/{name}"), path));
     }
     files.push((format!("qemu/{QEMU}"), program));
-    let paths = files
-        .iter()
-        .map(|(name, path)| (name.as_str(), path.clone()))
-        .collect::<Vec<_>>();
+    let paths = files.iter().map(|(name, path)| (name.as_str(), path.clone())).collect::<Vec<_>>();
     let microvm = "-machine microvm,x-option-roms=off,pit=off,pic=off,rtc=on,auto-kernel-cmdline=off,acpi=off";
     let item = |name: &str, kind: &str, steps: &str, answers: u32| {
         let command = format!("{IN_QEMU}kind='{kind}'; begin $kind; {steps}");

@@ -20,9 +20,7 @@ const SIZE: usize = (2 << 20) + 512;
 
 pub fn all() -> Vec<Case> {
     let cases: [(&str, Steps); 10] = [
-        ("disk/microvm", |bench, mark| {
-            disk(bench, mark, Guest::new("devices"), "")
-        }),
+        ("disk/microvm", |bench, mark| disk(bench, mark, Guest::new("devices"), "")),
         ("disk/microvm-packed", |bench, mark| {
             disk(bench, mark, Guest::new("devices").smp(2), ",packed=on")
         }),
@@ -42,16 +40,12 @@ pub fn all() -> Vec<Case> {
         ("disk/bad", bad),
         ("none", none),
         ("no-drivers", no_drivers),
-        ("streams/microvm", |bench, mark| {
-            streams(bench, mark, Guest::new("devices"))
-        }),
+        ("streams/microvm", |bench, mark| streams(bench, mark, Guest::new("devices"))),
         ("streams/q35", |bench, mark| {
             streams(bench, mark, Guest::new("devices").on(Machine::Q35).smp(2))
         }),
     ];
-    cases
-        .map(|(name, steps)| Case::steps(format!("guest/device/{name}"), steps))
-        .into()
+    cases.map(|(name, steps)| Case::steps(format!("guest/device/{name}"), steps)).into()
 }
 
 /// Boots the guest with these devices.
@@ -67,9 +61,7 @@ fn boot(bench: &Bench, mark: &str, guest: &Guest, devices: DeviceArgs) -> Result
 /// A file with bytes that tell their place.
 fn file(directory: &Path, name: &str, size: usize) -> Result<PathBuf> {
     let path = directory.join(name);
-    let bytes: Vec<u8> = (0..size)
-        .map(|at| (at ^ at >> 8 ^ at >> 16) as u8)
-        .collect();
+    let bytes: Vec<u8> = (0..size).map(|at| (at ^ at >> 8 ^ at >> 16) as u8).collect();
     fs::write(&path, bytes)?;
     Ok(path)
 }
@@ -79,10 +71,7 @@ fn cksum(path: &Path) -> Result<String> {
     let mut sum = 0_u32;
     let bytes = fs::read(path)?;
     let lengths = bytes.len().to_le_bytes();
-    let length = lengths
-        .iter()
-        .rposition(|byte| *byte != 0)
-        .map_or(0, |last| last + 1);
+    let length = lengths.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1);
     for byte in bytes.iter().chain(&lengths[..length]) {
         sum ^= u32::from(*byte) << 24;
         for _ in 0..8 {
@@ -95,33 +84,23 @@ fn cksum(path: &Path) -> Result<String> {
 /// A disk that is written to beside one that cannot be.
 fn disk(bench: &Bench, mark: &str, mut guest: Guest, properties: &str) -> Result<()> {
     let directory = tempfile::tempdir()?;
-    let size = if properties.contains("4096") {
-        SIZE & !4095
-    } else {
-        SIZE
-    };
+    let size = if properties.contains("4096") { SIZE & !4095 } else { SIZE };
     let changed = file(directory.path(), "changed", size)?;
     let constant = file(directory.path(), "constant,1", 1024)?;
     let before = cksum(&changed)?;
     let kept = cksum(&constant)?;
-    let disk = |path: &Path, read_only| Disk {
-        path: path.to_owned(),
-        read_only,
-    };
+    let disk = |path: &Path, read_only| Disk { path: path.to_owned(), read_only };
     let devices = DeviceArgs {
         disks: vec![disk(&changed, false), disk(&constant, true)],
         ..DeviceArgs::default()
     };
-    guest.args = ["disk=/dev/vda", "constant=/dev/vdb", "missing=/dev/vdc"]
-        .map(str::to_owned)
-        .into();
+    guest.args =
+        ["disk=/dev/vda", "constant=/dev/vdb", "missing=/dev/vdc"].map(str::to_owned).into();
     devices.check()?;
     for word in devices.arguments(guest.machine) {
         let word = word.to_string_lossy().into_owned();
         let first = word.starts_with("virtio-blk") && word.ends_with("=disk0");
-        guest
-            .qemu
-            .push(if first { word + properties } else { word });
+        guest.qemu.push(if first { word + properties } else { word });
     }
     let got = guest.run(bench, mark)?;
     let after = cksum(&changed)?;
@@ -146,12 +125,7 @@ fn bad(bench: &Bench, mark: &str) -> Result<()> {
          inject-error.0.sector=1000",
         path.display()
     );
-    let words = [
-        "-blockdev",
-        &blockdev,
-        "-device",
-        "virtio-blk-device,drive=disk0,rerror=report",
-    ];
+    let words = ["-blockdev", &blockdev, "-device", "virtio-blk-device,drive=disk0,rerror=report"];
     guest.qemu = words.map(str::to_owned).into();
     let got = guest.run(bench, mark)?;
     Expect::status(1)
@@ -181,10 +155,7 @@ fn none(bench: &Bench, mark: &str) -> Result<()> {
 fn no_drivers(bench: &Bench, mark: &str) -> Result<()> {
     let directory = tempfile::tempdir()?;
     let devices = DeviceArgs {
-        disks: vec![Disk {
-            path: file(directory.path(), "disk", 1024)?,
-            read_only: false,
-        }],
+        disks: vec![Disk { path: file(directory.path(), "disk", 1024)?, read_only: false }],
         ..DeviceArgs::default()
     };
     let got = boot(bench, mark, &Guest::new("no-devices"), devices)?;
@@ -198,11 +169,7 @@ fn no_drivers(bench: &Bench, mark: &str) -> Result<()> {
 fn streams(bench: &Bench, mark: &str, guest: Guest) -> Result<()> {
     let directory = tempfile::tempdir()?;
     let path = directory.path().join("channel");
-    let devices = DeviceArgs {
-        rng: true,
-        channels: vec![path.clone()],
-        ..DeviceArgs::default()
-    };
+    let devices = DeviceArgs { rng: true, channels: vec![path.clone()], ..DeviceArgs::default() };
     let guest = guest.args(&["random=/dev/hwrng", "echo=/dev/hvc0", "missing=/dev/hvc1"]);
     thread::scope(|scope| {
         let client = scope.spawn(|| speak(&path));
@@ -231,18 +198,12 @@ fn speak(path: &Path) -> Result<()> {
     let mut lines = BufReader::new(stream.try_clone()?);
     let long = (1..40).map(|step| step * step * step);
     for length in (0..100).chain(long) {
-        let mut line: Vec<u8> = (0..length)
-            .map(|at: usize| (at % 97) as u8 + b' ')
-            .collect();
+        let mut line: Vec<u8> = (0..length).map(|at: usize| (at % 97) as u8 + b' ').collect();
         line.push(b'\n');
         stream.write_all(&line)?;
         let mut back = Vec::new();
         lines.read_until(b'\n', &mut back)?;
-        ensure!(
-            back == line,
-            "a line of {length} bytes comes back as one of {}",
-            back.len()
-        );
+        ensure!(back == line, "a line of {length} bytes comes back as one of {}", back.len());
     }
     stream.write_all(b"end\n")?;
     let mut back = Vec::new();

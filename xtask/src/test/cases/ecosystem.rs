@@ -16,11 +16,8 @@ pub fn all() -> Vec<Case> {
         let what = super::with_card(Guest::built(name).memory(128 * MIB));
         cases.push(guest(&format!("ecosystem/{name}"), what, walk.clone()));
     }
-    let measured = Expect::status(0)
-        .out("sort/1000 ")
-        .out("time:   [")
-        .out("thrpt:  [")
-        .out("measured\n");
+    let measured =
+        Expect::status(0).out("sort/1000 ").out("time:   [").out("thrpt:  [").out("measured\n");
     let bench = Guest::built("bench").args(&["--bench"]).memory(128 * MIB);
     cases.push(guest("ecosystem/bench", bench, measured));
     cases

@@ -33,11 +33,7 @@ pub fn all() -> Vec<Case> {
     cases.extend(everywhere("exit/42", &exit("exit", "42"), &quiet(42)));
     cases.push(guest("exit/return-0", exit("return", "0"), quiet(0)));
     cases.push(guest("exit/return-200", exit("return", "200"), quiet(200)));
-    cases.push(guest(
-        "exit/in-thread-9",
-        exit("exit-in-thread", "9"),
-        quiet(9),
-    ));
+    cases.push(guest("exit/in-thread-9", exit("exit-in-thread", "9"), quiet(9)));
     cases
 }
 
@@ -45,9 +41,7 @@ fn range(bench: &Bench, mark: &str, first: i32) -> Result<()> {
     for status in first..first + 32 {
         let guest = Guest::new("fault").args(&["exit", &status.to_string()]);
         let expect = Expect::status(status).stdout("").stderr("");
-        expect
-            .judge(&guest.run(bench, mark)?)
-            .with_context(|| format!("exit({status})"))?;
+        expect.judge(&guest.run(bench, mark)?).with_context(|| format!("exit({status})"))?;
     }
     Ok(())
 }

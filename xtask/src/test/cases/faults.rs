@@ -40,15 +40,8 @@ const CAUSES: [(&str, &str); 22] = [
 ];
 
 /// What the report of every fault holds beside its cause.
-const REPORTED: [&str; 7] = [
-    "skete: ",
-    " at 0x",
-    " in thread ",
-    "rip",
-    "rsp",
-    "stack backtrace:",
-    " - fault::",
-];
+const REPORTED: [&str; 7] =
+    ["skete: ", " at 0x", " in thread ", "rip", "rsp", "stack backtrace:", " - fault::"];
 
 pub fn all() -> Vec<Case> {
     let fault = |args: &[&str]| Guest::new("fault").args(args);
@@ -59,11 +52,7 @@ pub fn all() -> Vec<Case> {
             expect = expect.err(part);
         }
         if matches!(doing, "null-read" | "stack-overflow") {
-            cases.extend(everywhere(
-                &format!("fault/{doing}"),
-                &fault(&[doing]),
-                &expect,
-            ));
+            cases.extend(everywhere(&format!("fault/{doing}"), &fault(&[doing]), &expect));
         } else {
             cases.push(guest(&format!("fault/{doing}"), fault(&[doing]), expect));
         }
@@ -71,16 +60,12 @@ pub fn all() -> Vec<Case> {
     cases.push(guest(
         "fault/thread-is-named",
         fault(&["stack-overflow-in-thread"]),
-        Expect::status(FAULT)
-            .err("stack overflow")
-            .err("in thread 2 (deep)"),
+        Expect::status(FAULT).err("stack overflow").err("in thread 2 (deep)"),
     ));
     cases.extend(everywhere(
         "fault/heap-exhaustion",
         &fault(&["heap-exhaustion"]),
-        &Expect::status(ABORT)
-            .stdout("")
-            .err("memory allocation of 1048576 bytes failed"),
+        &Expect::status(ABORT).stdout("").err("memory allocation of 1048576 bytes failed"),
     ));
     cases.push(guest(
         "fault/huge-allocation",
@@ -92,31 +77,20 @@ pub fn all() -> Vec<Case> {
     cases.push(guest(
         "fault/try-reserve",
         fault(&["try-reserve"]),
-        Expect::status(0)
-            .out("refused: memory allocation failed")
-            .out_not("survived")
-            .stderr(""),
+        Expect::status(0).out("refused: memory allocation failed").out_not("survived").stderr(""),
     ));
     cases.push(guest(
         "fault/10000-threads-too-many",
         fault(&["threads", "10000"]),
-        Expect::status(0)
-            .out(" threads ran, the next one was refused: ")
-            .stderr(""),
+        Expect::status(0).out(" threads ran, the next one was refused: ").stderr(""),
     ));
     cases.push(guest(
         "fault/10000-threads",
         fault(&["threads", "10000"]).memory(1 << 30),
-        Expect::status(0)
-            .stdout("all 10000 threads ran\n")
-            .stderr(""),
+        Expect::status(0).stdout("all 10000 threads ran\n").stderr(""),
     ));
     cases.extend(panics());
-    cases.push(guest(
-        "fault/abort",
-        fault(&["abort"]),
-        Expect::status(ABORT).stdout(""),
-    ));
+    cases.push(guest("fault/abort", fault(&["abort"]), Expect::status(ABORT).stdout("")));
     for doing in ["deadlock", "file-lock-forever", "join-forever"] {
         cases.push(guest(
             &format!("fault/{doing}"),
@@ -129,11 +103,7 @@ pub fn all() -> Vec<Case> {
         fault(&["leave-threads"]),
         Expect::status(0).stdout("").stderr(""),
     ));
-    cases.push(guest(
-        "fault/none",
-        fault(&[]),
-        Expect::status(2).stdout("").err("usage: fault"),
-    ));
+    cases.push(guest("fault/none", fault(&[]), Expect::status(2).stdout("").err("usage: fault")));
     cases
 }
 
@@ -172,9 +142,7 @@ fn panics() -> Vec<Case> {
         guest(
             "fault/panic-while-panicking",
             fault("panic-while-panicking"),
-            Expect::status(ABORT)
-                .stdout("")
-                .err("thread panicked while processing panic"),
+            Expect::status(ABORT).stdout("").err("thread panicked while processing panic"),
         ),
     ]);
     cases

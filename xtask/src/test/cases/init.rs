@@ -72,13 +72,7 @@ fn plain_cargo(bench: &Bench, mark: &str) -> Result<()> {
     init(bench, mark, directory, &[], Expect::status(0))?;
     cargo(bench, mark, directory, &["build"], Expect::status(0))?;
     let said = Expect::status(0).stdout("x86_64 on skete: [\"two words\", \"--flag\"]\n");
-    cargo(
-        bench,
-        mark,
-        directory,
-        &["run", "--quiet", "--", "two words", "--flag"],
-        said,
-    )?;
+    cargo(bench, mark, directory, &["run", "--quiet", "--", "two words", "--flag"], said)?;
     cargo(
         bench,
         mark,
@@ -93,34 +87,20 @@ fn plain_cargo(bench: &Bench, mark: &str) -> Result<()> {
         &["test"],
         Expect::status(0).out("1 passed; 0 failed; 1 ignored"),
     )?;
-    let failure = Expect::status(101)
-        .out("test fails ... FAILED")
-        .out("test result: FAILED");
+    let failure = Expect::status(101).out("test fails ... FAILED").out("test result: FAILED");
     // Without unwinding the first failing test ends the program.
     let failure = if unwinds(bench, mark, directory)? {
         failure
     } else {
         Expect::status(134).out("test fails ... ")
     };
-    cargo(
-        bench,
-        mark,
-        directory,
-        &["test", "--", "--include-ignored"],
-        failure,
-    )?;
+    cargo(bench, mark, directory, &["test", "--", "--include-ignored"], failure)?;
 
     // Once more changes nothing; `--undo` takes everything back.
     init(bench, mark, directory, &[], Expect::status(0))?;
     init(bench, mark, directory, &["--undo"], Expect::status(0))?;
-    ensure!(
-        !directory.join(".cargo").exists(),
-        "`init --undo` has left .cargo behind"
-    );
-    ensure!(
-        fs::read(directory.join("Cargo.toml"))? == before,
-        "Cargo.toml was changed"
-    );
+    ensure!(!directory.join(".cargo").exists(), "`init --undo` has left .cargo behind");
+    ensure!(fs::read(directory.join("Cargo.toml"))? == before, "Cargo.toml was changed");
     cargo(
         bench,
         mark,
@@ -181,10 +161,7 @@ fn changed_crates(bench: &Bench, mark: &str) -> Result<()> {
     let path = directory.to_str().context("a path that is not text")?;
     let manifest = fs::read_to_string(directory.join("Cargo.toml"))?;
     let dependencies = "[dependencies]\npage_size = \"0.6\"\nwait-timeout = \"0.2\"\n";
-    fs::write(
-        directory.join("Cargo.toml"),
-        format!("{manifest}\n{dependencies}"),
-    )?;
+    fs::write(directory.join("Cargo.toml"), format!("{manifest}\n{dependencies}"))?;
     fs::write(
         directory.join("src/main.rs"),
         r#"use std::process::Command;
@@ -210,29 +187,15 @@ fn main() {
 
     let named = Expect::status(0).err("page_size 0.6.0, wait-timeout 0.2");
     init(bench, mark, directory, &[], named.clone())?;
-    cargo(
-        bench,
-        mark,
-        directory,
-        &["run", "--quiet", "--locked"],
-        said.clone(),
-    )?;
+    cargo(bench, mark, directory, &["run", "--quiet", "--locked"], said.clone())?;
     // Build scripts and procedural macros use the same source on the host.
-    quiet(&[
-        "build",
-        "--quiet",
-        "--locked",
-        "--target",
-        "x86_64-unknown-linux-gnu",
-    ])?;
+    quiet(&["build", "--quiet", "--locked", "--target", "x86_64-unknown-linux-gnu"])?;
 
     // A crate that is not replaced, as after an update of the dependencies.
     let config = directory.join(".cargo/config.toml");
     let whole = fs::read_to_string(&config)?;
-    let without: String = whole
-        .split_inclusive('\n')
-        .filter(|line| !line.starts_with("wait-timeout"))
-        .collect();
+    let without: String =
+        whole.split_inclusive('\n').filter(|line| !line.starts_with("wait-timeout")).collect();
     ensure!(without != whole, "wait-timeout is not replaced:\n{whole}");
     fs::write(&config, without)?;
     let advice = Expect::status(101)
@@ -245,10 +208,7 @@ fn main() {
 
     init(bench, mark, directory, &["--undo"], Expect::status(0))?;
     let after = lock()?;
-    ensure!(
-        after == before,
-        "`init --undo` has left another Cargo.lock:\n{after}"
-    );
+    ensure!(after == before, "`init --undo` has left another Cargo.lock:\n{after}");
     Ok(())
 }
 
@@ -278,29 +238,14 @@ fn merges(bench: &Bench, mark: &str) -> Result<()> {
 fn refuses(bench: &Bench, mark: &str) -> Result<()> {
     let directory = tempfile::tempdir()?;
     let directory = directory.path();
-    init(
-        bench,
-        mark,
-        &directory.join("none"),
-        &[],
-        Expect::status(1).stdout("").err("none"),
-    )?;
-    init(
-        bench,
-        mark,
-        directory,
-        &[],
-        Expect::status(1).stdout("").err("Cargo.toml"),
-    )?;
+    init(bench, mark, &directory.join("none"), &[], Expect::status(1).stdout("").err("none"))?;
+    init(bench, mark, directory, &[], Expect::status(1).stdout("").err("Cargo.toml"))?;
     write_crate(directory)?;
     fs::create_dir(directory.join(".cargo"))?;
     let config = directory.join(".cargo/config.toml");
     let before = "[build]\ntarget = \"wasm32-wasip1\"\n";
     fs::write(&config, before)?;
     init(bench, mark, directory, &[], Expect::status(1).err("target"))?;
-    ensure!(
-        fs::read_to_string(&config)? == before,
-        "the configuration was changed"
-    );
+    ensure!(fs::read_to_string(&config)? == before, "the configuration was changed");
     Ok(())
 }

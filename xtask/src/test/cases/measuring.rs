@@ -18,10 +18,7 @@ pub fn all() -> Vec<Case> {
         guest(
             "guest/scaling",
             Guest::new("scaling").args(&["processors", "sleep"]),
-            Expect::status(0)
-                .out("processors ")
-                .out("sleep-median ")
-                .stderr(""),
+            Expect::status(0).out("processors ").out("sleep-median ").stderr(""),
         ),
         guest(
             "guest/scaling-wrong",
@@ -59,37 +56,22 @@ fn hello(bench: &Bench, mark: &str) -> Result<()> {
     let outcome = boot(bench, mark, "hello", &[])?;
     let said = String::from_utf8_lossy(&outcome.stdout);
     ensure!(said == "Hello, world!\r\n", "Linux says {said:?}");
-    ensure!(
-        outcome.status == Some(0),
-        "the status is {:?}",
-        outcome.status
-    );
+    ensure!(outcome.status == Some(0), "the status is {:?}", outcome.status);
     Ok(())
 }
 
 /// Arguments reach the program, and its status the runner.
 fn status(bench: &Bench, mark: &str) -> Result<()> {
     let outcome = boot(bench, mark, "fault", &["exit", "300"])?;
-    ensure!(
-        outcome.status == Some(300),
-        "the status is {:?}",
-        outcome.status
-    );
+    ensure!(outcome.status == Some(300), "the status is {:?}", outcome.status);
     Ok(())
 }
 
 /// A program that is killed does not end well.
 fn no_status(bench: &Bench, mark: &str) -> Result<()> {
     let outcome = boot(bench, mark, "fault", &["abort"])?;
-    ensure!(
-        outcome.status.is_none(),
-        "the status is {:?}",
-        outcome.status
-    );
+    ensure!(outcome.status.is_none(), "the status is {:?}", outcome.status);
     let said = String::from_utf8_lossy(&outcome.stdout);
-    ensure!(
-        said.contains("Attempted to kill init"),
-        "Linux says {said:?}"
-    );
+    ensure!(said.contains("Attempted to kill init"), "Linux says {said:?}");
     Ok(())
 }

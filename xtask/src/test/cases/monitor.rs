@@ -42,20 +42,13 @@ pub(super) struct Item {
 
 pub fn all() -> Vec<Case> {
     vec![
-        Case::steps("monitor/stable", |bench, mark| {
-            run(bench, mark, Release::Stable)
-        }),
-        Case::steps("monitor/backports", |bench, mark| {
-            run(bench, mark, Release::Backports)
-        }),
+        Case::steps("monitor/stable", |bench, mark| run(bench, mark, Release::Stable)),
+        Case::steps("monitor/backports", |bench, mark| run(bench, mark, Release::Backports)),
     ]
 }
 
 pub(super) fn item(name: &str, command: &str, expect: Expect) -> Item {
-    Item {
-        check: Check::new(name, monitor::with_path(command)),
-        expect,
-    }
+    Item { check: Check::new(name, monitor::with_path(command)), expect }
 }
 
 impl Item {
@@ -72,10 +65,7 @@ impl Item {
 
 fn run(bench: &Bench, mark: &str, release: Release) -> Result<()> {
     let nested = Nested::ensure(release)?;
-    let mut paths = vec![
-        ("skete", monitor::build()?),
-        ("connect", monitor::build_connect()?),
-    ];
+    let mut paths = vec![("skete", monitor::build()?), ("connect", monitor::build_connect()?)];
     for name in PROGRAMS {
         paths.push((name, bench.image(name)?.to_path_buf()));
     }
@@ -102,14 +92,8 @@ pub(super) fn judge(
         .iter()
         .map(|(name, path)| Ok((*name, fs::read(path)?)))
         .collect::<Result<Vec<_>>>()?;
-    let files = files
-        .iter()
-        .map(|(name, bytes)| (*name, bytes.as_slice()))
-        .collect::<Vec<_>>();
-    let checks = items
-        .iter()
-        .map(|item| item.check.clone())
-        .collect::<Vec<_>>();
+    let files = files.iter().map(|(name, bytes)| (*name, bytes.as_slice())).collect::<Vec<_>>();
+    let checks = items.iter().map(|item| item.check.clone()).collect::<Vec<_>>();
     let mut wrong = Vec::new();
     for (item, done) in items.iter().zip(nested.run(&files, &checks, mark)?) {
         let got = Got {
@@ -221,41 +205,20 @@ fn devices() -> Vec<Item> {
 
 fn items() -> Vec<Item> {
     let mut items = vec![
-        item(
-            "check",
-            "skete check",
-            Expect::status(0).out("can run images").stderr(""),
-        ),
-        item(
-            "hello",
-            "skete run hello",
-            Expect::status(0).stdout("Hello, world!\n").stderr(""),
-        ),
+        item("check", "skete check", Expect::status(0).out("can run images").stderr("")),
+        item("hello", "skete run hello", Expect::status(0).stdout("Hello, world!\n").stderr("")),
         item(
             "inspect",
             "skete inspect hello",
-            Expect::status(0)
-                .out("Skete's")
-                .out("segment: r-x")
-                .stderr(""),
+            Expect::status(0).out("Skete's").out("segment: r-x").stderr(""),
         ),
         item(
             "no-image",
             "skete run nothing",
-            Expect::status(1)
-                .stdout("")
-                .err_line("cannot open the image nothing"),
+            Expect::status(1).stdout("").err_line("cannot open the image nothing"),
         ),
-        item(
-            "not-elf",
-            "skete run run",
-            Expect::status(1).stdout("").err_line("run is no image"),
-        ),
-        item(
-            "directory",
-            "skete run /tmp",
-            Expect::status(1).err_line("is not a file"),
-        ),
+        item("not-elf", "skete run run", Expect::status(1).stdout("").err_line("run is no image")),
+        item("directory", "skete run /tmp", Expect::status(1).err_line("is not a file")),
         item(
             "no-kvm",
             "mv /dev/kvm /dev/kvm.gone; skete run hello; status=$?; mv /dev/kvm.gone /dev/kvm; exit $status",
@@ -269,10 +232,7 @@ fn items() -> Vec<Item> {
         item(
             "trace",
             "skete run --trace hello",
-            Expect::status(0)
-                .out("Hello")
-                .err("cpu 0: FileWrite(")
-                .err("Exit(0)"),
+            Expect::status(0).out("Hello").err("cpu 0: FileWrite(").err("Exit(0)"),
         ),
         item(
             "console",
@@ -291,9 +251,7 @@ fn items() -> Vec<Item> {
         item(
             "environment",
             "skete run --env 'A=1 2' -e B= stdio -- environment",
-            Expect::status(0)
-                .stdout("\"A\" = \"1 2\"\n\"B\" = \"\"\n")
-                .stderr(""),
+            Expect::status(0).stdout("\"A\" = \"1 2\"\n\"B\" = \"\"\n").stderr(""),
         ),
         item(
             "both-streams",
@@ -318,51 +276,24 @@ fn items() -> Vec<Item> {
             "(skete run stdio -- numbers 1000000; echo $? > status) | head -n 1; cat status",
             Expect::status(0).stdout("0\n141\n"),
         ),
-        item(
-            "least-memory",
-            "skete run -m 3M hello",
-            Expect::status(0).out("Hello"),
-        ),
+        item("least-memory", "skete run -m 3M hello", Expect::status(0).out("Hello")),
         item(
             "memory-too-small",
             "skete run -m 2M hello",
             Expect::status(1).err_line("give it more (--memory)"),
         ),
-        item(
-            "gigabytes",
-            "skete run -m 4G memory",
-            Expect::status(0).err_not("skete:"),
-        )
-        .seconds(60),
-        item(
-            "threads",
-            "skete run -m 256M -c 2 threads",
-            Expect::status(0).out(" 0 failed"),
-        )
-        .seconds(120),
-        item(
-            "four-processors",
-            "skete run -c 4 hello",
-            Expect::status(0).out("Hello"),
-        ),
-        item(
-            "clock",
-            "skete run clock -- $(date +%s)",
-            Expect::status(0).out(" 0 failed"),
-        )
-        .seconds(60),
-        item(
-            "files",
-            "skete run files",
-            Expect::status(0).out(" 0 failed"),
-        )
-        .seconds(60),
+        item("gigabytes", "skete run -m 4G memory", Expect::status(0).err_not("skete:"))
+            .seconds(60),
+        item("threads", "skete run -m 256M -c 2 threads", Expect::status(0).out(" 0 failed"))
+            .seconds(120),
+        item("four-processors", "skete run -c 4 hello", Expect::status(0).out("Hello")),
+        item("clock", "skete run clock -- $(date +%s)", Expect::status(0).out(" 0 failed"))
+            .seconds(60),
+        item("files", "skete run files", Expect::status(0).out(" 0 failed")).seconds(60),
         item(
             "fault",
             "skete run fault -- null-read",
-            Expect::status(139)
-                .err("null pointer")
-                .err("stack backtrace:"),
+            Expect::status(139).err("null pointer").err("stack backtrace:"),
         ),
         item(
             "terminated",
@@ -378,9 +309,7 @@ fn items() -> Vec<Item> {
     items.push(item(
         "not-permitted",
         "chmod 600 /dev/kvm; cp hello /tmp/hello; su user -c '/job/skete run /tmp/hello'",
-        Expect::status(1)
-            .stdout("")
-            .err_line("add it to the group kvm"),
+        Expect::status(1).stdout("").err_line("add it to the group kvm"),
     ));
     items.push(
         item(
@@ -462,17 +391,11 @@ fn items() -> Vec<Item> {
     items.push(item(
         "net-user-without-network",
         "skete run --net user hello",
-        Expect::status(1)
-            .stdout("")
-            .err_line("passt does not start: "),
+        Expect::status(1).stdout("").err_line("passt does not start: "),
     ));
     items.push(
-        item(
-            "hundred",
-            HUNDRED,
-            Expect::status(0).stdout("100\n    100 0\n").stderr(""),
-        )
-        .seconds(90),
+        item("hundred", HUNDRED, Expect::status(0).stdout("100\n    100 0\n").stderr(""))
+            .seconds(90),
     );
     items.push(item(
         "triple-fault",
@@ -493,22 +416,14 @@ fn items() -> Vec<Item> {
             "core",
             "skete run --core core fault -- null-read 2>/dev/null; echo status $?\n\
              gdb -nx -batch -ex bt -ex 'info threads' -ex 'x/i $rip' /job/fault core 2>&1",
-            Expect::status(0)
-                .out("status 139")
-                .out("trap::page_fault")
-                .out("LWP 1")
-                .out("=> 0x"),
+            Expect::status(0).out("status 139").out("trap::page_fault").out("LWP 1").out("=> 0x"),
         )
         .seconds(60),
     );
     for attack in ["buffers", "texts", "unknown", "race", "results"] {
         let name = format!("attack-{attack}");
         let command = format!("skete run -c 2 --mount /tmp:/tmp hypercalls -- {attack}");
-        items.push(item(
-            &name,
-            &command,
-            Expect::status(0).stdout("survived\n"),
-        ));
+        items.push(item(&name, &command, Expect::status(0).stdout("survived\n")));
     }
     for attack in ["parameters", "parameters-in-the-gap", "parameters-wrapped"] {
         let name = format!("attack-{attack}");
@@ -521,11 +436,7 @@ fn items() -> Vec<Item> {
     for status in [0, 1, 42, 200, 255] {
         let name = format!("exit-{status}");
         let command = format!("skete run fault -- exit {status}");
-        items.push(item(
-            &name,
-            &command,
-            Expect::status(status).stdout("").stderr(""),
-        ));
+        items.push(item(&name, &command, Expect::status(status).stdout("").stderr("")));
     }
     items
 }

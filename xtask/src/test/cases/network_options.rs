@@ -14,36 +14,20 @@ pub fn all() -> Vec<Case> {
     let words: [(&str, &[&str], Expect); 11] = [
         ("user", &["--net", "user"], hello()),
         ("user-pc", &["--net=user", "--machine=pc"], hello()),
-        (
-            "two-cards",
-            &["--net=user", "--net=user", "--machine=q35"],
-            hello(),
-        ),
-        (
-            "kind",
-            &["--net", "wifi"],
-            refused(2, "there are: user, tap, tap=NAME, none"),
-        ),
+        ("two-cards", &["--net=user", "--net=user", "--machine=q35"], hello()),
+        ("kind", &["--net", "wifi"], refused(2, "there are: user, tap, tap=NAME, none")),
         (
             "no-such-tap",
             &["--net", "tap=no-such-tap"],
             refused(1, "there is no network interface `no-such-tap`"),
         ),
-        (
-            "not-a-tap",
-            &["--net", "tap=lo"],
-            refused(1, "`lo` is not a TAP device"),
-        ),
+        ("not-a-tap", &["--net", "tap=lo"], refused(1, "`lo` is not a TAP device")),
         (
             "publish-without-user",
             &["--net", "none", "--publish", "8080:80"],
             refused(1, "--publish needs --net user"),
         ),
-        (
-            "publish-malformed",
-            &["--publish", "80"],
-            refused(2, "write it like 8080:80"),
-        ),
+        ("publish-malformed", &["--publish", "80"], refused(2, "write it like 8080:80")),
         (
             "publish-twice",
             &["--publish", "48080:80", "--publish", "48080:81"],
@@ -52,16 +36,9 @@ pub fn all() -> Vec<Case> {
         (
             "pcap-nowhere",
             &["--net", "user", "--pcap", "/no/such/directory/frames"],
-            refused(
-                1,
-                "--pcap: no file can be written at /no/such/directory/frames",
-            ),
+            refused(1, "--pcap: no file can be written at /no/such/directory/frames"),
         ),
-        (
-            "address",
-            &["--net", "user", "--ip", "10.0.2.15"],
-            refused(2, "10.0.0.2/24"),
-        ),
+        ("address", &["--net", "user", "--ip", "10.0.2.15"], refused(2, "10.0.0.2/24")),
     ];
     let cases = words.into_iter().map(|(name, options, expect)| Case {
         name: format!("net/options/{name}"),
@@ -77,8 +54,5 @@ fn port_in_use(bench: &Bench, mark: &str) -> Result<()> {
     let port = taken.local_addr()?.port();
     let tool = Tool::xtask(&["run", "hello", "--publish", &format!("{port}:80")]);
     let said = format!("port {port} of 127.0.0.1 is in use by another program");
-    Expect::status(1)
-        .stdout("")
-        .err_line(&said)
-        .judge(&tool.run(bench, mark)?)
+    Expect::status(1).stdout("").err_line(&said).judge(&tool.run(bench, mark)?)
 }

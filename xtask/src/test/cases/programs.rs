@@ -24,45 +24,29 @@ pub fn all() -> Vec<Case> {
             walk.clone(),
         ));
     }
-    cases.extend(everywhere(
-        "guest/files",
-        &Guest::new("files").memory(96 * MIB),
-        &walk,
-    ));
+    cases.extend(everywhere("guest/files", &Guest::new("files").memory(96 * MIB), &walk));
     for machine in super::MACHINES {
         let name = format!("guest/network/{}", super::machine_name(machine));
         let network = Guest::new("network").memory(128 * MIB).on(machine);
         cases.push(guest(&name, super::with_card(network), walk.clone()));
     }
     let network = Guest::new("network").memory(128 * MIB).smp(4);
-    cases.push(guest(
-        "guest/network/smp4",
-        super::with_card(network),
-        walk.clone(),
-    ));
+    cases.push(guest("guest/network/smp4", super::with_card(network), walk.clone()));
     cases.push(guest("guest/pipes", Guest::new("pipes"), walk.clone()));
     cases.extend(clock());
     cases.extend(everywhere(
         "guest/tour",
         &Guest::new("tour").args(&["--stdin"]).stdin("some input"),
-        &Expect::status(0)
-            .out(" 0 failed")
-            .out("ok (10 bytes)")
-            .err("a line on standard error"),
+        &Expect::status(0).out(" 0 failed").out("ok (10 bytes)").err("a line on standard error"),
     ));
     cases.extend(everywhere(
         "guest/sieve",
         &Guest::new("sieve").args(&["2000000", "--threads", "3"]),
-        &Expect::status(0)
-            .out("148933 primes below 2000000\n3 threads, ")
-            .stderr(""),
+        &Expect::status(0).out("148933 primes below 2000000\n3 threads, ").stderr(""),
     ));
     cases.push(guest(
         "guest/processors/without-memory",
-        Guest::new("sieve")
-            .args(&["1000", "--threads", "2"])
-            .smp(64)
-            .memory(3 * MIB),
+        Guest::new("sieve").args(&["1000", "--threads", "2"]).smp(64).memory(3 * MIB),
         Expect::status(0)
             .out("168 primes below 1000\n2 threads, ")
             .err(" processors stay off: memory is short"),
@@ -86,18 +70,11 @@ fn hello() -> Vec<Case> {
         ("16G/microvm", 16 * 1024 * MIB, Machine::Microvm),
     ] {
         let what = Guest::new("hello").memory(size).on(machine);
-        cases.push(guest(
-            &format!("guest/hello-in-{name}"),
-            what,
-            greeting.clone(),
-        ));
+        cases.push(guest(&format!("guest/hello-in-{name}"), what, greeting.clone()));
     }
     cases.push(guest(
         "guest/hello-with-log",
-        Guest {
-            log: Some("debug".to_owned()),
-            ..Guest::new("hello")
-        },
+        Guest { log: Some("debug".to_owned()), ..Guest::new("hello") },
         Expect::status(0).stdout("Hello, world!\n").err("skete"),
     ));
     cases.push(guest(
@@ -113,11 +90,7 @@ fn hello() -> Vec<Case> {
 
 fn json() -> Vec<Case> {
     let run = |name: &str, stdin: &str, expect: Expect| {
-        guest(
-            &format!("guest/json-{name}"),
-            Guest::new("json").stdin(stdin),
-            expect,
-        )
+        guest(&format!("guest/json-{name}"), Guest::new("json").stdin(stdin), expect)
     };
     vec![
         large_json(),
@@ -131,18 +104,8 @@ fn json() -> Vec<Case> {
                 )
                 .stderr(""),
         ),
-        run(
-            "broken",
-            "{\"a\": }",
-            Expect::status(1).stdout("").err_line("line 1 column 7"),
-        ),
-        run(
-            "empty",
-            "",
-            Expect::status(1)
-                .stdout("")
-                .err_line("standard input is empty"),
-        ),
+        run("broken", "{\"a\": }", Expect::status(1).stdout("").err_line("line 1 column 7")),
+        run("empty", "", Expect::status(1).stdout("").err_line("standard input is empty")),
         guest(
             "guest/json-wrong-option",
             Guest::new("json").args(&["--sideways"]),
@@ -187,10 +150,7 @@ fn large_json() -> Case {
 /// The wall clock has to be the host's, so these cases are made when they run.
 fn clock() -> Vec<Case> {
     fn on(machine: Machine, bench: &Bench, mark: &str) -> Result<()> {
-        let now = SystemTime::now()
-            .duration_since(UNIX_EPOCH)?
-            .as_secs()
-            .to_string();
+        let now = SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs().to_string();
         let guest = Guest::new("clock").args(&[&now]).on(machine);
         Expect::status(0)
             .out("agrees with the host's")
@@ -199,13 +159,9 @@ fn clock() -> Vec<Case> {
             .judge(&guest.run(bench, mark)?)
     }
     let steps: [(&str, Steps); 3] = [
-        ("guest/clock/microvm", |bench, mark| {
-            on(Machine::Microvm, bench, mark)
-        }),
+        ("guest/clock/microvm", |bench, mark| on(Machine::Microvm, bench, mark)),
         ("guest/clock/pc", |bench, mark| on(Machine::Pc, bench, mark)),
-        ("guest/clock/q35", |bench, mark| {
-            on(Machine::Q35, bench, mark)
-        }),
+        ("guest/clock/q35", |bench, mark| on(Machine::Q35, bench, mark)),
     ];
     let mut cases = Vec::from(steps.map(|(name, steps)| Case::steps(name, steps)));
     // A processor that does not vouch for its time-stamp counter, and no hypervisor that does.
@@ -214,9 +170,7 @@ fn clock() -> Vec<Case> {
         log: Some("warn".to_owned()),
         ..Guest::new("clock").on(Machine::Pc)
     };
-    let hpet = Expect::status(0)
-        .out(" 0 failed")
-        .err("the clock is the HPET");
+    let hpet = Expect::status(0).out(" 0 failed").err("the clock is the HPET");
     cases.push(guest("guest/clock/hpet", unsteady, hpet));
     cases
 }

@@ -27,15 +27,9 @@ const MIB: u64 = 1 << 20;
 
 pub fn all() -> Vec<Case> {
     let cases: [(&str, Steps); 11] = [
-        ("root/at-boot/microvm", |bench, mark| {
-            at_boot(bench, mark, Machine::Microvm)
-        }),
-        ("root/at-boot/pc", |bench, mark| {
-            at_boot(bench, mark, Machine::Pc)
-        }),
-        ("root/at-boot/q35", |bench, mark| {
-            at_boot(bench, mark, Machine::Q35)
-        }),
+        ("root/at-boot/microvm", |bench, mark| at_boot(bench, mark, Machine::Microvm)),
+        ("root/at-boot/pc", |bench, mark| at_boot(bench, mark, Machine::Pc)),
+        ("root/at-boot/q35", |bench, mark| at_boot(bench, mark, Machine::Q35)),
         ("root/changes", changes),
         ("root/archives", archives),
         ("root/in-the-image", in_the_image),
@@ -66,14 +60,8 @@ pub fn tree() -> Result<(TempDir, PathBuf)> {
     write(Path::new("block"), &[7; 512])?;
     write(Path::new("etc/deep/er/still/name with spaces, comma"), b"x")?;
     write(Path::new("umläute/größe"), "Größe".as_bytes())?;
-    write(
-        Path::new(std::ffi::OsStr::from_bytes(b"not \xff text")),
-        b"bytes",
-    )?;
-    write(
-        &Path::new(&"d".repeat(200)).join("n".repeat(255)),
-        b"long names",
-    )?;
+    write(Path::new(std::ffi::OsStr::from_bytes(b"not \xff text")), b"bytes")?;
+    write(&Path::new(&"d".repeat(200)).join("n".repeat(255)), b"long names")?;
     let large: Vec<u8> = (0..300_000_u32).flat_map(u32::to_le_bytes).collect();
     write(Path::new("large"), &large)?;
     write(Path::new("read-only"), b"no writing")?;
@@ -115,12 +103,7 @@ fn changes(bench: &Bench, mark: &str) -> Result<()> {
     Expect::status(0)
         .stdout("all changes are there\n")
         .stderr("")
-        .judge(
-            &Guest::new("root")
-                .args(&["change", "/"])
-                .root(&root)
-                .run(bench, mark)?,
-        )
+        .judge(&Guest::new("root").args(&["change", "/"]).root(&root).run(bench, mark)?)
 }
 
 /// Archives of other programs, and an empty one.
@@ -191,11 +174,9 @@ fn in_the_image(bench: &Bench, mark: &str) -> Result<()> {
         .stdout(listing(&root)?)
         .stderr("")
         .judge(&lists().boot(&bench.sdk, &image, mark)?)?;
-    Expect::status(0).out("all changes are there").judge(
-        &Guest::new("root")
-            .args(&["change", "/"])
-            .boot(&bench.sdk, &image, mark)?,
-    )
+    Expect::status(0)
+        .out("all changes are there")
+        .judge(&Guest::new("root").args(&["change", "/"]).boot(&bench.sdk, &image, mark)?)
 }
 
 fn hermit_image(bench: &Bench, mark: &str) -> Result<()> {
@@ -219,11 +200,9 @@ fn hermit_image(bench: &Bench, mark: &str) -> Result<()> {
             .judge(&guest.boot(&bench.sdk, &image, mark)?)?;
     }
     // Arguments of the command line replace those of the image.
-    Expect::status(0).stdout("all changes are there\n").judge(
-        &Guest::new("root")
-            .args(&["change", "/"])
-            .boot(&bench.sdk, &image, mark)?,
-    )?;
+    Expect::status(0)
+        .stdout("all changes are there\n")
+        .judge(&Guest::new("root").args(&["change", "/"]).boot(&bench.sdk, &image, mark)?)?;
     // Without a root it is the program alone.
     let image = hermit::write(bench.image("hello")?, None)?;
     Expect::status(0)
@@ -251,16 +230,10 @@ fn layers(bench: &Bench, mark: &str) -> Result<()> {
         }
         Ok(layer)
     };
-    let linked = layer(
-        "linked",
-        &[("d/1", "linked"), ("d/2", "linked"), ("d/3", "linked")],
-    )?;
+    let linked = layer("linked", &[("d/1", "linked"), ("d/2", "linked"), ("d/3", "linked")])?;
     let elf = place.path().join("image");
     fs::copy(with_files(bench, &linked)?, &elf)?;
-    let inside = layer(
-        "inside",
-        &[("d/2", "inside"), ("d/3", "inside"), ("d/4", "inside")],
-    )?;
+    let inside = layer("inside", &[("d/2", "inside"), ("d/3", "inside"), ("d/4", "inside")])?;
     let at_boot = layer("at boot", &[("d/3", "at boot"), ("d/5", "at boot")])?;
     let image = hermit::write(&elf, Some(&inside))?;
     let got = lists().root(&at_boot).boot(&bench.sdk, &image, mark)?;
@@ -268,10 +241,7 @@ fn layers(bench: &Bench, mark: &str) -> Result<()> {
     Expect::status(0).stderr("").judge(&got)?;
     let listed = String::from_utf8_lossy(&got.stdout);
     let of_layers = listed.lines().filter(|line| line.contains(" d"));
-    ensure!(
-        of_layers.eq(expected.lines()),
-        "the layers give\n{listed}instead of\n{expected}"
-    );
+    ensure!(of_layers.eq(expected.lines()), "the layers give\n{listed}instead of\n{expected}");
     Ok(())
 }
 
@@ -319,9 +289,7 @@ fn plain_cargo(bench: &Bench, mark: &str) -> Result<()> {
     let cargo = || Tool::cargo(&["run", "--quiet"]).within(&directory);
     let value = root.to_str().context("a path that is not text")?;
     let says = |tool: Tool, said: &str| -> Result<()> {
-        Expect::status(0)
-            .stdout(format!("{said}\n"))
-            .judge(&tool.run(bench, mark)?)
+        Expect::status(0).stdout(format!("{said}\n")).judge(&tool.run(bench, mark)?)
     };
     // cargo sees a change by its time, which may have no more than a whole second.
     let write = |content: &str, seconds: u64| -> Result<()> {
@@ -336,21 +304,14 @@ fn plain_cargo(bench: &Bench, mark: &str) -> Result<()> {
     says(cargo(), "None")?;
     says(cargo().env("SKETE_BUILD_ROOT", value), "Some(\"hello\")")?;
     write("hello again", 2)?;
-    says(
-        cargo().env("SKETE_BUILD_ROOT", value),
-        "Some(\"hello again\")",
-    )?;
+    says(cargo().env("SKETE_BUILD_ROOT", value), "Some(\"hello again\")")?;
     fs::remove_file(&greeting)?;
     says(cargo().env("SKETE_BUILD_ROOT", value), "None")?;
     says(cargo(), "None")?;
     Expect::status(101)
         .err("SKETE_BUILD_ROOT")
         .err("nowhere")
-        .judge(
-            &cargo()
-                .env("SKETE_BUILD_ROOT", "/nowhere")
-                .run(bench, mark)?,
-        )
+        .judge(&cargo().env("SKETE_BUILD_ROOT", "/nowhere").run(bench, mark)?)
 }
 
 /// What cannot be a root is refused before anything starts.
@@ -375,17 +336,8 @@ fn tools(bench: &Bench, mark: &str) -> Result<()> {
     // `build` gives an image in each format.
     fs::remove_file(path("dir/socket")?)?;
     fs::write(path("dir/file")?, "content")?;
-    let build = [
-        "build",
-        "hello",
-        "--root",
-        &path("dir")?,
-        "--format",
-        "hermit",
-    ];
-    Expect::status(0)
-        .out("hello.hermit\n")
-        .judge(&Tool::xtask(&build).run(bench, mark)?)?;
+    let build = ["build", "hello", "--root", &path("dir")?, "--format", "hermit"];
+    Expect::status(0).out("hello.hermit\n").judge(&Tool::xtask(&build).run(bench, mark)?)?;
     let mut archive = Vec::new();
     root::write(place.path().join("dir").as_path(), &mut archive)?;
     ensure!(

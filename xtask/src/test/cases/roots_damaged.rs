@@ -41,9 +41,7 @@ fn patched(mut archive: Vec<u8>, offset: usize, bytes: &[u8]) -> Vec<u8> {
     archive[offset..offset + bytes.len()].copy_from_slice(bytes);
     let start = offset / 512 * 512;
     let mut header = Header::new_old();
-    header
-        .as_mut_bytes()
-        .copy_from_slice(&archive[start..start + 512]);
+    header.as_mut_bytes().copy_from_slice(&archive[start..start + 512]);
     header.set_cksum();
     archive[start..start + 512].copy_from_slice(header.as_bytes());
     archive
@@ -75,10 +73,7 @@ fn archives(bench: &Bench, mark: &str) -> Result<()> {
     let mut flipped = two()?;
     flipped[1024 + 3] ^= 1;
     let cases = vec![
-        (
-            "it does not begin with a tar header",
-            b"no archive\n".repeat(100),
-        ),
+        ("it does not begin with a tar header", b"no archive\n".repeat(100)),
         ("the header's checksum is wrong (byte 1024)", flipped),
         (
             "the content reaches past the end of the archive (byte 1024, `b`)",
@@ -88,18 +83,12 @@ fn archives(bench: &Bench, mark: &str) -> Result<()> {
             "a number in the header cannot be read (byte 0, `a`)",
             patched(two()?, 124, b"not a number"),
         ),
-        (
-            "it breaks off without an end (byte 2048)",
-            two()?[..2048].to_vec(),
-        ),
+        ("it breaks off without an end (byte 2048)", two()?[..2048].to_vec()),
         (
             "the content reaches past the end of the archive (byte 1024, `b`)",
             two()?[..1600].to_vec(),
         ),
-        (
-            "something follows behind its end (byte 2048)",
-            [two()?, two()?].concat(),
-        ),
+        ("something follows behind its end (byte 2048)", [two()?, two()?].concat()),
         (
             "the name leads out of the tree with `..` (byte 0, `a/../../b`)",
             archive(&[(Regular, b"a/../../b", b"")])?,
@@ -133,16 +122,11 @@ fn archives(bench: &Bench, mark: &str) -> Result<()> {
             archive(&[(Fifo, b"p\xef\xbf\xbd", b"")])?,
         ),
     ];
-    each(
-        cases,
-        72,
-        "skete: the root archive cannot be used: ",
-        |file| {
-            let mut guest = Guest::new("root").args(&["list", "/"]);
-            guest.raw_root = Some(file.to_owned());
-            guest.run(bench, mark)
-        },
-    )
+    each(cases, 72, "skete: the root archive cannot be used: ", |file| {
+        let mut guest = Guest::new("root").args(&["list", "/"]);
+        guest.raw_root = Some(file.to_owned());
+        guest.run(bench, mark)
+    })
 }
 
 /// A program that uses no file has no use for a root.
@@ -151,10 +135,7 @@ fn unused(bench: &Bench, mark: &str) -> Result<()> {
     fs::write(file.path(), "no archive")?;
     let mut guest = Guest::new("hello");
     guest.raw_root = Some(file.path().to_owned());
-    Expect::status(0)
-        .stdout("Hello, world!\n")
-        .stderr("")
-        .judge(&guest.run(bench, mark)?)
+    Expect::status(0).stdout("Hello, world!\n").stderr("").judge(&guest.run(bench, mark)?)
 }
 
 fn gzip(bytes: &[u8]) -> Result<Vec<u8>> {
@@ -177,25 +158,14 @@ fn compressed(bench: &Bench, mark: &str) -> Result<()> {
         ("it breaks off", fine[..12].to_vec()),
         ("its header has unknown flags", changed(3, 0x80)),
         ("its checksum is wrong", changed(end - 7, 1)),
-        (
-            "its length is not the one that it states",
-            changed(end - 3, 1),
-        ),
-        (
-            "something follows behind the compressed data",
-            [&fine[..], &fine[..]].concat(),
-        ),
+        ("its length is not the one that it states", changed(end - 3, 1)),
+        ("something follows behind the compressed data", [&fine[..], &fine[..]].concat()),
     ];
-    each(
-        cases,
-        1,
-        "skete-loader: the compressed root archive ",
-        |file| {
-            let mut guest = Guest::new("root").args(&["list", "/"]);
-            guest.raw_root = Some(file.to_owned());
-            guest.run(bench, mark)
-        },
-    )
+    each(cases, 1, "skete-loader: the compressed root archive ", |file| {
+        let mut guest = Guest::new("root").args(&["list", "/"]);
+        guest.raw_root = Some(file.to_owned());
+        guest.run(bench, mark)
+    })
 }
 
 fn hermit_images(bench: &Bench, mark: &str) -> Result<()> {
@@ -233,38 +203,18 @@ fn hermit_images(bench: &Bench, mark: &str) -> Result<()> {
             "hermit.toml cannot be used (the image does not have one)",
             gzip(&archive(&[(EntryType::Regular, b"k", &hello)])?)?,
         ),
-        (
-            "no file of the name that its hermit.toml gives as `kernel`",
-            with("\"k\"", "\"other\"")?,
-        ),
+        ("no file of the name that its hermit.toml gives as `kernel`", with("\"k\"", "\"other\"")?),
         ("its `version` is not \"1\"", with("\"1\"", "\"2\"")?),
         ("it lacks `version`", with("version = \"1\"", "")?),
         ("it lacks `kernel`", with("kernel = \"k\"", "")?),
-        (
-            "it lacks `app_args` in `[input]`",
-            with("app_args = []", "")?,
-        ),
+        ("it lacks `app_args` in `[input]`", with("app_args = []", "")?),
         ("a value in it has the wrong type", with("\"k\"", "1")?),
         ("it is not valid TOML", with("\"k\"", "\"k")?),
-        (
-            "it is not UTF-8",
-            gzip(&archive(&[(EntryType::Regular, b"hermit.toml", b"\xff")])?)?,
-        ),
-        (
-            "the image asks for 1048576 KiB of memory",
-            with("cpus = 1", "memory = \"1 GiB\"")?,
-        ),
-        (
-            "the image asks for 4 processors, the machine has 1",
-            with("cpus = 1", "cpus = 4")?,
-        ),
-        (
-            "the image is not an ELF file",
-            image(config, b"no program")?,
-        ),
+        ("it is not UTF-8", gzip(&archive(&[(EntryType::Regular, b"hermit.toml", b"\xff")])?)?),
+        ("the image asks for 1048576 KiB of memory", with("cpus = 1", "memory = \"1 GiB\"")?),
+        ("the image asks for 4 processors, the machine has 1", with("cpus = 1", "cpus = 4")?),
+        ("the image is not an ELF file", image(config, b"no program")?),
         ("the image is damaged", image(config, &hello[..5000])?),
     ];
-    each(cases, 1, "skete-loader: ", |file| {
-        Guest::new("hello").boot(&bench.sdk, file, mark)
-    })
+    each(cases, 1, "skete-loader: ", |file| Guest::new("hello").boot(&bench.sdk, file, mark))
 }

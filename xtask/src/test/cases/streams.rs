@@ -11,9 +11,8 @@ pub fn all() -> Vec<Case> {
     let mut cases = vec![ten_megabytes()];
 
     // Every byte, and those that mean something on the serial line between.
-    let bytes = (0..1 << 18)
-        .map(|i: u32| (i.wrapping_mul(2_654_435_761) >> 24) as u8)
-        .collect::<Vec<_>>();
+    let bytes =
+        (0..1 << 18).map(|i: u32| (i.wrapping_mul(2_654_435_761) >> 24) as u8).collect::<Vec<_>>();
     cases.push(guest(
         "stdio/cat-256K",
         stdio(&["cat"]).stdin(bytes.clone()),
@@ -23,9 +22,7 @@ pub fn all() -> Vec<Case> {
     cases.extend(everywhere(
         "stdio/cat",
         &stdio(&["cat"]).stdin(all_bytes.repeat(3)),
-        &Expect::status(0)
-            .stdout(all_bytes.repeat(3))
-            .stderr("768 bytes\n"),
+        &Expect::status(0).stdout(all_bytes.repeat(3)).stderr("768 bytes\n"),
     ));
     cases.push(guest(
         "stdio/bytes",
@@ -45,9 +42,7 @@ pub fn all() -> Vec<Case> {
     cases.push(guest(
         "stdio/lines",
         stdio(&["lines"]).stdin("one\n\ntwo\r\nno line break"),
-        Expect::status(0)
-            .stdout("0: one\n1: \n2: two\n3: no line break\n")
-            .stderr(""),
+        Expect::status(0).stdout("0: one\n1: \n2: two\n3: no line break\n").stderr(""),
     ));
     cases.push(guest(
         "stdio/unread-input",
@@ -107,22 +102,16 @@ fn arguments() -> Vec<Case> {
     for word in &words {
         let _ = writeln!(printed, "{word:?}");
     }
-    let mut variables = ODD
-        .iter()
-        .enumerate()
-        .map(|(i, word)| (format!("KEY_{i:02}"), (*word).to_owned()));
+    let mut variables =
+        ODD.iter().enumerate().map(|(i, word)| (format!("KEY_{i:02}"), (*word).to_owned()));
     let mut environment = Guest::new("stdio").args(&["environment"]);
     environment.env = variables.by_ref().collect();
-    environment
-        .env
-        .push(("WITH".to_owned(), "a=b=c".to_owned()));
+    environment.env.push(("WITH".to_owned(), "a=b=c".to_owned()));
     let mut listed = String::new();
     for (key, value) in &environment.env {
         let _ = writeln!(listed, "{key:?} = {value:?}");
     }
-    let many = (0..500)
-        .map(|i| format!("argument-{i}"))
-        .collect::<Vec<_>>();
+    let many = (0..500).map(|i| format!("argument-{i}")).collect::<Vec<_>>();
     let mut many_printed = "\"stdio\"\n\"arguments\"\n".to_owned();
     for word in &many {
         let _ = writeln!(many_printed, "{word:?}");
@@ -135,11 +124,7 @@ fn arguments() -> Vec<Case> {
             Guest::new("stdio").args(&words),
             Expect::status(0).stdout(printed).stderr(""),
         ),
-        guest(
-            "stdio/odd-environment",
-            environment,
-            Expect::status(0).stdout(listed).stderr(""),
-        ),
+        guest("stdio/odd-environment", environment, Expect::status(0).stdout(listed).stderr("")),
         guest(
             "stdio/no-environment",
             Guest::new("stdio").args(&["environment"]),
@@ -155,9 +140,7 @@ fn arguments() -> Vec<Case> {
 
 /// 10 MB through the serial line, known by their hash.
 fn ten_megabytes() -> Case {
-    let bytes = (0..10_000_000_u32)
-        .map(|i| (i.wrapping_mul(i) >> 7) as u8)
-        .collect::<Vec<_>>();
+    let bytes = (0..10_000_000_u32).map(|i| (i.wrapping_mul(i) >> 7) as u8).collect::<Vec<_>>();
     let mut hash = 0xcbf2_9ce4_8422_2325_u64;
     for &byte in &bytes {
         hash = (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3);
@@ -167,8 +150,6 @@ fn ten_megabytes() -> Case {
     guest(
         "stdio/ten-megabytes",
         what,
-        Expect::status(0)
-            .stdout(format!("10000000 bytes, hash {hash:016x}\n"))
-            .stderr(""),
+        Expect::status(0).stdout(format!("10000000 bytes, hash {hash:016x}\n")).stderr(""),
     )
 }

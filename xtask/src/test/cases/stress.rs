@@ -18,9 +18,7 @@ fn stress(name: &str, processors: u32, seconds: &str) -> (String, Guest) {
     let seed = processors.to_string();
     let guest = Guest {
         timeout: TIMEOUT,
-        ..Guest::new("stress")
-            .smp(processors)
-            .args(&[name, &seed, seconds])
+        ..Guest::new("stress").smp(processors).args(&[name, &seed, seconds])
     };
     (format!("guest/stress/{name}/smp{processors}"), guest)
 }
@@ -35,19 +33,14 @@ pub fn all() -> Vec<Case> {
     ];
     for processors in [1, 4] {
         let (name, guest) = stress("many", processors, "0");
-        cases.push((
-            (name, guest.memory(1024 * MIB)),
-            walk.clone().out("10000 threads"),
-        ));
+        cases.push(((name, guest.memory(1024 * MIB)), walk.clone().out("10000 threads")));
         cases.push((stress("limit", processors, "0"), walk.clone()));
         let end = Expect::status(42).out("threads are left").stderr("");
         cases.push((stress("exit", processors, "0.1"), end));
     }
     cases.extend(found());
     let cases = cases.into_iter();
-    cases
-        .map(|((name, what), expect)| guest(&name, what, expect))
-        .collect()
+    cases.map(|((name, what), expect)| guest(&name, what, expect)).collect()
 }
 
 /// Machines of every kind, on each of which all processors are found and take part.
@@ -66,9 +59,7 @@ fn found() -> Vec<((String, Guest), Expect)> {
             qemu: options.iter().map(|&option| option.to_owned()).collect(),
             ..guest.on(machine)
         };
-        let expect = Expect::status(0)
-            .out(&format!("{count} processors"))
-            .stderr("");
+        let expect = Expect::status(0).out(&format!("{count} processors")).stderr("");
         ((format!("guest/processors/{name}"), guest), expect)
     });
     cases.collect()

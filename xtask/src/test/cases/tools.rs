@@ -104,18 +104,12 @@ impl Tool {
     }
 
     fn show(&self) -> String {
-        let words = self
-            .args
-            .iter()
-            .map(|word| match word.contains(char::is_whitespace) {
-                true => format!("{word:?}"),
-                false => word.clone(),
-            });
+        let words = self.args.iter().map(|word| match word.contains(char::is_whitespace) {
+            true => format!("{word:?}"),
+            false => word.clone(),
+        });
         let words = words.collect::<Vec<_>>().join(" ");
-        let env = self
-            .env
-            .iter()
-            .map(|(name, value)| format!("{name}={value:?} "));
+        let env = self.env.iter().map(|(name, value)| format!("{name}={value:?} "));
         let env = env.collect::<String>();
         match self.program {
             Program::Xtask => format!("{env}cargo xtask {words}"),
@@ -131,13 +125,9 @@ impl Tool {
         stdin.seek(SeekFrom::Start(0))?;
         let (mut stdout, mut stderr) = (tempfile::tempfile()?, tempfile::tempfile()?);
         let mut command = self.command(bench, mark)?;
-        command
-            .stdin(stdin)
-            .stdout(stdout.try_clone()?)
-            .stderr(stderr.try_clone()?);
-        let mut child = command
-            .spawn()
-            .with_context(|| format!("cannot start `{}`", self.show()))?;
+        command.stdin(stdin).stdout(stdout.try_clone()?).stderr(stderr.try_clone()?);
+        let mut child =
+            command.spawn().with_context(|| format!("cannot start `{}`", self.show()))?;
         let status = wait(&mut child, self.timeout)?;
         let read = |file: &mut fs::File| -> Result<Vec<u8>> {
             let mut bytes = Vec::new();
@@ -161,9 +151,7 @@ fn wait(child: &mut Child, timeout: Duration) -> Result<Option<i32>> {
     let start = Instant::now();
     loop {
         if let Some(status) = child.try_wait()? {
-            return Ok(status
-                .code()
-                .or_else(|| status.signal().map(|signal| 128 + signal)));
+            return Ok(status.code().or_else(|| status.signal().map(|signal| 128 + signal)));
         }
         if start.elapsed() > timeout {
             child.kill()?;
@@ -192,71 +180,39 @@ fn plain_cargo() -> Command {
 }
 
 fn tool(name: &str, tool: Tool, expect: Expect) -> Case {
-    Case {
-        name: format!("tool/{name}"),
-        doing: Doing::Tool(tool, expect),
-    }
+    Case { name: format!("tool/{name}"), doing: Doing::Tool(tool, expect) }
 }
 
 pub fn all() -> Vec<Case> {
     let xtask = |name: &str, args: &[&str], expect: Expect| tool(name, Tool::xtask(args), expect);
     let mut cases = Vec::new();
-    for verb in [
-        "setup", "build", "run", "test", "bench", "size", "init", "lint", "fuzz", "clean",
-    ] {
+    for verb in ["setup", "build", "run", "test", "bench", "size", "init", "lint", "fuzz", "clean"]
+    {
         cases.push(xtask(
             &format!("help-{verb}"),
             &[verb, "--help"],
-            Expect::status(0)
-                .out(&format!("Usage: cargo xtask {verb}"))
-                .stderr(""),
+            Expect::status(0).out(&format!("Usage: cargo xtask {verb}")).stderr(""),
         ));
     }
     let wrong = |what: &str| Expect::status(2).stdout("").err(what);
     cases.extend([
         xtask("no-verb", &[], wrong("Usage: cargo xtask")),
-        xtask(
-            "unknown-verb",
-            &["fly"],
-            wrong("unrecognized subcommand 'fly'"),
-        ),
-        xtask(
-            "fuzz-targets",
-            &["fuzz"],
-            Expect::status(0).out("filesystem\n"),
-        ),
+        xtask("unknown-verb", &["fly"], wrong("unrecognized subcommand 'fly'")),
+        xtask("fuzz-targets", &["fuzz"], Expect::status(0).out("filesystem\n")),
         xtask(
             "fuzz-unknown",
             &["fuzz", "toaster"],
-            Expect::status(1)
-                .stdout("")
-                .err_line("no fuzz target `toaster`"),
+            Expect::status(1).stdout("").err_line("no fuzz target `toaster`"),
         ),
-        xtask(
-            "unknown-option",
-            &["run", "hello", "--sideways"],
-            wrong("--sideways"),
-        ),
+        xtask("unknown-option", &["run", "hello", "--sideways"], wrong("--sideways")),
         xtask(
             "wrong-memory",
             &["run", "hello", "--memory", "lots"],
             wrong("`lots` is not an amount of memory"),
         ),
-        xtask(
-            "wrong-machine",
-            &["run", "hello", "--machine", "toaster"],
-            wrong("toaster"),
-        ),
-        xtask(
-            "wrong-timeout",
-            &["run", "hello", "--timeout", "soon"],
-            wrong("--timeout"),
-        ),
-        xtask(
-            "no-processor",
-            &["run", "hello", "--smp", "0"],
-            wrong("0 is not in 1..=255"),
-        ),
+        xtask("wrong-machine", &["run", "hello", "--machine", "toaster"], wrong("toaster")),
+        xtask("wrong-timeout", &["run", "hello", "--timeout", "soon"], wrong("--timeout")),
+        xtask("no-processor", &["run", "hello", "--smp", "0"], wrong("0 is not in 1..=255")),
         xtask(
             "unknown-example",
             &["run", "no-such-example"],
@@ -267,57 +223,30 @@ pub fn all() -> Vec<Case> {
         xtask(
             "missing-image",
             &["run", "no/such/image"],
-            Expect::status(1)
-                .stdout("")
-                .err_line("error: there is nothing at no/such/image"),
+            Expect::status(1).stdout("").err_line("error: there is nothing at no/such/image"),
         ),
         xtask(
             "directory-without-crate",
             &["run", "./docs"],
-            Expect::status(1)
-                .stdout("")
-                .err_line("is a directory without a Cargo.toml"),
+            Expect::status(1).stdout("").err_line("is a directory without a Cargo.toml"),
         ),
         xtask(
             "not-an-image",
             &["run", "README.md"],
-            Expect::status(1)
-                .stdout("")
-                .err_line("the image is not an ELF file"),
+            Expect::status(1).stdout("").err_line("the image is not an ELF file"),
         ),
-        xtask(
-            "run",
-            &["run", "hello"],
-            Expect::status(0).stdout("Hello, world!\n").stderr(""),
-        ),
-        xtask(
-            "build",
-            &["build", "hello"],
-            Expect::status(0).out("/hello\n"),
-        ),
-        xtask(
-            "size",
-            &["size", "hello"],
-            Expect::status(0).out("std").out("kernel: sched"),
-        ),
-        xtask(
-            "setup-again",
-            &["setup"],
-            Expect::status(0).out("target/skete/sdk\n").stderr(""),
-        ),
+        xtask("run", &["run", "hello"], Expect::status(0).stdout("Hello, world!\n").stderr("")),
+        xtask("build", &["build", "hello"], Expect::status(0).out("/hello\n")),
+        xtask("size", &["size", "hello"], Expect::status(0).out("std").out("kernel: sched")),
+        xtask("setup-again", &["setup"], Expect::status(0).out("target/skete/sdk\n").stderr("")),
         tool(
             "standard-input",
             Tool::xtask(&["run", "json"]).stdin("{\"b\":1,\"a\":2}"),
-            Expect::status(0)
-                .stdout("{\n  \"a\": 2,\n  \"b\": 1\n}\n")
-                .stderr(""),
+            Expect::status(0).stdout("{\n  \"a\": 2,\n  \"b\": 1\n}\n").stderr(""),
         ),
         tool(
             "closed-standard-input",
-            Tool::new(
-                Program::Shell("exec \"$@\" <&-"),
-                &["run", "stdio", "--", "cat"],
-            ),
+            Tool::new(Program::Shell("exec \"$@\" <&-"), &["run", "stdio", "--", "cat"]),
             Expect::status(0).stdout("").stderr("0 bytes\n"),
         ),
         tool(
@@ -345,9 +274,7 @@ pub fn all() -> Vec<Case> {
         xtask(
             "timeout",
             &["run", "fault", "--timeout", "2", "--", "spin"],
-            Expect::status(124)
-                .stdout("spinning\n")
-                .err_line("ran longer than 2 s"),
+            Expect::status(124).stdout("spinning\n").err_line("ran longer than 2 s"),
         ),
         Case::steps("tool/interrupt", interrupt),
     ]);
@@ -360,10 +287,7 @@ pub fn all() -> Vec<Case> {
         ("300", quiet(300 - 256)),
         ("-1", quiet(255)),
         // Success would be a lie.
-        (
-            "256",
-            Expect::status(1).stdout("").err_line("status is 256"),
-        ),
+        ("256", Expect::status(1).stdout("").err_line("status is 256")),
     ] {
         let args = ["run", "fault", "--", "exit", status];
         cases.push(xtask(&format!("exit-{status}"), &args, expect));
@@ -376,11 +300,8 @@ fn interrupt(bench: &Bench, mark: &str) -> Result<()> {
     let image = bench.image("fault")?;
     let mut command =
         Tool::xtask(&["run", &image.to_string_lossy(), "--", "spin"]).command(bench, mark)?;
-    let mut child = command
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::null())
-        .spawn()?;
+    let mut child =
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn()?;
     // The program says when it has begun.
     let mut word = [0; 8];
     // It stays open: a runner whose output nobody reads ends by itself.
@@ -393,11 +314,7 @@ fn interrupt(bench: &Bench, mark: &str) -> Result<()> {
     )?;
     let status = wait(&mut child, Duration::from_secs(20))?;
     begun.context("the program did not begin")?;
-    ensure!(
-        &word == b"spinning",
-        "the program says {:?}",
-        String::from_utf8_lossy(&word)
-    );
+    ensure!(&word == b"spinning", "the program says {:?}", String::from_utf8_lossy(&word));
     ensure!(qemu >= 2, "only {qemu} processes were running");
     match status {
         Some(130) => Ok(()),

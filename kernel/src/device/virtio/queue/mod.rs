@@ -104,12 +104,7 @@ impl<B: Buffer> Queue<B> {
             true => Ring::Packed(Packed::new(size, format.event_index)?),
             false => Ring::Split(Split::new(size, format.event_index)?),
         };
-        Some(Queue {
-            ring,
-            slots: table(size, |_| None)?,
-            free: size,
-            fault: None,
-        })
+        Some(Queue { ring, slots: table(size, |_| None)?, free: size, fault: None })
     }
 
     /// How many descriptors it has.
@@ -181,18 +176,12 @@ impl<B: Buffer> Queue<B> {
             .ok()
             .and_then(|id| self.slots.get_mut(id))
             .ok_or("it has used a descriptor that is none")?;
-        let buffer = slot
-            .take()
-            .ok_or("it has used a buffer that it had not been given")?;
+        let buffer = slot.take().ok_or("it has used a buffer that it had not been given")?;
         let spans = buffer.spans();
         let spans = spans.as_ref();
         self.free += spans.len() as u16;
         // What a device tells about a buffer that it may only read means nothing (2.7.8.2).
-        let room: u32 = spans
-            .iter()
-            .filter(|span| span.writable)
-            .map(|span| span.length)
-            .sum();
+        let room: u32 = spans.iter().filter(|span| span.writable).map(|span| span.length).sum();
         let length = if room == 0 { 0 } else { length };
         if length > room {
             return Err("it says that it has written more than it may");

@@ -54,10 +54,7 @@ pub struct Packed {
 
 impl Packed {
     pub fn new(size: u16, event_index: bool) -> Option<Packed> {
-        let start = Place {
-            position: 0,
-            wrap: true,
-        };
+        let start = Place { position: 0, wrap: true };
         let mut packed = Packed {
             shared: Shared::new(device_offset(size) + 4)?,
             size,
@@ -97,11 +94,7 @@ impl Packed {
         let mut first_flags = DescF::empty();
         for (number, span) in spans.iter().enumerate() {
             // 2.8.1: available is what has the flags apart, the first as the wrap counter.
-            let mut flags = if self.available.wrap {
-                DescF::AVAIL
-            } else {
-                DescF::USED
-            };
+            let mut flags = if self.available.wrap { DescF::AVAIL } else { DescF::USED };
             if span.writable {
                 flags |= DescF::WRITE;
             }
@@ -120,16 +113,12 @@ impl Packed {
             if number == 0 {
                 first_flags = flags;
             } else {
-                self.shared
-                    .word(offset + FLAGS)
-                    .store(flags.bits().to_ne().to_le(), Relaxed);
+                self.shared.word(offset + FLAGS).store(flags.bits().to_ne().to_le(), Relaxed);
             }
             self.available.advance(1, self.size);
         }
         // 2.8.21.1: all else before the flags of the first.
-        self.shared
-            .word(first + FLAGS)
-            .store(first_flags.bits().to_ne().to_le(), Release);
+        self.shared.word(first + FLAGS).store(first_flags.bits().to_ne().to_le(), Release);
     }
 
     #[inline]
@@ -193,14 +182,10 @@ impl Packed {
             let place = EventSuppressDesc::new()
                 .with_desc_event_off(self.used.position)
                 .with_desc_event_wrap(u8::from(self.used.wrap));
-            self.shared
-                .word(offset)
-                .store(le16::from(place).to_ne().to_le(), Relaxed);
+            self.shared.word(offset).store(le16::from(place).to_ne().to_le(), Relaxed);
             flags = RingEventFlags::Desc;
         }
-        self.shared
-            .word(offset + 2)
-            .store((flags as u16).to_le(), Release);
+        self.shared.word(offset + 2).store((flags as u16).to_le(), Release);
         // Before the look at whether it has come too late (2.8.10).
         fence(SeqCst);
     }

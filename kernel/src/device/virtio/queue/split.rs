@@ -110,19 +110,13 @@ impl Split {
                 next: le16::from_ne(self.free.first()),
             };
             // SAFETY: the number is below the size; the device does not look at a free descriptor.
-            unsafe {
-                self.shared
-                    .at::<Desc>(usize::from(number) * 16)
-                    .write_volatile(descriptor)
-            };
+            unsafe { self.shared.at::<Desc>(usize::from(number) * 16).write_volatile(descriptor) };
         }
         let position = self.position(self.available);
-        self.available_word(2 + position)
-            .store(head.to_le(), Relaxed);
+        self.available_word(2 + position).store(head.to_le(), Relaxed);
         self.available = self.available.wrapping_add(1);
         // 2.7.13.2 and 2.7.13.3: descriptors and ring before the index.
-        self.available_word(1)
-            .store(self.available.to_le(), Release);
+        self.available_word(1).store(self.available.to_le(), Release);
     }
 
     /// How many used buffers were not taken back yet, by what the device says.
@@ -206,8 +200,7 @@ impl Split {
 
     #[inline]
     fn set_used_event(&self, event: u16) {
-        self.available_word(2 + usize::from(self.size))
-            .store(event.to_le(), Relaxed);
+        self.available_word(2 + usize::from(self.size)).store(event.to_le(), Relaxed);
     }
 }
 

@@ -23,11 +23,7 @@ unsafe impl Buffer for TestBuffer {
     fn spans(&self) -> Self::Spans {
         let mut physical = self.chunk.physical();
         let spans = self.parts.iter().map(|(length, writable)| {
-            let span = Span {
-                physical,
-                length: *length,
-                writable: *writable,
-            };
+            let span = Span { physical, length: *length, writable: *writable };
             physical += u64::from(*length);
             span
         });
@@ -38,11 +34,7 @@ unsafe impl Buffer for TestBuffer {
 fn buffer(number: usize, read: &[u32], write: &[u32]) -> TestBuffer {
     let parts = read.iter().map(|length| (*length, false));
     let parts = parts.chain(write.iter().map(|length| (*length, true)));
-    TestBuffer {
-        chunk: Chunk::new(4096).unwrap(),
-        number,
-        parts: parts.collect(),
-    }
+    TestBuffer { chunk: Chunk::new(4096).unwrap(), number, parts: parts.collect() }
 }
 
 /// The other side of a queue, written from the specification: 2.7 and 2.8.
@@ -75,16 +67,7 @@ const USED: u16 = 1 << 15;
 impl Model {
     /// The device's side of a new queue.
     pub fn new(areas: Areas, size: u16, format: Format) -> Model {
-        Model {
-            areas,
-            size,
-            format,
-            next: 0,
-            next_wrap: true,
-            used: 0,
-            used_wrap: true,
-            told: 0,
-        }
+        Model { areas, size, format, next: 0, next_wrap: true, used: 0, used_wrap: true, told: 0 }
     }
 
     fn read<T: Copy>(area: u64, offset: usize) -> T {
@@ -107,11 +90,7 @@ impl Model {
             length: Self::read(self.areas.descriptors, at + 8),
             writable: flags & WRITE != 0,
         };
-        (
-            span,
-            flags,
-            Self::read(self.areas.descriptors, at + other_at),
-        )
+        (span, flags, Self::read(self.areas.descriptors, at + other_at))
     }
 
     /// Takes the next available chain.
@@ -133,11 +112,7 @@ impl Model {
                 }
                 if flags & NEXT == 0 {
                     let descriptors = spans.len() as u16;
-                    return Some(Chain {
-                        id,
-                        descriptors,
-                        spans,
-                    });
+                    return Some(Chain { id, descriptors, spans });
                 }
             }
         }
@@ -155,11 +130,7 @@ impl Model {
             spans.push(span);
             if flags & NEXT == 0 {
                 let descriptors = spans.len() as u16;
-                return Some(Chain {
-                    id,
-                    descriptors,
-                    spans,
-                });
+                return Some(Chain { id, descriptors, spans });
             }
             number = next;
         }
@@ -219,11 +190,7 @@ impl Model {
             };
             Self::write(self.areas.device, 2, flags);
         } else if self.format.event_index {
-            let event = if wanted {
-                self.next
-            } else {
-                self.next.wrapping_sub(1)
-            };
+            let event = if wanted { self.next } else { self.next.wrapping_sub(1) };
             Self::write(self.areas.device, 4 + 8 * usize::from(self.size), event);
         } else {
             Self::write(self.areas.device, 0, u16::from(!wanted));
@@ -256,10 +223,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
 }
 
 fn formats() -> impl Strategy<Value = Format> {
-    (any::<bool>(), any::<bool>()).prop_map(|(packed, event_index)| Format {
-        packed,
-        event_index,
-    })
+    (any::<bool>(), any::<bool>()).prop_map(|(packed, event_index)| Format { packed, event_index })
 }
 
 /// What was added and not given back yet.
@@ -414,17 +378,11 @@ fn lied(format: Format, lie: impl FnOnce(&mut Model)) -> Option<&'static str> {
 #[test]
 fn every_lie_has_its_name() {
     for packed in [false, true] {
-        let format = Format {
-            packed,
-            event_index: true,
-        };
+        let format = Format { packed, event_index: true };
         let none = lied(format, |model| _ = model.give_raw(4, 1, 0));
         assert_eq!(none, Some("it has used a descriptor that is none"));
         let other = lied(format, |model| _ = model.give_raw(1, 1, 0));
-        assert_eq!(
-            other,
-            Some("it has used a buffer that it had not been given")
-        );
+        assert_eq!(other, Some("it has used a buffer that it had not been given"));
         let long = lied(format, |model| _ = model.give_raw(0, 1, 101));
         assert_eq!(long, Some("it says that it has written more than it may"));
         let right = lied(format, |_| ());
@@ -439,10 +397,7 @@ fn every_lie_has_its_name() {
 #[test]
 fn an_interrupt_is_not_lost_when_the_counters_wrap() {
     for packed in [false, true] {
-        let format = Format {
-            packed,
-            event_index: true,
-        };
+        let format = Format { packed, event_index: true };
         let mut queue = Queue::new(2, format).unwrap();
         let mut model = Model::new(queue.areas(), queue.size(), format);
         model.want(true);

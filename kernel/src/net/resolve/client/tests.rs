@@ -25,23 +25,14 @@ struct FakeLink {
 }
 
 fn fake(script: Script) -> Fake {
-    Fake {
-        script,
-        clock: Rc::default(),
-        asked: RefCell::default(),
-        ids: Cell::new(7),
-    }
+    Fake { script, clock: Rc::default(), asked: RefCell::default(), ids: Cell::new(7) }
 }
 
 impl Fake {
     fn link(&self, server: IpAddr, stream: bool) -> FakeLink {
         let kind = if stream { "tcp " } else { "udp " };
-        self.asked
-            .borrow_mut()
-            .push(kind.to_string() + &server.to_string());
-        let IpAddr::V4(server) = server else {
-            panic!("the servers here have IPv4")
-        };
+        self.asked.borrow_mut().push(kind.to_string() + &server.to_string());
+        let IpAddr::V4(server) = server else { panic!("the servers here have IPv4") };
         FakeLink {
             script: self.script,
             server: server.octets()[3],

@@ -7,11 +7,7 @@ fn main() {
     let opened = File::open("/dev/vda").map(drop);
     assert_eq!(opened.unwrap_err().kind(), ErrorKind::NotFound);
     let mut create = OpenOptions::new();
-    let made = create
-        .write(true)
-        .create(true)
-        .truncate(true)
-        .open("/dev/vda");
+    let made = create.write(true).create(true).truncate(true).open("/dev/vda");
     assert_eq!(made.map(drop).unwrap_err().kind(), ErrorKind::NotFound);
     println!("ok");
 }

@@ -97,19 +97,12 @@ fn parse(text: &str) -> Result<Told> {
     };
     let rate = number(line("Requests/sec:").context("no rate")?.trim())?;
     let latency = line("Latency").context("no latency")?;
-    let worst = latency
-        .split_whitespace()
-        .nth(2)
-        .context("no worst latency")?;
+    let worst = latency.split_whitespace().nth(2).context("no worst latency")?;
     let socket = line("Socket errors:").unwrap_or_default();
     let other = line("Non-2xx or 3xx responses:").unwrap_or_default();
     let counts = socket.split([',', ' ']).chain([other.trim()]);
     let errors = counts.filter_map(|word| word.parse::<f64>().ok()).sum();
-    Ok(Told {
-        rate,
-        worst: microseconds(worst)?,
-        errors,
-    })
+    Ok(Told { rate, worst: microseconds(worst)?, errors })
 }
 
 /// A time as `wrk` writes it.
@@ -143,15 +136,9 @@ Transfer/sec:      7.06MB
 
     #[test]
     fn what_wrk_tells_is_read() -> Result<()> {
-        let told = Told {
-            rate: 69198.39,
-            worst: 11_120.0,
-            errors: 7.0,
-        };
+        let told = Told { rate: 69198.39, worst: 11_120.0, errors: 7.0 };
         assert_eq!(parse(TEXT)?, told);
-        let clean = TEXT
-            .lines()
-            .filter(|line| !line.contains("err") && !line.contains("Non"));
+        let clean = TEXT.lines().filter(|line| !line.contains("err") && !line.contains("Non"));
         assert_eq!(parse(&clean.collect::<Vec<_>>().join("\n"))?.errors, 0.0);
         assert!(parse("unable to connect").is_err());
         Ok(())

@@ -19,11 +19,7 @@ const REQUESTS: usize = 20;
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// For kernels of Linux.
-const KERNELS: Search = Search {
-    least: 16 << 20,
-    most: 256 << 20,
-    step: 1 << 20,
-};
+const KERNELS: Search = Search { least: 16 << 20, most: 256 << 20, step: 1 << 20 };
 
 /// Settings of who wants a small image.
 const SMALL: [&str; 4] = [
@@ -45,11 +41,7 @@ pub fn sizes(systems: &Systems, pair: &Pair) -> Result<[Row; 2]> {
     let small = bytes(&Subject::build_with("httpd", &SMALL)?.vm.image)?;
     Ok([
         Row::new("httpd: image, stripped", Unit::Bytes, [usual, linux]),
-        Row::new(
-            "httpd built for size: image, stripped",
-            Unit::Bytes,
-            [small, linux],
-        ),
+        Row::new("httpd built for size: image, stripped", Unit::Bytes, [small, linux]),
     ])
 }
 
@@ -57,11 +49,7 @@ pub fn sizes(systems: &Systems, pair: &Pair) -> Result<[Row; 2]> {
 pub fn measure(pair: &Pair) -> Result<Row> {
     let least = |search: Search, subject: &Subject, machine: Machine| {
         search.find(|memory| {
-            let vm = Vm {
-                machine,
-                memory: Bytes(memory),
-                ..subject.vm()
-            };
+            let vm = Vm { machine, memory: Bytes(memory), ..subject.vm() };
             Ok(serves(vm))
         })
     };

@@ -46,10 +46,7 @@ pub fn run(kernel: Option<&Path>, json: bool) -> Result<()> {
         bail!("`cargo xtask bench --net` {obstacle}");
     }
     packages::ensure_network(false)?;
-    let systems = Systems {
-        sdk: sdk::ensure()?,
-        linux: Linux::ensure(kernel)?,
-    };
+    let systems = Systems { sdk: sdk::ensure()?, linux: Linux::ensure(kernel)? };
     let sections = measure(&systems)?;
     show_and_write(&systems, sections, json, document::Kind::Network)
 }
@@ -98,21 +95,12 @@ impl Subjects {
             Ok(Pair {
                 skete: Subject {
                     image: skete.image.clone(),
-                    vm: Vm {
-                        network: vec![format!("ip={address}")],
-                        ..machine(skete.vm())
-                    },
+                    vm: Vm { network: vec![format!("ip={address}")], ..machine(skete.vm()) },
                 },
-                linux: Subject {
-                    image: program.symbols.clone(),
-                    vm: machine(linux),
-                },
+                linux: Subject { image: program.symbols.clone(), vm: machine(linux) },
             })
         };
-        Ok(Subjects {
-            lan: pair(lan::GUEST, lan::PREFIX)?,
-            user: pair(USER, 24)?,
-        })
+        Ok(Subjects { lan: pair(lan::GUEST, lan::PREFIX)?, user: pair(USER, 24)? })
     }
 }
 
@@ -130,13 +118,7 @@ fn served<T>(
 ) -> Result<T> {
     let vm = subject.vm();
     let lan = Lan::new(vm.machine, smp)?;
-    let service = Service::start(
-        Vm {
-            smp,
-            ..lan.connect(vm)
-        },
-        READY,
-    )?;
+    let service = Service::start(Vm { smp, ..lan.connect(vm) }, READY)?;
     let done = action(&lan, &service)?;
     service.check()?;
     service.stop()?;
@@ -149,24 +131,13 @@ fn published(vm: Vm) -> Result<(Vm, SocketAddr)> {
     let SocketAddr::V4(host) = free else {
         bail!("{free} is not an address of IPv4");
     };
-    let publish = Publish {
-        host,
-        guest: PORT,
-        udp: false,
-    };
-    let backend = Backend::User {
-        publish: vec![publish],
-        guest: None,
-    };
-    let vm = Vm {
-        cards: vec![Card::new(0, backend)],
-        ..vm
-    };
+    let publish = Publish { host, guest: PORT, udp: false };
+    let backend = Backend::User { publish: vec![publish], guest: None };
+    let vm = Vm { cards: vec![Card::new(0, backend)], ..vm };
     Ok((vm, free))
 }
 
 /// A number of a tool's output.
 fn number(text: &str) -> Result<f64> {
-    text.parse()
-        .with_context(|| format!("`{text}` is no number"))
+    text.parse().with_context(|| format!("`{text}` is no number"))
 }

@@ -78,10 +78,7 @@ pub fn first(counter: &Counter, pair: &Pair) -> Result<Row> {
     // The first thing that the program does behind its last reply.
     let skete = one(&pair.skete, &[MARKS[0], "sys_shutdown"]).context("on Skete")?;
     let linux = one(&pair.linux, &["shutdown"]).context("on Linux")?;
-    let values = [
-        skete.total("sys_shutdown")? - skete.total(MARKS[0])?,
-        linux.total("shutdown")?,
-    ];
+    let values = [skete.total("sys_shutdown")? - skete.total(MARKS[0])?, linux.total("shutdown")?];
     Ok(Row::new(
         "kernel entry to the first HTTP reply, static address",
         Unit::Instructions,
@@ -99,19 +96,14 @@ fn asked(
 ) -> Result<super::super::super::instructions::Report> {
     let vm = subject.vm();
     let lan = Lan::new(vm.machine, 1)?;
-    let vm = Vm {
-        args: vec!["--requests".to_owned(), count.to_string()],
-        ..lan.connect(vm)
-    };
+    let vm = Vm { args: vec!["--requests".to_owned(), count.to_string()], ..lan.connect(vm) };
     let hope = AtomicBool::new(true);
     thread::scope(|scope| {
         let (namespace, hope) = (&lan.namespace, &hope);
         let asking = scope.spawn(move || namespace.within(|| client(server(), hope)));
         let report = counter.run(vm, &subject.image, marks, &[]);
         hope.store(false, Ordering::Relaxed);
-        let asked = asking
-            .join()
-            .map_err(|_| anyhow!("the client has panicked"))?;
+        let asked = asking.join().map_err(|_| anyhow!("the client has panicked"))?;
         // The machine's own error says more.
         let report = report?;
         asked.context("the server does not answer as it should")?;

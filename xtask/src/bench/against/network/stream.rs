@@ -66,9 +66,6 @@ fn out(client: &mut Client) -> Result<()> {
 fn into(client: &mut Client) -> Result<()> {
     let reply = client.post("/count", BYTES, |_, _| {})?;
     let count = String::from_utf8_lossy(&reply);
-    ensure!(
-        count.trim() == BYTES.to_string(),
-        "{count} of {BYTES} bytes have arrived"
-    );
+    ensure!(count.trim() == BYTES.to_string(), "{count} of {BYTES} bytes have arrived");
     Ok(())
 }

@@ -26,12 +26,8 @@ const STUCK: Duration = Duration::from_secs(20);
 pub fn all() -> Vec<Case> {
     let cases: [(&str, Steps); 3] = [
         ("net/tap/port-scan", port_scan),
-        ("net/tap/syn-flood", |bench, mark| {
-            syn_flood(bench, mark, 10_000)
-        }),
-        ("net/tap/made-up-frames", |bench, mark| {
-            made_up_frames(bench, mark, 40_000, 1)
-        }),
+        ("net/tap/syn-flood", |bench, mark| syn_flood(bench, mark, 10_000)),
+        ("net/tap/made-up-frames", |bench, mark| made_up_frames(bench, mark, 40_000, 1)),
     ];
     cases.map(|(name, steps)| Case::steps(name, steps)).into()
 }
@@ -60,11 +56,7 @@ fn port_scan(bench: &Bench, mark: &str) -> Result<()> {
 /// The service answers.
 fn answers() -> Result<()> {
     let body = http::once(server(), "/").context("the service does not answer afterwards")?;
-    ensure!(
-        body == b"Hello, world!\n",
-        "{:?}",
-        String::from_utf8_lossy(&body)
-    );
+    ensure!(body == b"Hello, world!\n", "{:?}", String::from_utf8_lossy(&body));
     Ok(())
 }
 
@@ -77,9 +69,7 @@ fn on_wire(
     let namespace = Namespace::new()?;
     let tap = namespace.plain_tap("tap", lan::HOST)?;
     let wire = Wire::new(tap, Impairment::default(), 1)?;
-    let shown = ask(namespace
-        .command("ip")
-        .args(["-brief", "link", "show", "tap"]))?;
+    let shown = ask(namespace.command("ip").args(["-brief", "link", "show", "tap"]))?;
     let from_mac = shown.split_whitespace().find_map(mac);
     let ends = Ends {
         from_mac: from_mac.with_context(|| format!("no hardware address in `{shown}`"))?,
@@ -99,9 +89,7 @@ fn on_wire(
 
 /// A hardware address as `ip` shows it.
 fn mac(word: &str) -> Option<[u8; 6]> {
-    let bytes = word
-        .split(':')
-        .map(|byte| u8::from_str_radix(byte, 16).ok());
+    let bytes = word.split(':').map(|byte| u8::from_str_radix(byte, 16).ok());
     bytes.collect::<Option<Vec<_>>>()?.try_into().ok()
 }
 
@@ -150,15 +138,11 @@ pub fn made_up_frames(bench: &Bench, mark: &str, count: usize, seed: u64) -> Res
         let end = Instant::now() + Duration::from_secs(90);
         while let Err(error) = namespace.within(answers) {
             ensure!(Instant::now() < end, "seed {seed}: {error:#}");
-            let _ = ask(namespace
-                .command("ping")
-                .args(["-c", "1", "-W", "1", lan::GUEST]));
+            let _ = ask(namespace.command("ping").args(["-c", "1", "-W", "1", lan::GUEST]));
             thread::sleep(Duration::from_millis(200));
         }
         let told =
-            ask(namespace
-                .command("curl")
-                .args(["--silent", "--max-time", "20", &url("/")]))?;
+            ask(namespace.command("curl").args(["--silent", "--max-time", "20", &url("/")]))?;
         ensure!(told == "Hello, world!", "{told}");
         Ok(())
     })

@@ -23,15 +23,9 @@ pub fn all() -> Vec<Case> {
         ("net/tap/wrk-two-queues", two_queues),
         ("net/tap/ab", |bench, mark| ab(bench, mark, 1000)),
         ("net/tap/at-once", |bench, mark| at_once(bench, mark, 250)),
-        ("net/tap/one-by-one", |bench, mark| {
-            one_by_one(bench, mark, 2000)
-        }),
-        ("net/tap/slow-readers", |bench, mark| {
-            slow_readers(bench, mark, 40)
-        }),
-        ("net/tap/half-open", |bench, mark| {
-            half_open(bench, mark, 100)
-        }),
+        ("net/tap/one-by-one", |bench, mark| one_by_one(bench, mark, 2000)),
+        ("net/tap/slow-readers", |bench, mark| slow_readers(bench, mark, 40)),
+        ("net/tap/half-open", |bench, mark| half_open(bench, mark, 100)),
     ];
     cases.map(|(name, steps)| Case::steps(name, steps)).into()
 }
@@ -49,11 +43,7 @@ fn httpd(
         action(&lan)?;
         // After all that it answers as before.
         let body = lan.namespace.within(|| http::once(server(), "/"))?;
-        ensure!(
-            body == b"Hello, world!\n",
-            "{:?}",
-            String::from_utf8_lossy(&body)
-        );
+        ensure!(body == b"Hello, world!\n", "{:?}", String::from_utf8_lossy(&body));
         Ok(())
     })
 }
@@ -64,22 +54,12 @@ fn small() -> Guest {
 
 /// Fails when `wrk` tells of an error.
 fn judged(mut wrk: Command, seconds: u64) -> Result<()> {
-    wrk.args([
-        "--connections",
-        "16",
-        "--threads",
-        "1",
-        "--timeout",
-        "10s",
-        "--duration",
-    ])
-    .arg(format!("{seconds}s"))
-    .arg(url("/"));
+    wrk.args(["--connections", "16", "--threads", "1", "--timeout", "10s", "--duration"])
+        .arg(format!("{seconds}s"))
+        .arg(url("/"));
     let told = ask(&mut wrk)?;
     let sound = !told.contains("Socket errors") && !told.contains("Non-2xx");
-    let requests = told
-        .lines()
-        .find_map(|line| line.trim().split_once(" requests in"));
+    let requests = told.lines().find_map(|line| line.trim().split_once(" requests in"));
     let requests: u64 = requests.context("wrk tells nothing")?.0.parse()?;
     ensure!(sound && requests > 20 * seconds, "{told}");
     Ok(())
@@ -87,9 +67,7 @@ fn judged(mut wrk: Command, seconds: u64) -> Result<()> {
 
 /// 16 connections that ask without a pause.
 pub fn wrk(bench: &Bench, mark: &str, seconds: u64) -> Result<()> {
-    httpd(bench, mark, small(), |lan| {
-        judged(lan.command("wrk"), seconds)
-    })
+    httpd(bench, mark, small(), |lan| judged(lan.command("wrk"), seconds))
 }
 
 /// The same on two processors, each with a pair of queues.
@@ -152,8 +130,7 @@ pub fn one_by_one(bench: &Bench, mark: &str, count: usize) -> Result<()> {
     // What is left of each connection would fill the memory.
     httpd(bench, mark, small(), |lan| {
         // The host's ports would be used up by those that have just ended.
-        lan.namespace
-            .setting("ipv4/ip_local_port_range", "1024 65000")?;
+        lan.namespace.setting("ipv4/ip_local_port_range", "1024 65000")?;
         lan.namespace.setting("ipv4/tcp_tw_reuse", "1")?;
         lan.namespace.within(|| {
             for number in 0..count {

@@ -34,13 +34,7 @@ const READY: &str = "serving on";
 const LIMIT: Duration = Duration::from_secs(600);
 
 pub fn all() -> Vec<Case> {
-    let cases = [
-        hostile::all(),
-        load::all(),
-        tap::all(),
-        through::all(),
-        user::all(),
-    ];
+    let cases = [hostile::all(), load::all(), tap::all(), through::all(), user::all()];
     cases.into_iter().flatten().collect()
 }
 
@@ -59,10 +53,7 @@ fn machine(bench: &Bench, guest: Guest, mark: &str) -> Result<Vm> {
     let Image::Program(name) = guest.image else {
         anyhow::bail!("only programs of the repository serve");
     };
-    let guest = Guest {
-        timeout: LIMIT,
-        ..guest
-    };
+    let guest = Guest { timeout: LIMIT, ..guest };
     Ok(guest.vm(&bench.sdk, bench.image(name)?, mark))
 }
 
@@ -70,10 +61,7 @@ fn machine(bench: &Bench, guest: Guest, mark: &str) -> Result<Vm> {
 fn wired(wire: &Wire, vm: Vm) -> Vm {
     Vm {
         cards: vec![wire.card()],
-        network: vec![
-            format!("ip={}/{}", lan::GUEST, lan::PREFIX),
-            "gw=10.0.0.1".to_owned(),
-        ],
+        network: vec![format!("ip={}/{}", lan::GUEST, lan::PREFIX), "gw=10.0.0.1".to_owned()],
         ..vm
     }
 }
@@ -96,8 +84,7 @@ fn ask(client: &mut Command) -> Result<String> {
 
 /// curl, quiet but for errors, with a limit in seconds.
 fn curl(mut curl: Command, limit: u32) -> Command {
-    curl.args(["--silent", "--show-error", "--fail", "--max-time"])
-        .arg(limit.to_string());
+    curl.args(["--silent", "--show-error", "--fail", "--max-time"]).arg(limit.to_string());
     curl
 }
 
@@ -106,10 +93,7 @@ fn curl(mut curl: Command, limit: u32) -> Command {
 fn both_ways(client: impl Fn() -> Command, base: &str, size: usize, limit: u32) -> Result<()> {
     let directory = tempfile::tempdir()?;
     let (down, up) = (directory.path().join("down"), directory.path().join("up"));
-    ask(curl(client(), limit)
-        .arg("--output")
-        .arg(&down)
-        .arg(format!("{base}/bytes/{size}")))?;
+    ask(curl(client(), limit).arg("--output").arg(&down).arg(format!("{base}/bytes/{size}")))?;
     compare(&down, size).context("what the machine has sent is wrong")?;
     fs::write(&up, random(size))?;
     let told = ask(curl(client(), limit)
@@ -117,10 +101,7 @@ fn both_ways(client: impl Fn() -> Command, base: &str, size: usize, limit: u32) 
         .arg(format!("@{}", up.display()))
         .arg(format!("{base}/sha256")))?;
     let digest = digest(&up)?;
-    ensure!(
-        told == digest,
-        "of {size} bytes the machine tells the digest {told}, not {digest}"
-    );
+    ensure!(told == digest, "of {size} bytes the machine tells the digest {told}, not {digest}");
     Ok(())
 }
 
@@ -139,11 +120,7 @@ fn digest(file: &Path) -> Result<String> {
 fn compare(file: &Path, size: usize) -> Result<()> {
     const STEP: u64 = 0x9e37_79b9_7f4a_7c15;
     let bytes = fs::read(file)?;
-    ensure!(
-        bytes.len() == size,
-        "{} bytes came, not {size}",
-        bytes.len()
-    );
+    ensure!(bytes.len() == size, "{} bytes came, not {size}", bytes.len());
     let mut word = 0_u64;
     for (place, piece) in bytes.chunks(8).enumerate() {
         word = word.wrapping_add(STEP);

@@ -28,9 +28,7 @@ pub fn all() -> Vec<Case> {
         ("net/tap/proxy", proxy),
         ("net/tap/no-dhcp", no_dhcp),
         ("net/tap/run", run),
-        ("net/tap/bad-wire", |bench, mark| {
-            bad_wire(bench, mark, 1 << 20)
-        }),
+        ("net/tap/bad-wire", |bench, mark| bad_wire(bench, mark, 1 << 20)),
         ("net/tap/pcap", pcap),
     ];
     cases.map(|(name, steps)| Case::steps(name, steps)).into()
@@ -60,25 +58,14 @@ fn ping(bench: &Bench, mark: &str) -> Result<()> {
         u16::from_be_bytes([mac[4], mac[5]])
     );
     serve(vm, |_| {
-        for (address, size) in [
-            (lan::GUEST, "56"),
-            (lan::GUEST, "1472"),
-            (&local, "56"),
-            (&local, "1452"),
-        ] {
+        for (address, size) in
+            [(lan::GUEST, "56"), (lan::GUEST, "1472"), (&local, "56"), (&local, "1452")]
+        {
             let mut ping = lan.command("ping");
-            ping.args([
-                "-q", "-c", "20", "-i", "0.05", "-W", "5", "-s", size, address,
-            ]);
+            ping.args(["-q", "-c", "20", "-i", "0.05", "-W", "5", "-s", size, address]);
             let said = ask(&mut ping).with_context(|| format!("{address}, {size} bytes"))?;
-            ensure!(
-                said.contains(" 0% packet loss"),
-                "{address}, {size} bytes: {said}"
-            );
-            ensure!(
-                !said.contains("duplicates"),
-                "{address}, {size} bytes: {said}"
-            );
+            ensure!(said.contains(" 0% packet loss"), "{address}, {size} bytes: {said}");
+            ensure!(!said.contains("duplicates"), "{address}, {size} bytes: {said}");
         }
         Ok(())
     })
@@ -105,32 +92,17 @@ fn dnsmasq(lan: &Lan, directory: &std::path::Path, gives: &[&str]) -> Result<End
             "--no-hosts",
             "--user=root",
         ])
-        .args([
-            "--interface=tap",
-            "--bind-interfaces",
-            "--local=/test/",
-            "--pid-file",
-        ])
+        .args(["--interface=tap", "--bind-interfaces", "--local=/test/", "--pid-file"])
         .args(gives)
-        .args([
-            "--address=/four.test/10.9.8.7",
-            "--host-record=both.test,10.9.8.6,fd00::9",
-        ])
-        .arg(format!(
-            "--dhcp-leasefile={}",
-            directory.join("leases").display()
-        ))
+        .args(["--address=/four.test/10.9.8.7", "--host-record=both.test,10.9.8.6,fd00::9"])
+        .arg(format!("--dhcp-leasefile={}", directory.join("leases").display()))
         .stdin(Stdio::null())
         .stdout(Stdio::null())
         .stderr(Stdio::null());
     // It must not outlive this test, whatever happens to this process.
     let child = Ended(dnsmasq.spawn().context("cannot start dnsmasq")?);
     let end = Instant::now() + Duration::from_secs(10);
-    while lan
-        .namespace
-        .within(|| Ok(TcpStream::connect("10.0.0.1:53")?))
-        .is_err()
-    {
+    while lan.namespace.within(|| Ok(TcpStream::connect("10.0.0.1:53")?)).is_err() {
         ensure!(Instant::now() < end, "dnsmasq does not answer");
         thread::sleep(Duration::from_millis(20));
     }
@@ -141,10 +113,7 @@ fn dnsmasq(lan: &Lan, directory: &std::path::Path, gives: &[&str]) -> Result<End
 fn dhcp_and_dns(bench: &Bench, mark: &str) -> Result<()> {
     let lan = Lan::new(Machine::Microvm, 1)?;
     let directory = tempfile::tempdir()?;
-    let range = [
-        "--dhcp-range=10.0.0.50,10.0.0.60,1h",
-        "--dhcp-authoritative",
-    ];
+    let range = ["--dhcp-range=10.0.0.50,10.0.0.60,1h", "--dhcp-authoritative"];
     let _dnsmasq = dnsmasq(&lan, directory.path(), &range)?;
     let guest = Guest::new("resolve").args(&["four.test", "both.test", "10.1.2.3", "localhost"]);
     let end = lan.connect(machine(bench, guest, mark)?).capture(None)?;
@@ -159,17 +128,10 @@ fn dhcp_and_dns(bench: &Bench, mark: &str) -> Result<()> {
         "10.1.2.3: 10.1.2.3\n",
         "localhost: 127.0.0.1",
     ] {
-        ensure!(
-            said.contains(line),
-            "`{}` is not in:\n{said}",
-            line.trim_end()
-        );
+        ensure!(said.contains(line), "`{}` is not in:\n{said}", line.trim_end());
     }
     let leases = fs::read_to_string(directory.path().join("leases"))?;
-    ensure!(
-        leases.contains(" 10.0.0.5") || leases.contains(" 10.0.0.60 "),
-        "no lease: {leases}"
-    );
+    ensure!(leases.contains(" 10.0.0.5") || leases.contains(" 10.0.0.60 "), "no lease: {leases}");
     let guest = Guest::new("resolve").args(&["nothing.test"]);
     let end = lan.connect(machine(bench, guest, mark)?).capture(None)?;
     ensure!(
@@ -227,9 +189,7 @@ fn proxy(bench: &Bench, mark: &str) -> Result<()> {
     let tap = far.tap("far", 1, "10.1.0.1/24")?;
     let listener = far.within(|| Ok(TcpListener::bind("10.1.0.1:9000")?))?;
     listener.set_nonblocking(true)?;
-    let guest = Guest::new("proxy")
-        .on(Machine::Q35)
-        .args(&["10.1.0.1:9000"]);
+    let guest = Guest::new("proxy").on(Machine::Q35).args(&["10.1.0.1:9000"]);
     let mut vm = near.machine(machine(bench, guest, mark)?);
     vm.cards.push(Card::new(1, Backend::Tap(Arc::new(tap))));
     vm.network.push("ip1=10.1.0.2/24".to_owned());
@@ -264,15 +224,8 @@ fn proxy(bench: &Bench, mark: &str) -> Result<()> {
                 stream.read_to_end(&mut back)?;
                 Ok(back)
             })?;
-            ensure!(
-                back == sent,
-                "{} of {} bytes came back, or others",
-                back.len(),
-                sent.len()
-            );
-            serving
-                .join()
-                .map_err(|_| anyhow!("the server has panicked"))?
+            ensure!(back == sent, "{} of {} bytes came back, or others", back.len(), sent.len());
+            serving.join().map_err(|_| anyhow!("the server has panicked"))?
         })
     })
 }
@@ -281,9 +234,7 @@ fn proxy(bench: &Bench, mark: &str) -> Result<()> {
 fn no_dhcp(bench: &Bench, mark: &str) -> Result<()> {
     let lan = Lan::new(Machine::Microvm, 1)?;
     let guest =
-        Guest::new("fetch")
-            .memory(128 << 20)
-            .args(&["--timeout", "60", "http://10.0.0.1/"]);
+        Guest::new("fetch").memory(128 << 20).args(&["--timeout", "60", "http://10.0.0.1/"]);
     let start = Instant::now();
     let end = lan.connect(machine(bench, guest, mark)?).capture(None)?;
     ensure!(
@@ -300,14 +251,7 @@ fn run(bench: &Bench, mark: &str) -> Result<()> {
     let namespace = Namespace::new()?;
     let mut command = namespace.command(&bench.xtask().to_string_lossy());
     command
-        .args([
-            "run",
-            "httpd",
-            "--net",
-            "tap",
-            "--qemu=-name",
-            &format!("--qemu={mark}"),
-        ])
+        .args(["run", "httpd", "--net", "tap", "--qemu=-name", &format!("--qemu={mark}")])
         .env(super::super::super::leftovers::VARIABLE, mark)
         .current_dir(crate::paths::root())
         .stdin(Stdio::null())
@@ -359,9 +303,7 @@ fn pcap(bench: &Bench, mark: &str) -> Result<()> {
     let directory = tempfile::tempdir()?;
     let file = directory.path().join("frames");
     let mut vm: Vm = lan.machine(machine(bench, Guest::new("httpd"), mark)?);
-    vm.cards
-        .iter_mut()
-        .for_each(|card| card.pcap = Some(file.clone()));
+    vm.cards.iter_mut().for_each(|card| card.pcap = Some(file.clone()));
     let service = Service::start(vm, READY)?;
     ask(curl(lan.command("curl"), 20).arg(url("/")))?;
     service.stop()?;
@@ -370,9 +312,6 @@ fn pcap(bench: &Bench, mark: &str) -> Result<()> {
     ensure!(bytes.len() > 500, "only {} bytes were written", bytes.len());
     ensure!(bytes[..4] == 0xa1b2_c3d4_u32.to_ne_bytes() && bytes[20] == 1);
     let hello = b"Hello, world!";
-    ensure!(
-        bytes.windows(hello.len()).any(|part| part == hello),
-        "the reply is not in the file"
-    );
+    ensure!(bytes.windows(hello.len()).any(|part| part == hello), "the reply is not in the file");
     Ok(())
 }

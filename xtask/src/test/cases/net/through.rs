@@ -18,19 +18,14 @@ use crate::service::Service;
 const PATIENCE: Duration = Duration::from_secs(10);
 
 pub fn all() -> Vec<Case> {
-    let cases: [(&str, Steps); 2] = [
-        ("net/through/iperf3", iperf3),
-        ("net/through/openssl", openssl),
-    ];
+    let cases: [(&str, Steps); 2] =
+        [("net/through/iperf3", iperf3), ("net/through/openssl", openssl)];
     cases.map(|(name, steps)| Case::steps(name, steps)).into()
 }
 
 /// Starts a server on this host's side of the network.
 fn start(server: &mut Command) -> Result<Ended> {
-    let server = server
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .stderr(Stdio::null());
+    let server = server.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
     server.spawn().map(Ended).context("cannot start a server")
 }
 
@@ -71,11 +66,7 @@ fn iperf3(bench: &Bench, mark: &str) -> Result<()> {
     // It tells of connections that iperf3 resets, as it ends all of them.
     let service = Service::start(lan.machine(machine(bench, guest, mark)?), READY)?;
     soon(|| measure(&["-n", "1"]))?;
-    for words in [
-        &["-n", &size][..],
-        &["-n", &size, "-R"],
-        &["-n", &size, "-P", "4"],
-    ] {
+    for words in [&["-n", &size][..], &["-n", &size, "-R"], &["-n", &size, "-P", "4"]] {
         let told = measure(words)?;
         let bytes = |what: &str| told["end"][what]["bytes"].as_u64().unwrap_or(0);
         let (sent, received) = (bytes("sum_sent"), bytes("sum_received"));

@@ -20,9 +20,7 @@ use crate::service::Service;
 
 pub fn all() -> Vec<Case> {
     let machines: [(&str, Steps); 3] = [
-        ("microvm", |bench, mark| {
-            curls(bench, mark, Machine::Microvm, 1)
-        }),
+        ("microvm", |bench, mark| curls(bench, mark, Machine::Microvm, 1)),
         ("pc", |bench, mark| curls(bench, mark, Machine::Pc, 2)),
         ("q35", |bench, mark| curls(bench, mark, Machine::Q35, 1)),
     ];
@@ -45,20 +43,10 @@ fn published(vm: Vm, udp: bool) -> Result<(Vm, SocketAddr)> {
     let mapping = format!("{}:{PORT}", free.port());
     let mut publish: Vec<Publish> = vec![mapping.parse().map_err(anyhow::Error::msg)?];
     if udp {
-        publish.push(
-            format!("{mapping}/udp")
-                .parse()
-                .map_err(anyhow::Error::msg)?,
-        );
+        publish.push(format!("{mapping}/udp").parse().map_err(anyhow::Error::msg)?);
     }
-    let backend = Backend::User {
-        publish,
-        guest: None,
-    };
-    let vm = Vm {
-        cards: vec![Card::new(0, backend)],
-        ..vm
-    };
+    let backend = Backend::User { publish, guest: None };
+    let vm = Vm { cards: vec![Card::new(0, backend)], ..vm };
     Ok((vm, free))
 }
 
@@ -89,30 +77,16 @@ fn curls(bench: &Bench, mark: &str, on: Machine, smp: u32) -> Result<()> {
             .arg(format!("{base}/echo"))
             .stdin(fs::File::open(&sent)?)
             .output()?;
-        ensure!(
-            told.status.success(),
-            "{}",
-            String::from_utf8_lossy(&told.stderr)
-        );
+        ensure!(told.status.success(), "{}", String::from_utf8_lossy(&told.stderr));
         ensure!(
             super::digest(&echoed)? == super::digest(&sent)?,
             "what was sent in chunks does not come back"
         );
         let missing = Command::new("curl")
-            .args([
-                "--silent",
-                "--max-time",
-                "60",
-                "--write-out",
-                "%{http_code}",
-            ])
+            .args(["--silent", "--max-time", "60", "--write-out", "%{http_code}"])
             .arg(format!("{base}/nothing"))
             .output()?;
-        ensure!(
-            missing.stdout == b"404",
-            "{:?}",
-            String::from_utf8_lossy(&missing.stdout)
-        );
+        ensure!(missing.stdout == b"404", "{:?}", String::from_utf8_lossy(&missing.stdout));
         Ok(())
     })
 }
@@ -135,17 +109,10 @@ fn echo(bench: &Bench, mark: &str) -> Result<()> {
                 writer.shutdown(std::net::Shutdown::Write)
             });
             stream.read_to_end(&mut back)?;
-            writing
-                .join()
-                .map_err(|_| anyhow::anyhow!("the writer has panicked"))??;
+            writing.join().map_err(|_| anyhow::anyhow!("the writer has panicked"))??;
             Ok(())
         })?;
-        ensure!(
-            back == sent,
-            "{} of {} bytes came back, or others",
-            back.len(),
-            sent.len()
-        );
+        ensure!(back == sent, "{} of {} bytes came back, or others", back.len(), sent.len());
         // Behind the stream, before which the machine may have no address yet.
         let socket = UdpSocket::bind("127.0.0.1:0")?;
         socket.connect(address)?;
@@ -154,9 +121,7 @@ fn echo(bench: &Bench, mark: &str) -> Result<()> {
         for length in (0..1400).step_by(35) {
             let sent = super::random(length);
             socket.send(&sent)?;
-            let count = socket
-                .recv(&mut buffer)
-                .with_context(|| format!("{length} bytes"))?;
+            let count = socket.recv(&mut buffer).with_context(|| format!("{length} bytes"))?;
             ensure!(
                 buffer[..count] == sent[..],
                 "a datagram of {length} bytes came back as {count}"
@@ -173,43 +138,23 @@ fn axum(bench: &Bench, mark: &str) -> Result<()> {
     let service = Service::start(vm, READY)?;
     let base = format!("http://{address}");
     let curl = || curl(Command::new("curl"), 60);
-    let sum = ask(curl()
-        .args(["--json", "[1, 2.5, 3]"])
-        .arg(format!("{base}/sum")))?;
+    let sum = ask(curl().args(["--json", "[1, 2.5, 3]"]).arg(format!("{base}/sum")))?;
     ensure!(sum == r#"{"count":3,"sum":6.5}"#, "{sum}");
     let start = Instant::now();
-    let ticks = ask(curl()
-        .arg("--no-buffer")
-        .arg(format!("{base}/ticks?count=5&ms=100")))?;
-    ensure!(
-        ticks.lines().count() == 5 && ticks.ends_with("tick 4"),
-        "{ticks}"
-    );
-    ensure!(
-        start.elapsed() >= Duration::from_millis(500),
-        "the ticks came early"
-    );
+    let ticks = ask(curl().arg("--no-buffer").arg(format!("{base}/ticks?count=5&ms=100")))?;
+    ensure!(ticks.lines().count() == 5 && ticks.ends_with("tick 4"), "{ticks}");
+    ensure!(start.elapsed() >= Duration::from_millis(500), "the ticks came early");
     let count = ask(curl()
         .args(["--data-binary", "@-"])
         .arg(format!("{base}/bytes"))
         .stdin(Stdio::null()))?;
     ensure!(count == "0", "{count}");
-    let under_way = curl()
-        .arg(format!("{base}/ticks?count=10&ms=100"))
-        .stdout(Stdio::piped())
-        .spawn()?;
+    let under_way =
+        curl().arg(format!("{base}/ticks?count=10&ms=100")).stdout(Stdio::piped()).spawn()?;
     thread::sleep(Duration::from_millis(300));
-    ensure!(
-        ask(curl()
-            .args(["--request", "POST"])
-            .arg(format!("{base}/shutdown")))?
-            == "ending"
-    );
+    ensure!(ask(curl().args(["--request", "POST"]).arg(format!("{base}/shutdown")))? == "ending");
     let ended = under_way.wait_with_output()?;
-    ensure!(
-        ended.stdout.ends_with(b"tick 9\n"),
-        "the request under way was cut off"
-    );
+    ensure!(ended.stdout.ends_with(b"tick 9\n"), "the request under way was cut off");
     let end = service.join_by_itself(Duration::from_secs(30))?;
     ensure!(
         end.status == Some(0) && end.stdout.ends_with("ended\n") && end.stderr.is_empty(),
@@ -259,11 +204,7 @@ fn https(bench: &Bench, mark: &str) -> Result<()> {
         let good = fetch(&["--ca", "/ca.pem", &url])?;
         let said = String::from_utf8_lossy(&good.stderr).into_owned();
         ensure!(good.status == Some(0), "{version}: {said}");
-        ensure!(
-            good.stdout == page,
-            "{version}: {} bytes came",
-            good.stdout.len()
-        );
+        ensure!(good.stdout == page, "{version}: {} bytes came", good.stdout.len());
         let bad = fetch(&[&url])?;
         let said = String::from_utf8_lossy(&bad.stderr).into_owned();
         ensure!(
@@ -277,38 +218,14 @@ fn https(bench: &Bench, mark: &str) -> Result<()> {
 
 /// An authority and a server's certificate for an address.
 pub fn certificates(directory: &Path, address: &str) -> Result<()> {
-    let key = [
-        "-newkey",
-        "ec",
-        "-pkeyopt",
-        "ec_paramgen_curve:P-256",
-        "-nodes",
-    ];
+    let key = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"];
     let openssl = |words: &[&str]| {
         process::output(Command::new("openssl").args(words).current_dir(directory)).map(drop)
     };
-    let authority = [
-        "req",
-        "-x509",
-        "-days",
-        "2",
-        "-subj",
-        "/CN=tests",
-        "-keyout",
-        "ca.key",
-        "-out",
-        "ca.pem",
-    ];
+    let authority =
+        ["req", "-x509", "-days", "2", "-subj", "/CN=tests", "-keyout", "ca.key", "-out", "ca.pem"];
     openssl(&[&authority[..], &key].concat())?;
-    let request = [
-        "req",
-        "-subj",
-        "/CN=server",
-        "-keyout",
-        "key.pem",
-        "-out",
-        "request.pem",
-    ];
+    let request = ["req", "-subj", "/CN=server", "-keyout", "key.pem", "-out", "request.pem"];
     openssl(&[&request[..], &key].concat())?;
     let names = format!("subjectAltName=IP:{address}\n");
     fs::write(directory.join("names"), names)?;
@@ -342,9 +259,7 @@ fn wait_for_port(port: u16) -> Result<()> {
 
 /// Without a card, what would need one fails, and the message names the option.
 fn no_card(bench: &Bench, mark: &str) -> Result<()> {
-    let guest = Guest::new("fetch")
-        .memory(128 << 20)
-        .args(&["http://10.0.2.2/"]);
+    let guest = Guest::new("fetch").memory(128 << 20).args(&["http://10.0.2.2/"]);
     let end = machine(bench, guest, mark)?.capture(None)?;
     let said = String::from_utf8_lossy(&end.stderr).into_owned();
     ensure!(
