@@ -2,13 +2,14 @@
 
 use std::collections::VecDeque;
 use std::fs::File;
-use std::io::{self, Read};
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use anyhow::{Context, Result};
 use rustix::event::{PollFd, PollFlags, poll};
+use rustix::io::{Errno, fcntl_dupfd_cloexec};
+use rustix::stdio::{stderr, stdin, stdout};
 use vm_memory::{Bytes, GuestAddress, GuestMemoryError};
 use vmm_sys_util::eventfd::{EFD_NONBLOCK, EventFd};
 
@@ -58,13 +59,13 @@ impl Console {
     pub fn new(file: Option<&Path>) -> Result<Console> {
         let (output, error) = match file {
             Some(path) => {
-                let file = File::create(path)
-                    .with_context(|| format!("cannot make {}", path.display()))?;
+                let make = || format!("cannot make {}", path.display());
+                let file = File::create(path).with_context(make)?;
                 (file.try_clone()?.into(), file.into())
             }
             None => (
-                io::stdout().as_fd().try_clone_to_owned().context("there is no standard output")?,
-                io::stderr().as_fd().try_clone_to_owned().context("there is no standard error")?,
+                fcntl_dupfd_cloexec(stdout(), 0).context("there is no standard output")?,
+                fcntl_dupfd_cloexec(stderr(), 0).context("there is no standard error")?,
             ),
         };
         Ok(Console {
@@ -79,7 +80,7 @@ impl Console {
     /// The digits of the streams that are terminals.
     #[must_use]
     pub fn terminals(&self) -> String {
-        let streams = [rustix::stdio::stdin(), self.output.as_fd(), self.error.as_fd()];
+        let streams = [stdin(), self.output.as_fd(), self.error.as_fd()];
         let streams = streams.into_iter().enumerate();
         streams
             .filter(|(_, stream)| rustix::termios::isatty(stream))
@@ -91,33 +92,32 @@ impl Console {
     ///
     /// # Errors
     ///
-    /// The number of an error of Linux's: `EFAULT` where there is no memory.
+    /// Those of `write(2)`; `EFAULT` where there is no memory.
     pub fn write(
         &self,
         stream: i32,
         memory: &Memory,
-        address: u64,
+        mut address: u64,
         length: u64,
-    ) -> Result<(), i32> {
+    ) -> Result<(), Errno> {
         let mut target = if stream == 2 { self.error.as_fd() } else { self.output.as_fd() };
-        let (mut address, mut left) = (address, usize::try_from(length).map_err(|_| libc::EFAULT)?);
         if !memory.contains(address, length) {
-            return Err(libc::EFAULT);
+            return Err(Errno::FAULT);
         }
+        let mut left = length as usize;
         while left > 0 {
-            match memory.map().write_volatile_to(GuestAddress(address), &mut target, left) {
-                Ok(0) => return Err(libc::EIO),
+            let written = memory.map().write_volatile_to(GuestAddress(address), &mut target, left);
+            match written.map_err(|error| code(&error)) {
+                Ok(0) => return Err(Errno::IO),
                 Ok(written) => {
                     address += written as u64;
                     left -= written;
                 }
-                Err(error) => match code(&error) {
-                    libc::EINTR => {}
-                    libc::EAGAIN => {
-                        let _ = poll(&mut [PollFd::new(&target, PollFlags::OUT)], None);
-                    }
-                    code => return Err(code),
-                },
+                Err(Errno::INTR) => {}
+                Err(Errno::AGAIN) => {
+                    let _ = poll(&mut [PollFd::new(&target, PollFlags::OUT)], None);
+                }
+                Err(error) => return Err(error),
             }
         }
         Ok(())
@@ -130,13 +130,6 @@ impl Console {
 
     fn input(&self) -> MutexGuard<'_, Input> {
         self.input.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Readable when a reader has found nothing.
-    #[must_use]
-    pub fn wanted(&self) -> BorrowedFd<'_> {
-        // SAFETY: the descriptor is open as long as the console.
-        unsafe { BorrowedFd::borrow_raw(self.wanted.as_raw_fd()) }
     }
 
     /// Gives a reader what has come in, at most `most` bytes, without waiting. When that is nothing, the
@@ -155,23 +148,16 @@ impl Console {
     /// Standard input, when a reader waits for it.
     #[must_use]
     pub fn source(&self) -> Option<BorrowedFd<'static>> {
-        self.input().wanted.then(rustix::stdio::stdin)
+        self.input().wanted.then(stdin)
     }
 
     /// Reads what has come in on standard input, and tells the guest.
     pub fn receive(&self) {
         let mut piece = vec![0; PIECE];
-        let got = io::stdin().read(&mut piece);
+        let got = rustix::io::read(stdin(), &mut piece[..]);
         let mut input = self.input();
         match got {
-            Err(error)
-                if matches!(
-                    error.kind(),
-                    io::ErrorKind::Interrupted | io::ErrorKind::WouldBlock
-                ) =>
-            {
-                return;
-            }
+            Err(Errno::INTR | Errno::AGAIN) => return,
             Ok(0) | Err(_) => {
                 input.ready.push_back(END_OF_TRANSMISSION);
                 input.ended = true;
@@ -183,11 +169,11 @@ impl Console {
     }
 }
 
-/// The number of the error of Linux's that is behind one of a memory access.
-pub(crate) fn code(error: &GuestMemoryError) -> i32 {
+/// The error of Linux's that is behind one of a memory access.
+pub(crate) fn code(error: &GuestMemoryError) -> Errno {
     match error {
-        GuestMemoryError::IOError(error) => error.raw_os_error().unwrap_or(libc::EIO),
-        _ => libc::EFAULT,
+        GuestMemoryError::IOError(error) => Errno::from_io_error(error).unwrap_or(Errno::IO),
+        _ => Errno::FAULT,
     }
 }
 
@@ -214,7 +200,7 @@ mod tests {
         {
             assert_eq!(
                 console.write(1, &memory, address, length),
-                Err(libc::EFAULT),
+                Err(Errno::FAULT),
                 "{address:#x}"
             );
         }

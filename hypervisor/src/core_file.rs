@@ -5,12 +5,11 @@
 //! were never touched are holes.
 
 use std::fs::File;
-use std::io;
 use std::os::unix::fs::FileExt;
 
 use anyhow::{Context, Result};
 use kvm_bindings::{kvm_regs, kvm_sregs};
-use vm_memory::{Bytes, GuestAddress, GuestMemoryBackend, GuestMemoryRegion};
+use vm_memory::{Bytes, GuestAddress};
 
 use crate::memory::Memory;
 use crate::paging;
@@ -18,6 +17,8 @@ use crate::paging;
 const PAGE: u64 = 4096;
 const HEADER: u64 = 64;
 const PROGRAM_HEADER: u64 = 56;
+/// How many pages are written at once.
+const PIECE: usize = 16;
 /// The most segments: their number has 16 bits.
 const MOST: usize = 60_000;
 
@@ -27,35 +28,13 @@ fn note(number: u32, general: &kvm_regs, special: &kvm_sregs) -> Vec<u8> {
     const SIZE: usize = 336;
     const PROCESS: usize = 32;
     const REGISTERS: usize = 112;
-    let g = general;
+    let (g, s) = (general, special);
+    let [cs, ss, ds, es, fs, gs] =
+        [s.cs, s.ss, s.ds, s.es, s.fs, s.gs].map(|segment| segment.selector.into());
+    let (none, fs_base, gs_base) = (u64::MAX, s.fs.base, s.gs.base);
     let registers = [
-        g.r15,
-        g.r14,
-        g.r13,
-        g.r12,
-        g.rbp,
-        g.rbx,
-        g.r11,
-        g.r10,
-        g.r9,
-        g.r8,
-        g.rax,
-        g.rcx,
-        g.rdx,
-        g.rsi,
-        g.rdi,
-        u64::MAX,
-        g.rip,
-        special.cs.selector.into(),
-        g.rflags,
-        g.rsp,
-        special.ss.selector.into(),
-        special.fs.base,
-        special.gs.base,
-        special.ds.selector.into(),
-        special.es.selector.into(),
-        special.fs.selector.into(),
-        special.gs.selector.into(),
+        g.r15, g.r14, g.r13, g.r12, g.rbp, g.rbx, g.r11, g.r10, g.r9, g.r8, g.rax, g.rcx, g.rdx,
+        g.rsi, g.rdi, none, g.rip, cs, g.rflags, g.rsp, ss, fs_base, gs_base, ds, es, fs, gs,
     ];
     let mut status = [0; SIZE];
     status[PROCESS..PROCESS + 4].copy_from_slice(&(number + 1).to_le_bytes());
@@ -114,25 +93,14 @@ pub fn write(
     head.extend(notes);
     file.write_all_at(&head, 0)?;
     file.set_len(memory_at + memory.end())?;
-    for region in memory.map().iter() {
-        write_touched(file, memory, memory_at, region.start_addr().0, region.len())?;
-    }
-    Ok(())
-}
-
-/// Writes the pages of a region that the guest has touched.
-fn write_touched(file: &File, memory: &Memory, at: u64, start: u64, length: u64) -> io::Result<()> {
-    const PART: u64 = 64 << 10;
-    let mut bytes = vec![0; PART as usize];
-    for address in (start..start + length).step_by(PART as usize) {
-        let part = PART.min(start + length - address);
-        if !memory.is_touched(address, part) {
-            continue;
+    let mut bytes = vec![0; PIECE * PAGE as usize];
+    for (start, pages) in memory.pages() {
+        let pieces = (start..).step_by(bytes.len()).zip(pages.chunks(PIECE));
+        for (address, pages) in pieces.filter(|(_, pages)| pages.iter().any(|page| page & 1 != 0)) {
+            let bytes = &mut bytes[..pages.len() * PAGE as usize];
+            memory.map().read_slice(bytes, GuestAddress(address))?;
+            file.write_all_at(bytes, memory_at + address)?;
         }
-        let bytes = &mut bytes[..part as usize];
-        let read = memory.map().read_slice(bytes, GuestAddress(address));
-        read.map_err(io::Error::other)?;
-        file.write_all_at(bytes, at + address)?;
     }
     Ok(())
 }

@@ -149,3 +149,13 @@ pub fn set_up(vcpu: &VcpuFd, entry: u64, number: u8) -> Result<()> {
     };
     vcpu.set_regs(&registers).context("KVM does not take registers")
 }
+
+/// The general registers, in gdb's order.
+pub fn general(registers: &mut kvm_regs) -> [&mut u64; 16] {
+    let r = registers;
+    [
+        &mut r.rax, &mut r.rbx, &mut r.rcx, &mut r.rdx, &mut r.rsi, &mut r.rdi, &mut r.rbp,
+        &mut r.rsp, &mut r.r8, &mut r.r9, &mut r.r10, &mut r.r11, &mut r.r12, &mut r.r13,
+        &mut r.r14, &mut r.r15,
+    ]
+}

@@ -4,17 +4,19 @@
 //! that only KVM_RUN lets through) and wait; what it has at that time, the debugger may look at and change.
 
 use std::os::fd::AsRawFd;
-use std::os::unix::thread::{JoinHandleExt, RawPthread};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Error, Result, ensure};
 use kvm_bindings::{
     KVM_GUESTDBG_ENABLE, KVM_GUESTDBG_SINGLESTEP, KVM_GUESTDBG_USE_HW_BP, kvm_guest_debug,
     kvm_guest_debug_arch,
 };
 use kvm_ioctls::VcpuFd;
 use vmm_sys_util::eventfd::{EFD_NONBLOCK, EventFd};
+use vmm_sys_util::signal::{
+    Killable as _, SIGRTMIN, block_signal, clear_signal, register_signal_handler,
+};
 
 /// Why all processors have stopped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -82,7 +84,7 @@ struct State {
     /// Counts changes of what a processor has to set before it runs.
     version: u64,
     stop: Option<Stop>,
-    threads: Vec<RawPthread>,
+    threads: Vec<JoinHandle<()>>,
 }
 
 /// The gate.
@@ -93,11 +95,6 @@ pub struct Debugger {
     processors: u8,
     /// Told when all have stopped.
     pub stopped: EventFd,
-}
-
-/// The signal that takes a processor out of the guest.
-fn signal() -> i32 {
-    libc::SIGRTMIN()
 }
 
 impl Debugger {
@@ -125,8 +122,8 @@ impl Debugger {
     }
 
     /// A processor's thread, for the signal.
-    pub fn add_thread(&self, thread: &JoinHandle<()>) {
-        self.state().threads.push(thread.as_pthread_t());
+    pub fn add_thread(&self, thread: JoinHandle<()>) {
+        self.state().threads.push(thread);
     }
 
     /// Lets a processor through when it may run, and sets its debug registers. `known` is what it has set.
@@ -181,8 +178,8 @@ impl Debugger {
         state.open = false;
         state.stop = Some(stop);
         for thread in &state.threads {
-            // SAFETY: the threads live as long as the process. All but KVM_RUN holds the signal back.
-            unsafe { libc::pthread_kill(*thread, signal()) };
+            // All but KVM_RUN holds it back.
+            let _ = thread.kill(SIGRTMIN());
         }
     }
 
@@ -226,7 +223,7 @@ impl Debugger {
 
 /// Holds the signal back in this thread, but in KVM_RUN.
 pub fn let_signal_into_guest_only(vcpu: &VcpuFd) -> Result<()> {
-    extern "C" fn nothing(_: i32) {}
+    extern "C" fn nothing(_: i32, _: *mut libc::siginfo_t, _: *mut libc::c_void) {}
     /// `KVM_SET_SIGNAL_MASK`, with a mask of eight bytes.
     const SET_SIGNAL_MASK: libc::c_ulong = 0x4004_ae8b;
     #[repr(C, packed)]
@@ -234,34 +231,18 @@ pub fn let_signal_into_guest_only(vcpu: &VcpuFd) -> Result<()> {
         length: u32,
         signals: u64,
     }
-    let mask = Mask { length: 8, signals: !(1 << (signal() - 1)) };
-    // SAFETY: the handler does nothing; the set is made before it is used; KVM reads the mask.
-    let done = unsafe {
-        let mut action: libc::sigaction = std::mem::zeroed();
-        action.sa_sigaction = nothing as *const () as usize;
-        libc::sigaction(signal(), &raw const action, std::ptr::null_mut());
-        let mut set = std::mem::zeroed();
-        libc::sigemptyset(&raw mut set);
-        libc::sigaddset(&raw mut set, signal());
-        libc::pthread_sigmask(libc::SIG_BLOCK, &raw const set, std::ptr::null_mut());
-        libc::ioctl(vcpu.as_raw_fd(), SET_SIGNAL_MASK, &raw const mask)
-    };
-    if done != 0 {
-        bail!("KVM does not take a signal: {}", std::io::Error::last_os_error());
-    }
+    register_signal_handler(SIGRTMIN(), nothing).context("cannot handle a signal")?;
+    block_signal(SIGRTMIN()).map_err(Error::msg).context("cannot hold a signal back")?;
+    let mask = Mask { length: 8, signals: !(1 << (SIGRTMIN() - 1)) };
+    // SAFETY: KVM reads the mask.
+    let done = unsafe { libc::ioctl(vcpu.as_raw_fd(), SET_SIGNAL_MASK, &raw const mask) };
+    ensure!(done == 0, "KVM does not take a signal: {}", std::io::Error::last_os_error());
     Ok(())
 }
 
 /// Takes the signal that has brought this thread's processor out.
 pub fn take_signal() {
-    // SAFETY: the set is made before it is used; the call does not wait.
-    unsafe {
-        let mut set = std::mem::zeroed();
-        libc::sigemptyset(&raw mut set);
-        libc::sigaddset(&raw mut set, signal());
-        let now = libc::timespec { tv_sec: 0, tv_nsec: 0 };
-        libc::sigtimedwait(&raw const set, std::ptr::null_mut(), &raw const now);
-    }
+    let _ = clear_signal(SIGRTMIN());
 }
 
 #[cfg(test)]

@@ -5,7 +5,8 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::process;
 use std::sync::Mutex;
 
-use anyhow::{Result, bail};
+use anyhow::{Context, Error, Result, ensure};
+use vmm_sys_util::signal::{block_signal, create_sigset};
 
 use crate::devices::channel::Name;
 use crate::machine::Machine;
@@ -116,19 +117,14 @@ pub struct Signals(OwnedFd);
 impl Signals {
     /// Holds them back in this thread, and in those that it starts.
     pub fn block() -> Result<Signals> {
-        // SAFETY: the set is made before it is used; the descriptor is a new one, and nobody else's.
+        let signals = [libc::SIGINT, libc::SIGTERM, libc::SIGHUP, libc::SIGQUIT];
+        let held = signals.into_iter().try_for_each(block_signal);
+        held.map_err(Error::msg).context("cannot hold signals back")?;
+        let set = create_sigset(&signals).context("cannot take signals")?;
+        // SAFETY: the descriptor is a new one, and nobody else's.
         unsafe {
-            let mut set = std::mem::zeroed();
-            libc::sigemptyset(&raw mut set);
-            for signal in [libc::SIGINT, libc::SIGTERM, libc::SIGHUP, libc::SIGQUIT] {
-                libc::sigaddset(&raw mut set, signal);
-            }
-            let masked =
-                libc::pthread_sigmask(libc::SIG_BLOCK, &raw const set, std::ptr::null_mut());
             let fd = libc::signalfd(-1, &raw const set, libc::SFD_CLOEXEC | libc::SFD_NONBLOCK);
-            if masked != 0 || fd < 0 {
-                bail!("cannot take signals: {}", std::io::Error::last_os_error());
-            }
+            ensure!(fd >= 0, "cannot take signals: {}", std::io::Error::last_os_error());
             Ok(Signals(OwnedFd::from_raw_fd(fd)))
         }
     }

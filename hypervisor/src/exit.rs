@@ -4,13 +4,13 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use kvm_ioctls::{SyncReg, VcpuExit, VcpuFd};
 
-use crate::boot;
 use crate::calls::{Call, Context, Flow};
 use crate::debugger::{self, Debugger};
 use crate::ends::{self, End};
 use crate::jail::{self, Role};
 use crate::machine::Machine;
 use crate::stats::Kind;
+use crate::{boot, cpu};
 
 /// A processor.
 #[derive(Debug)]
@@ -149,7 +149,11 @@ impl Processor {
             && let Some(name) = Context::name(port)
         {
             let shown = if port < 0x1000 { value.into() } else { argument };
-            eprintln!("skete: cpu {}: {name}({shown:#x}) = {}", self.number, self.result(flow));
+            let done = match flow {
+                Some(Flow::Continue) => "done".to_owned(),
+                other => format!("{other:?}"),
+            };
+            eprintln!("skete: cpu {}: {name}({shown:#x}) = {done}", self.number);
         }
         match flow {
             Some(Flow::Continue) => (Kind::Call, None),
@@ -166,17 +170,10 @@ impl Processor {
         }
     }
 
-    fn result(&self, flow: Option<Flow>) -> String {
-        match flow {
-            Some(Flow::Continue) => "done".to_owned(),
-            other => format!("{other:?}"),
-        }
-    }
-
     /// Shows the registers.
     fn show(&self) {
         let vcpu = self.vcpu();
-        let (Ok(general), Ok(special)) = (vcpu.get_regs(), vcpu.get_sregs()) else {
+        let (Ok(mut general), Ok(special)) = (vcpu.get_regs(), vcpu.get_sregs()) else {
             return;
         };
         // Where a processor begins when it is switched on (SDM volume 3, 10.1.1).
@@ -190,11 +187,9 @@ impl Processor {
         eprintln!("skete: registers of processor {}:", self.number);
         const NAMES: &str = "rax rbx rcx rdx rsi rdi rbp rsp r8 r9 r10 r11 r12 r13 r14 r15 rip flags \
             cr0 cr2 cr3 cr4 efer cs";
-        let (g, s, cs) = (general, special, special.cs.selector.into());
-        let values = [
-            g.rax, g.rbx, g.rcx, g.rdx, g.rsi, g.rdi, g.rbp, g.rsp, g.r8, g.r9, g.r10, g.r11,
-            g.r12, g.r13, g.r14, g.r15, g.rip, g.rflags, s.cr0, s.cr2, s.cr3, s.cr4, s.efer, cs,
-        ];
+        let (s, cs) = (special, special.cs.selector.into());
+        let others = [general.rip, general.rflags, s.cr0, s.cr2, s.cr3, s.cr4, s.efer, cs];
+        let values = cpu::general(&mut general).map(|register| *register).into_iter().chain(others);
         let registers = NAMES.split(' ').zip(values).collect::<Vec<_>>();
         for row in registers.chunks(4) {
             let row = row.iter().map(|(name, value)| format!("{name:>5} {value:016x}"));

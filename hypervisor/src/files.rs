@@ -59,6 +59,12 @@ impl AsFd for Open {
     }
 }
 
+/// Where in the table an open file is.
+fn place_of(descriptor: i32) -> Result<usize, Errno> {
+    let place = descriptor.checked_sub(FIRST).and_then(|place| usize::try_from(place).ok());
+    place.ok_or(Errno::BADF)
+}
+
 /// A path below a mount.
 struct Place<'a> {
     mount: &'a Mount,
@@ -124,24 +130,12 @@ impl Files {
     }
 
     /// An open file.
-    ///
-    /// # Errors
-    ///
-    /// `EBADF`.
-    pub fn get(&self, descriptor: i32) -> Result<Arc<Open>, Errno> {
-        let number = descriptor
-            .checked_sub(FIRST)
-            .and_then(|number| usize::try_from(number).ok())
-            .ok_or(Errno::BADF)?;
-        self.table().get(number).and_then(Option::clone).ok_or(Errno::BADF)
+    pub(crate) fn get(&self, descriptor: i32) -> Result<Arc<Open>, Errno> {
+        self.table().get(place_of(descriptor)?).and_then(Option::clone).ok_or(Errno::BADF)
     }
 
-    /// Opens a file; gives its descriptor.
-    ///
-    /// # Errors
-    ///
-    /// Those of `openat2(2)`; `EROFS` below a mount that is read-only.
-    pub fn open(&self, path: &str, flags: i32, mode: i32) -> Result<i32, Errno> {
+    /// Opens a file; gives its descriptor. `EROFS` below a mount that is read-only.
+    pub(crate) fn open(&self, path: &str, flags: i32, mode: i32) -> Result<i32, Errno> {
         let place = self.place(path)?;
         let flags = OFlags::from_bits_retain(flags as u32) & FLAGS;
         let writes =
@@ -174,25 +168,13 @@ impl Files {
     }
 
     /// Closes a file.
-    ///
-    /// # Errors
-    ///
-    /// `EBADF`.
-    pub fn close(&self, descriptor: i32) -> Result<(), Errno> {
-        let number = descriptor
-            .checked_sub(FIRST)
-            .and_then(|number| usize::try_from(number).ok())
-            .ok_or(Errno::BADF)?;
-        let file = self.table().get_mut(number).and_then(Option::take);
+    pub(crate) fn close(&self, descriptor: i32) -> Result<(), Errno> {
+        let file = self.table().get_mut(place_of(descriptor)?).and_then(Option::take);
         file.map(drop).ok_or(Errno::BADF)
     }
 
     /// Removes a file's name, or an empty directory.
-    ///
-    /// # Errors
-    ///
-    /// Those of `unlinkat(2)`; `EROFS`.
-    pub fn remove(&self, path: &str) -> Result<(), Errno> {
+    pub(crate) fn remove(&self, path: &str) -> Result<(), Errno> {
         self.change(path, |directory, name| {
             match fs::unlinkat(directory, name, fs::AtFlags::empty()) {
                 Err(Errno::ISDIR) => fs::unlinkat(directory, name, fs::AtFlags::REMOVEDIR),
@@ -253,11 +235,7 @@ impl Files {
     }
 
     /// Makes a directory.
-    ///
-    /// # Errors
-    ///
-    /// Those of `mkdirat(2)`; `EROFS`.
-    pub fn make_directory(&self, path: &str) -> Result<(), Errno> {
+    pub(crate) fn make_directory(&self, path: &str) -> Result<(), Errno> {
         self.change(path, |directory, name| {
             fs::mkdirat(directory, name, Mode::from_bits_truncate(0o777))
         })
@@ -283,11 +261,7 @@ impl Files {
     }
 
     /// What there is to know about a path; of a symbolic link itself unless `follow`.
-    ///
-    /// # Errors
-    ///
-    /// Those of `stat(2)`.
-    pub fn stat(&self, path: &str, follow: bool) -> Result<fs::Stat, Errno> {
+    pub(crate) fn stat(&self, path: &str, follow: bool) -> Result<fs::Stat, Errno> {
         let flags = if follow { OFlags::PATH } else { OFlags::PATH | OFlags::NOFOLLOW };
         fs::fstat(self.place(path)?.open(flags, Mode::empty())?)
     }

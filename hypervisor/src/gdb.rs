@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use anyhow::{Context, Result};
 use gdbstub::common::{Signal, Tid};
-use gdbstub::conn::ConnectionExt;
+use gdbstub::conn::ConnectionExt as _;
 use gdbstub::stub::run_blocking::{BlockingEventLoop, Event, WaitForStopReasonError};
 use gdbstub::stub::{DisconnectReason, GdbStub, MultiThreadStopReason};
 use gdbstub::target::ext::base::BaseOps;
@@ -27,7 +27,8 @@ use kvm_ioctls::VcpuFd;
 use rustix::event::{PollFd, PollFlags, poll};
 use vm_memory::{Bytes, GuestAddress};
 
-use crate::debugger::{Debugger, Stop};
+use crate::cpu;
+use crate::debugger::{Debugger, Registers, Stop};
 use crate::devices::queue::descriptor;
 use crate::memory::Memory;
 
@@ -66,22 +67,6 @@ pub fn listen(address: &str) -> Result<TcpListener> {
     Ok(listener)
 }
 
-/// Serves one debugger until it leaves; the guest then runs on, or ends when the debugger has killed it.
-pub fn serve(mut guest: Guest, stream: TcpStream) -> bool {
-    let _ = stream.set_nodelay(true);
-    let connection: Box<dyn ConnectionExt<Error = std::io::Error>> = Box::new(stream);
-    let outcome = GdbStub::new(connection).run_blocking::<Events>(&mut guest);
-    guest.debugger.leave();
-    match outcome {
-        Ok(DisconnectReason::Kill) => true,
-        Ok(_) => false,
-        Err(error) => {
-            eprintln!("skete: the debugger is gone: {error}");
-            false
-        }
-    }
-}
-
 /// An error of KVM's, after which there is nothing to debug.
 fn fatal(error: kvm_ioctls::Error) -> TargetError<anyhow::Error> {
     TargetError::Fatal(error.into())
@@ -99,24 +84,23 @@ enum Events {}
 
 impl BlockingEventLoop for Events {
     type Target = Guest;
-    type Connection = Box<dyn ConnectionExt<Error = std::io::Error>>;
+    type Connection = TcpStream;
     type StopReason = MultiThreadStopReason<u64>;
 
     fn wait_for_stop_reason(
         guest: &mut Guest,
-        connection: &mut Self::Connection,
+        connection: &mut TcpStream,
     ) -> Result<Event<Self::StopReason>, WaitForStopReasonError<anyhow::Error, std::io::Error>>
     {
         loop {
             if let Some(stop) = guest.debugger.why() {
                 return Ok(Event::TargetStopped(guest.reason(stop)));
             }
-            // The connection has no descriptor of its own to wait for: it is looked at every few milliseconds.
             let stopped = descriptor(&guest.debugger.stopped);
-            let mut ready = [PollFd::new(&stopped, PollFlags::IN)];
-            let limit = rustix::event::Timespec { tv_sec: 0, tv_nsec: 5_000_000 };
-            let _ = poll(&mut ready, Some(&limit));
-            if connection.peek().map_err(WaitForStopReasonError::Connection)?.is_some() {
+            let mut ready =
+                [PollFd::new(&stopped, PollFlags::IN), PollFd::new(connection, PollFlags::IN)];
+            let _ = poll(&mut ready, None);
+            if !ready[1].revents().is_empty() {
                 let byte = connection.read().map_err(WaitForStopReasonError::Connection)?;
                 return Ok(Event::IncomingData(byte));
             }
@@ -124,12 +108,9 @@ impl BlockingEventLoop for Events {
     }
 
     fn on_interrupt(guest: &mut Guest) -> Result<Option<Self::StopReason>> {
+        // That they have stopped is seen later.
         guest.debugger.interrupt();
-        while guest.debugger.why().is_none() {
-            let stopped = descriptor(&guest.debugger.stopped);
-            let _ = poll(&mut [PollFd::new(&stopped, PollFlags::IN)], None);
-        }
-        Ok(Some(guest.reason(Stop::Asked)))
+        Ok(None)
     }
 }
 
@@ -209,14 +190,10 @@ impl MultiThreadBase for Guest {
         thread: Tid,
     ) -> TargetResult<(), Self> {
         let vcpu = self.vcpu(thread).map_err(TargetError::Fatal)?;
-        let (general, special) =
+        let (mut general, special) =
             (vcpu.get_regs().map_err(fatal)?, vcpu.get_sregs().map_err(fatal)?);
         let fpu = vcpu.get_fpu().map_err(fatal)?;
-        let g = &general;
-        registers.regs = [
-            g.rax, g.rbx, g.rcx, g.rdx, g.rsi, g.rdi, g.rbp, g.rsp, g.r8, g.r9, g.r10, g.r11,
-            g.r12, g.r13, g.r14, g.r15,
-        ];
+        registers.regs = cpu::general(&mut general).map(|register| *register);
         registers.rip = general.rip;
         registers.eflags = general.rflags as u32;
         let segments = &mut registers.segments;
@@ -240,28 +217,11 @@ impl MultiThreadBase for Guest {
         thread: Tid,
     ) -> TargetResult<(), Self> {
         let vcpu = self.vcpu(thread).map_err(TargetError::Fatal)?;
-        let [rax, rbx, rcx, rdx, rsi, rdi, rbp, rsp, r8, r9, r10, r11, r12, r13, r14, r15] =
-            registers.regs;
-        let general = kvm_regs {
-            rax,
-            rbx,
-            rcx,
-            rdx,
-            rsi,
-            rdi,
-            rsp,
-            rbp,
-            r8,
-            r9,
-            r10,
-            r11,
-            r12,
-            r13,
-            r14,
-            r15,
-            rip: registers.rip,
-            rflags: registers.eflags.into(),
-        };
+        let (rip, rflags) = (registers.rip, registers.eflags.into());
+        let mut general = kvm_regs { rip, rflags, ..kvm_regs::default() };
+        for (to, from) in cpu::general(&mut general).into_iter().zip(registers.regs) {
+            *to = from;
+        }
         vcpu.set_regs(&general).map_err(fatal)?;
         let mut fpu = vcpu.get_fpu().map_err(fatal)?;
         for (to, from) in fpu.fpr.iter_mut().zip(&registers.st) {
@@ -380,17 +340,23 @@ impl HwBreakpoint for Guest {
     }
 }
 
-/// What register 7 has for a watchpoint; `None` for one that the processor cannot have.
-fn watch(address: u64, length: u64, kind: WatchKind) -> Option<u8> {
+/// Adds or removes a watchpoint; `false` for one that the processor cannot have.
+fn watch(
+    guest: &Guest,
+    (address, length, kind): (u64, u64, WatchKind),
+    change: fn(&mut Registers, u64, u8) -> bool,
+) -> bool {
+    // What register 7 has for its length.
     let size = match length {
         1 => 0,
         2 => 1,
         4 => 3,
         8 => 2,
-        _ => return None,
+        _ => return false,
     };
     let access = if matches!(kind, WatchKind::Write) { 1 } else { 3 };
-    address.is_multiple_of(length).then_some(size << 2 | access)
+    address.is_multiple_of(length)
+        && guest.debugger.change(|registers| change(registers, address, size << 2 | access))
 }
 
 impl HwWatchpoint for Guest {
@@ -400,10 +366,7 @@ impl HwWatchpoint for Guest {
         length: u64,
         kind: WatchKind,
     ) -> TargetResult<bool, Self> {
-        let Some(kind) = watch(address, length, kind) else {
-            return Ok(false);
-        };
-        Ok(self.debugger.change(|registers| registers.add(address, kind)))
+        Ok(watch(self, (address, length, kind), Registers::add))
     }
 
     fn remove_hw_watchpoint(
@@ -412,30 +375,31 @@ impl HwWatchpoint for Guest {
         length: u64,
         kind: WatchKind,
     ) -> TargetResult<bool, Self> {
-        let Some(kind) = watch(address, length, kind) else {
-            return Ok(false);
-        };
-        Ok(self.debugger.change(|registers| registers.remove(address, kind)))
+        Ok(watch(self, (address, length, kind), Registers::remove))
     }
 }
 
-/// Waits for a debugger and serves it, in a thread of its own; `killed` is called when it kills the guest.
+/// Waits for a debugger and serves it, in a thread of its own, until it leaves; the guest then runs on. `killed` is
+/// called when the debugger has killed it.
 pub fn start(
-    guest: Guest,
+    mut guest: Guest,
     listener: TcpListener,
     killed: impl FnOnce() + Send + 'static,
 ) -> Result<()> {
-    let serve = move || match listener.accept() {
-        Ok((stream, _)) => {
-            if serve(guest, stream) {
-                killed();
-            }
+    let serve = move || {
+        let stream = match listener.accept() {
+            Ok((stream, _)) => stream,
+            Err(error) => return eprintln!("skete: no debugger can connect: {error}"),
+        };
+        let _ = stream.set_nodelay(true);
+        let outcome = GdbStub::new(stream).run_blocking::<Events>(&mut guest);
+        guest.debugger.leave();
+        match outcome {
+            Ok(DisconnectReason::Kill) => killed(),
+            Ok(_) => {}
+            Err(error) => eprintln!("skete: the debugger is gone: {error}"),
         }
-        Err(error) => eprintln!("skete: no debugger can connect: {error}"),
     };
-    std::thread::Builder::new()
-        .name("gdb".into())
-        .spawn(serve)
-        .context("the host gives no thread for the debugger")?;
-    Ok(())
+    let thread = std::thread::Builder::new().name("gdb".into()).spawn(serve);
+    thread.map(drop).context("the host gives no thread for the debugger")
 }

@@ -1,16 +1,13 @@
 //! The image: an ELF file for `hermit-entry`, ours or Hermit's.
 
-use std::fs;
-use std::ops::Deref;
+use std::fs::{File, Metadata};
 use std::path::Path;
 
 use anyhow::{Context, Result, anyhow, bail};
 use hermit_entry::boot_info::{LoadInfo, TlsInfo};
-use skete_loader::elf::{self, Notes, ProgramHeader, part, u16_at, u64_at};
+use memmap2::Mmap;
 use skete_loader::image::{Image, LOWEST};
 use skete_loader::problem::Problem;
-
-use rustix::mm::{MapFlags, ProtFlags, mmap, munmap};
 
 use crate::memory::Memory;
 
@@ -23,49 +20,20 @@ pub struct Loaded {
     pub info: LoadInfo,
 }
 
-/// An image's file, mapped: of a large one with much debug information, only what is loaded is read.
-#[derive(Debug)]
-pub struct File {
-    start: *const u8,
-    length: usize,
-}
-
-impl File {
-    /// Maps a file. One that somebody shortens meanwhile ends the process (SIGBUS).
-    #[inline(never)] // Instructions are counted from here on.
-    pub fn open(path: &Path) -> Result<File> {
-        let file = fs::File::open(path)
-            .with_context(|| format!("cannot open the image {}", path.display()))?;
-        let metadata = file.metadata().ok().filter(fs::Metadata::is_file);
-        let Some(metadata) = metadata else {
-            bail!("{} is not a file; give the image's ELF file", path.display());
-        };
-        let length = metadata.len() as usize;
-        if length == 0 {
-            bail!("{} is empty; give the image's ELF file", path.display());
+/// Maps an image's file: of a large one with much debug information, only what is loaded is read. When somebody
+/// shortens the file meanwhile, the process ends (SIGBUS).
+#[inline(never)] // Instructions are counted from here on.
+pub fn open(path: &Path) -> Result<Mmap> {
+    let name = path.display();
+    let file = File::open(path).with_context(|| format!("cannot open the image {name}"))?;
+    match file.metadata().ok().filter(Metadata::is_file) {
+        None => bail!("{name} is not a file; give the image's ELF file"),
+        Some(data) if data.len() == 0 => bail!("{name} is empty; give the image's ELF file"),
+        Some(_) => {
+            // SAFETY: the bytes are read as numbers of any value.
+            let map = unsafe { Mmap::map(&file) };
+            map.with_context(|| format!("cannot read the image {name}"))
         }
-        // SAFETY: a new mapping, of a file that is open, at an address that the system chooses.
-        let start = unsafe {
-            mmap(std::ptr::null_mut(), length, ProtFlags::READ, MapFlags::PRIVATE, &file, 0)
-        };
-        let start = start.with_context(|| format!("cannot read the image {}", path.display()))?;
-        Ok(File { start: start.cast(), length })
-    }
-}
-
-impl Deref for File {
-    type Target = [u8];
-
-    fn deref(&self) -> &[u8] {
-        // SAFETY: the mapping, which lives as long as this value.
-        unsafe { std::slice::from_raw_parts(self.start, self.length) }
-    }
-}
-
-impl Drop for File {
-    fn drop(&mut self) {
-        // SAFETY: the mapping is ours, and nothing refers to it any more.
-        let _ = unsafe { munmap(self.start.cast_mut().cast(), self.length) };
     }
 }
 
@@ -110,47 +78,16 @@ pub fn load(image: &Image<'_>, memory: &Memory) -> Result<Loaded> {
     })
 }
 
-/// The program headers of a checked image.
-pub fn headers(bytes: &[u8]) -> impl Iterator<Item = ProgramHeader> {
-    let offset = u64_at(bytes, 32).unwrap_or(0);
-    let count = u64::from(u16_at(bytes, 56).unwrap_or(0));
-    (0..count).filter_map(move |number| {
-        ProgramHeader::read(bytes, (offset + number * elf::PROGRAM_HEADER_SIZE as u64) as usize)
-    })
-}
-
-/// The content of the first note with this name and number.
-#[must_use]
-pub fn note<'a>(bytes: &'a [u8], name: &[u8], kind: u32) -> Option<&'a [u8]> {
-    headers(bytes).filter(|header| header.kind == elf::PT_NOTE).find_map(|header| {
-        let content = part(bytes, header.offset, header.file_size)?;
-        let mut notes = Notes::new(content, header.align).flatten();
-        notes.find(|note| note.name == name && note.kind == kind).map(|note| note.content)
-    })
-}
-
 /// Name and number of the note that tells which system a program is for (Linux Standard Base, "ABI note tag").
 const SYSTEM: (&[u8], u32) = (b"GNU\0", 1);
 /// Hermit's number in it.
 const HERMIT: u32 = 6;
 
-/// The version of Hermit's kernel in an image.
-fn hermit_version(bytes: &[u8]) -> Option<[u32; 3]> {
-    let note = note(bytes, SYSTEM.0, SYSTEM.1)?;
+/// The version of Hermit's kernel, in an image that has it.
+#[must_use]
+pub fn hermit_version(image: &Image<'_>) -> Option<[u32; 3]> {
+    let note = image.note(SYSTEM.0, SYSTEM.1)?;
     let mut words =
         note.chunks_exact(4).filter_map(|word| Some(u32::from_le_bytes(*word.first_chunk()?)));
     (words.next()? == HERMIT).then(|| [(); 3].map(|()| words.next().unwrap_or(0)))
-}
-
-/// Whether the kernel in an image is Hermit's.
-#[must_use]
-pub fn is_hermits(bytes: &[u8]) -> bool {
-    hermit_version(bytes).is_some()
-}
-
-/// The version of the kernel, where the image tells it.
-#[must_use]
-pub fn version(bytes: &[u8]) -> String {
-    hermit_version(bytes)
-        .map_or_else(String::new, |[major, minor, patch]| format!(" {major}.{minor}.{patch}"))
 }

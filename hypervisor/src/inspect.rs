@@ -1,10 +1,9 @@
 //! `skete inspect`: what is in an image.
 
-use std::fmt::Write as _;
+use std::io::{self, Write as _};
 use std::path::Path;
 
 use anyhow::{Context, Result};
-use skete_loader::elf;
 
 use crate::image;
 
@@ -14,43 +13,34 @@ use crate::image;
 ///
 /// When it cannot be read, or is none.
 pub fn print(path: &Path) -> Result<()> {
-    let bytes = image::File::open(path)?;
-    let text = describe(&bytes).with_context(|| format!("{} is no image", path.display()))?;
-    print!("{}: {} bytes\n{text}", path.display(), bytes.len());
-    Ok(())
-}
-
-fn describe(bytes: &[u8]) -> Result<String> {
-    let image = image::parse(bytes)?;
-    let mut text = String::new();
-    let maker = if image::is_hermits(bytes) { "Hermit's" } else { "Skete's" };
-    let _ = writeln!(text, "kernel:  {maker}{}", image::version(bytes));
-    let entry = image::note(bytes, b"HERMIT\0", 0x5a00).and_then(|note| note.first());
-    let _ = writeln!(text, "entry:   {:#x} (hermit-entry {})", image.entry, entry.unwrap_or(&0));
-    let interface = image::note(bytes, b"UHYVEIF\0", 0x5b00).and_then(|note| note.first_chunk());
-    let interface = interface
-        .map_or_else(|| "none said".to_owned(), |bytes| u32::from_be_bytes(*bytes).to_string());
-    let _ = writeln!(text, "uhyve interface: {interface}");
+    let bytes = image::open(path)?;
+    let image = image::parse(&bytes).with_context(|| format!("{} is no image", path.display()))?;
+    let mut out = io::stdout().lock();
+    writeln!(out, "{}: {} bytes", path.display(), bytes.len())?;
+    let kernel = match image::hermit_version(&image) {
+        Some([major, minor, patch]) => format!("Hermit's {major}.{minor}.{patch}"),
+        None => "Skete's".to_owned(),
+    };
+    writeln!(out, "kernel:  {kernel}")?;
+    let version = image.note(b"HERMIT\0", 0x5a00).and_then(|note| note.first()).unwrap_or(&0);
+    writeln!(out, "entry:   {:#x} (hermit-entry {version})", image.entry)?;
+    let interface = image.note(b"UHYVEIF\0", 0x5b00).and_then(|note| note.first_chunk());
+    let interface = interface.map(|bytes| u32::from_be_bytes(*bytes).to_string());
+    writeln!(out, "uhyve interface: {}", interface.as_deref().unwrap_or("none said"))?;
     let place = if image.relocatable { "anywhere" } else { "at its own addresses" };
-    let _ = writeln!(text, "memory:  {:#x} to {:#x}, {place}", image.range.start, image.range.end);
+    writeln!(out, "memory:  {:#x} to {:#x}, {place}", image.range.start, image.range.end)?;
     if let Some(tls) = image.tls {
-        let _ = writeln!(
-            text,
-            "thread-local storage: {} bytes, {} of them initialised",
-            tls.memory_size, tls.file_size
-        );
+        let (size, content) = (tls.memory_size, tls.file_size);
+        writeln!(out, "thread-local storage: {size} bytes, {content} of them initialised")?;
     }
-    for header in image::headers(bytes).filter(|header| header.kind == elf::PT_LOAD) {
+    for header in image.loads() {
         let flag = |bit: u32, letter: char| if header.flags & bit != 0 { letter } else { '-' };
         let access = [flag(4, 'r'), flag(2, 'w'), flag(1, 'x')].iter().collect::<String>();
-        let _ = writeln!(
-            text,
-            "segment: {access} {:#x} {} bytes, {} in the file",
-            header.address, header.memory_size, header.file_size
-        );
+        let (at, size, content) = (header.address, header.memory_size, header.file_size);
+        writeln!(out, "segment: {access} {at:#x} {size} bytes, {content} in the file")?;
     }
     // What lies below the image is the loader's, and the kernel wants some more.
     let needed = (image.range.end + (256 << 10)).next_multiple_of(1 << 20).max(2 << 20);
-    let _ = writeln!(text, "needs:   at least {} MiB of memory (--memory)", needed >> 20);
-    Ok(text)
+    writeln!(out, "needs:   at least {} MiB of memory (--memory)", needed >> 20)?;
+    Ok(())
 }

@@ -17,6 +17,8 @@ use seccompiler::{
     SeccompRule, TargetArch,
 };
 
+use vmm_sys_util::signal::register_signal_handler;
+
 use crate::options::Options;
 
 /// A system call, and what its second argument has to be if that matters.
@@ -33,69 +35,29 @@ pub enum Role {
     Device,
 }
 
+/// System calls by their names.
+macro_rules! calls {
+    ($($name:ident)+) => { &[$((libc::$name, None)),+] };
+}
+
 /// What every thread needs: memory of its own, locks, output, and an end.
-const ALWAYS: [libc::c_long; 30] = [
-    libc::SYS_read,
-    libc::SYS_write,
-    libc::SYS_writev,
-    libc::SYS_pwrite64,
-    libc::SYS_ftruncate,
-    libc::SYS_close,
-    libc::SYS_futex,
-    libc::SYS_poll,
-    libc::SYS_ppoll,
-    libc::SYS_munmap,
-    libc::SYS_mremap,
-    libc::SYS_madvise,
-    libc::SYS_mincore,
-    libc::SYS_brk,
-    libc::SYS_getrandom,
-    libc::SYS_clock_gettime,
-    libc::SYS_getrusage,
-    libc::SYS_sched_yield,
-    libc::SYS_rt_sigprocmask,
-    libc::SYS_rt_sigaction,
-    libc::SYS_rt_sigreturn,
-    libc::SYS_rt_sigtimedwait,
-    libc::SYS_sigaltstack,
-    libc::SYS_restart_syscall,
-    libc::SYS_gettid,
-    libc::SYS_getpid,
-    libc::SYS_tgkill,
-    libc::SYS_exit,
-    libc::SYS_exit_group,
-    libc::SYS_fcntl,
-];
+const ALWAYS: &[Call] = calls! {
+    SYS_read SYS_write SYS_writev SYS_pwrite64 SYS_ftruncate SYS_close SYS_futex SYS_poll SYS_ppoll SYS_munmap
+    SYS_mremap SYS_madvise SYS_mincore SYS_brk SYS_getrandom SYS_clock_gettime SYS_getrusage SYS_sched_yield
+    SYS_rt_sigprocmask SYS_rt_sigaction SYS_rt_sigreturn SYS_rt_sigtimedwait SYS_rt_sigpending SYS_sigaltstack
+    SYS_restart_syscall SYS_gettid SYS_getpid SYS_tgkill SYS_exit SYS_exit_group SYS_fcntl
+};
 
 /// What a processor's calls about files lead to.
-const FILES: [libc::c_long; 15] = [
-    libc::SYS_openat2,
-    libc::SYS_fstat,
-    libc::SYS_newfstatat,
-    libc::SYS_statx,
-    libc::SYS_lseek,
-    libc::SYS_getdents64,
-    libc::SYS_unlinkat,
-    libc::SYS_mkdirat,
-    libc::SYS_renameat2,
-    libc::SYS_linkat,
-    libc::SYS_symlinkat,
-    libc::SYS_readlinkat,
-    libc::SYS_fchmod,
-    libc::SYS_utimensat,
-    libc::SYS_fsync,
-];
+const FILES: &[Call] = calls! {
+    SYS_openat2 SYS_fstat SYS_newfstatat SYS_statx SYS_lseek SYS_getdents64 SYS_unlinkat SYS_mkdirat
+    SYS_renameat2 SYS_linkat SYS_symlinkat SYS_readlinkat SYS_fchmod SYS_utimensat SYS_fsync
+};
 
 /// What the thread takes that ends an orderly run, which the first one starts.
-const THREADS: [libc::c_long; 7] = [
-    libc::SYS_clone3,
-    libc::SYS_clone,
-    libc::SYS_set_robust_list,
-    libc::SYS_rseq,
-    libc::SYS_sched_getaffinity,
-    libc::SYS_prctl,
-    libc::SYS_mprotect,
-];
+const THREADS: &[Call] = calls! {
+    SYS_clone3 SYS_clone SYS_set_robust_list SYS_rseq SYS_sched_getaffinity SYS_prctl SYS_mprotect
+};
 
 /// The calls to KVM that a processor's thread makes (Linux, `include/uapi/linux/kvm.h`).
 const KVM_CALLS: [u64; 5] = [
@@ -144,10 +106,14 @@ pub fn confine_files<'a>(
 
 /// The calls that a run makes with these options: `files` for processors, that with names at the end for all.
 pub fn calls(options: &Options, files: bool) -> Vec<Call> {
-    let files = if files && !options.mounts.is_empty() { &FILES[..] } else { &[] };
-    let names = if options.channels.is_empty() { &[] } else { &[libc::SYS_unlinkat][..] };
-    let calls = files.iter().chain(names);
-    calls.map(|number| (*number, None)).collect()
+    let mut calls = Vec::new();
+    if files && !options.mounts.is_empty() {
+        calls.extend(FILES);
+    }
+    if !options.channels.is_empty() {
+        calls.push((libc::SYS_unlinkat, None));
+    }
+    calls
 }
 
 /// Leaves this thread the system calls of its role, and some more.
@@ -163,13 +129,10 @@ pub fn confine_calls(role: Role, more: &[Call]) -> Result<()> {
 }
 
 fn filter(role: Role, more: &[Call]) -> Result<BpfProgram> {
-    let mut calls = ALWAYS.map(|number| (number, None)).to_vec();
-    calls.extend(more);
+    let mut calls = [ALWAYS, more].concat();
     match role {
-        Role::Processor => {
-            calls.extend(KVM_CALLS.map(|request| (libc::SYS_ioctl, Some(request))));
-        }
-        Role::Watcher => calls.extend(THREADS.map(|number| (number, None))),
+        Role::Processor => calls.extend(KVM_CALLS.map(|call| (libc::SYS_ioctl, Some(call)))),
+        Role::Watcher => calls.extend(THREADS),
         Role::Device => {}
     }
     let argument = |number, operation, value| {
@@ -191,7 +154,7 @@ fn filter(role: Role, more: &[Call]) -> Result<BpfProgram> {
 
 /// Lets a call that is not allowed end the process with a line that names it.
 fn report_violations() -> Result<()> {
-    extern "C" fn report(_signal: i32, info: *mut libc::siginfo_t, _context: *mut libc::c_void) {
+    extern "C" fn report(_: i32, info: *mut libc::siginfo_t, _: *mut libc::c_void) {
         /// Where the call's number is in the information (`struct siginfo`, `_sigsys._syscall`).
         const NUMBER: usize = 24;
         // SAFETY: the kernel hands over the information of a SIGSYS; a signal handler may write and exit.
@@ -206,17 +169,7 @@ fn report_violations() -> Result<()> {
             libc::_exit(1);
         }
     }
-    // SAFETY: the handler has the form that SA_SIGINFO asks for, and does what handlers may do.
-    let done = unsafe {
-        let mut action: libc::sigaction = std::mem::zeroed();
-        action.sa_sigaction = report as *const () as usize;
-        action.sa_flags = libc::SA_SIGINFO;
-        libc::sigaction(libc::SIGSYS, &raw const action, std::ptr::null_mut())
-    };
-    if done != 0 {
-        return Err(std::io::Error::last_os_error()).context("cannot handle a signal");
-    }
-    Ok(())
+    register_signal_handler(libc::SIGSYS, report).context("cannot handle a signal")
 }
 
 #[cfg(test)]
@@ -242,7 +195,7 @@ mod tests {
     #[ignore = "ends its process"]
     fn breaks_out_by_a_call() {
         confine_files(std::iter::empty(), std::iter::empty()).unwrap();
-        confine_calls(Role::Processor, &FILES.map(|number| (number, None))).unwrap();
+        confine_calls(Role::Processor, FILES).unwrap();
         // SAFETY: makes a socket, or ends the process.
         unsafe { libc::socket(libc::AF_INET, libc::SOCK_STREAM, 0) };
     }

@@ -13,7 +13,7 @@ use crate::console::Console;
 use crate::debugger::Debugger;
 use crate::devices::channel::Name;
 use crate::devices::passt::Passt;
-use crate::devices::queue::Device;
+use crate::devices::queue::{Device, descriptor};
 use crate::devices::{Bus, block, channel, entropy, net, tap, vsock};
 use crate::ends::{self, Signals};
 use crate::exit::Processor;
@@ -55,12 +55,12 @@ pub fn run(mut options: Options) -> Result<()> {
     let stats = Stats::default();
     let signals = Signals::block()?;
     let kvm = skete_kvm_probe::open()?;
-    let bytes = image::File::open(&options.image)?;
+    let bytes = image::open(&options.image)?;
     let image =
         image::parse(&bytes).with_context(|| format!("{} is no image", options.image.display()))?;
     let console = Console::new(options.console.as_deref())?;
     let files = Files::new(&options.mounts)?;
-    if !image::is_hermits(&bytes) {
+    if image::hermit_version(&image).is_none() {
         let own = boot::own_options(&options, &console.terminals());
         options.kernel.splice(0..0, own);
     }
@@ -132,7 +132,7 @@ pub fn run(mut options: Options) -> Result<()> {
             .spawn(move || processor.run())
             .context("the host gives no thread for a processor")?;
         if let Some(debugger) = &debugger {
-            debugger.add_thread(&thread);
+            debugger.add_thread(thread);
         }
     }
     if let (Some(debugger), Some(listener)) = (debugger, listener) {
@@ -208,7 +208,7 @@ fn watch(machine: &Arc<Machine>, signals: &Signals) -> Result<()> {
     let mut stopping = false;
     loop {
         let source = console.source();
-        let wanted = console.wanted();
+        let wanted = descriptor(&console.wanted);
         let mut ready =
             vec![PollFd::new(signals, PollFlags::IN), PollFd::new(&wanted, PollFlags::IN)];
         if let Some(source) = &source {

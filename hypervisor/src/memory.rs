@@ -121,46 +121,27 @@ impl Memory {
             .with_context(|| format!("the guest has no memory at {address:#x}"))
     }
 
-    /// Whether the host has a page for a part, which is not longer than 64 pages.
-    #[must_use]
-    pub fn is_touched(&self, address: u64, length: u64) -> bool {
-        let mut present = [0u8; 64];
-        let Ok(slice) = self.map.get_slice(GuestAddress(address), length as usize) else {
-            return false;
-        };
-        if slice.len() > present.len() * 4096 {
-            return true;
-        }
-        // SAFETY: asks about a mapping that is ours; the answer, a byte a page, fits.
-        let asked = unsafe {
-            libc::mincore(
-                slice.ptr_guard().as_ptr().cast_mut().cast(),
-                slice.len(),
-                present.as_mut_ptr(),
-            )
-        };
-        asked != 0 || present.iter().any(|byte| byte & 1 != 0)
+    /// The pages that the host has: for each part of the memory its address, and a byte a page, bit 0 of which tells.
+    pub fn pages(&self) -> impl Iterator<Item = (u64, Vec<u8>)> {
+        const PART: usize = 64 << 20;
+        self.map.iter().flat_map(|region| {
+            (0..region.size()).step_by(PART).map(move |start| {
+                let length = PART.min(region.size() - start);
+                let mut pages = vec![0u8; length.div_ceil(4096)];
+                let first = region.as_ptr().wrapping_add(start).cast();
+                // SAFETY: asks about a mapping that is ours; the answer fits.
+                if unsafe { libc::mincore(first, length, pages.as_mut_ptr()) } != 0 {
+                    pages.fill(1);
+                }
+                (region.start_addr().0 + start as u64, pages)
+            })
+        })
     }
 
     /// Bytes of it that the host has pages for.
     #[must_use]
     pub fn touched(&self) -> u64 {
-        let mut pages = 0u64;
-        for region in self.map.iter() {
-            // A part at a time: the answer is a byte a page.
-            const PART: usize = 64 << 20;
-            for start in (0..region.size()).step_by(PART) {
-                let length = PART.min(region.size() - start);
-                let mut present = vec![0u8; length.div_ceil(4096)];
-                // SAFETY: asks about a mapping that is ours; the answer fits.
-                let asked = unsafe {
-                    libc::mincore(region.as_ptr().add(start).cast(), length, present.as_mut_ptr())
-                };
-                if asked == 0 {
-                    pages += present.iter().filter(|byte| **byte & 1 != 0).count() as u64;
-                }
-            }
-        }
-        pages * 4096
+        let pages = self.pages().flat_map(|(_, pages)| pages);
+        4096 * pages.filter(|page| page & 1 != 0).count() as u64
     }
 }

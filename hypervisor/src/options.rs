@@ -107,7 +107,7 @@ pub struct Publish {
 }
 
 /// How an image is run.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Options {
     /// The image's file.
     pub image: PathBuf,
@@ -157,29 +157,7 @@ impl Options {
     /// The defaults for an image.
     #[must_use]
     pub fn new(image: PathBuf) -> Options {
-        Options {
-            image,
-            memory: 64 << 20,
-            cpus: 1,
-            arguments: Vec::new(),
-            environment: Vec::new(),
-            mounts: Vec::new(),
-            cards: Vec::new(),
-            published: Vec::new(),
-            disks: Vec::new(),
-            rng: false,
-            channels: Vec::new(),
-            vsock: None,
-            log: None,
-            kernel: Vec::new(),
-            console: None,
-            huge_pages: false,
-            gdb: None,
-            core: None,
-            stats: false,
-            trace: false,
-            jail: true,
-        }
+        Options { image, memory: 64 << 20, cpus: 1, jail: true, ..Options::default() }
     }
 }
 

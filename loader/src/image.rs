@@ -99,8 +99,18 @@ impl<'a> Image<'a> {
     }
 
     /// The segments to be loaded, by ascending address.
-    fn loads(&self) -> impl Iterator<Item = ProgramHeader> + use<'a> {
+    pub fn loads(&self) -> impl Iterator<Item = ProgramHeader> + use<'a> {
         program_headers(self.headers).filter(|segment| segment.kind == elf::PT_LOAD)
+    }
+
+    /// The content of the first note with this name and type.
+    pub fn note(&self, name: &[u8], kind: u32) -> Option<&'a [u8]> {
+        let notes = program_headers(self.headers).filter(|segment| segment.kind == elf::PT_NOTE);
+        let mut notes = notes.flat_map(|segment| {
+            let content = part(self.bytes, segment.offset, segment.file_size).unwrap_or_default();
+            Notes::new(content, segment.align).flatten()
+        });
+        notes.find(|note| (note.name, note.kind) == (name, kind)).map(|note| note.content)
     }
 
     /// The pages that the image touches.

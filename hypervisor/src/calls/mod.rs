@@ -4,10 +4,18 @@
 //! parameters is read once, so that another processor cannot change it between check and use; nothing of a
 //! call's can make the monitor wait, but a write to a standard stream.
 
+/// Reads fields of the parameters at an address, each of them once.
+macro_rules! fields {
+    ($context:expr, $at:expr, $parameters:ident { $($field:ident: $type:ty),+ }) => {
+        ($($context.read::<$type>($at, offset_of!($parameters, $field))?),+)
+    };
+}
+
 mod own;
 mod v1;
 mod v2;
 
+use rustix::io::Errno;
 use vm_memory::{ByteValued, Bytes, GuestAddress};
 
 use crate::console::Console;
@@ -85,52 +93,46 @@ impl Context {
 
     /// Reads a field of the parameters.
     fn read<T: ByteValued>(&self, parameters: u64, offset: usize) -> Result<T, Flow> {
-        let address =
-            parameters.checked_add(offset as u64).ok_or(Flow::NoParameters(parameters))?;
-        self.memory
-            .map()
-            .read_obj(GuestAddress(address))
-            .map_err(|_| Flow::NoParameters(parameters))
+        let address = parameters.checked_add(offset as u64).map(GuestAddress);
+        let read = address.and_then(|address| self.memory.map().read_obj(address).ok());
+        read.ok_or(Flow::NoParameters(parameters))
     }
 
     /// Writes a field of the parameters.
     fn write<T: ByteValued>(&self, parameters: u64, offset: usize, value: T) -> Done {
-        let address =
-            parameters.checked_add(offset as u64).ok_or(Flow::NoParameters(parameters))?;
-        self.memory
-            .map()
-            .write_obj(value, GuestAddress(address))
-            .map_err(|_| Flow::NoParameters(parameters))
+        let address = parameters.checked_add(offset as u64).map(GuestAddress);
+        let written = address.and_then(|address| self.memory.map().write_obj(value, address).ok());
+        written.ok_or(Flow::NoParameters(parameters))
     }
 
     /// A text that ends with a zero, of at most a path's length.
-    fn path(&self, address: u64) -> Result<String, i32> {
+    fn path(&self, address: u64) -> Result<String, Errno> {
         const PIECE: usize = 256;
         let mut bytes = Vec::new();
         while bytes.len() < libc::PATH_MAX as usize {
             let mut piece = [0; PIECE];
-            let at = address.checked_add(bytes.len() as u64).ok_or(libc::EFAULT)?;
+            let at = address.checked_add(bytes.len() as u64).ok_or(Errno::FAULT)?;
             let got =
-                self.memory.map().read(&mut piece, GuestAddress(at)).map_err(|_| libc::EFAULT)?;
+                self.memory.map().read(&mut piece, GuestAddress(at)).map_err(|_| Errno::FAULT)?;
             let piece = &piece[..got];
             if let Some(end) = piece.iter().position(|byte| *byte == 0) {
                 bytes.extend_from_slice(&piece[..end]);
-                return String::from_utf8(bytes).map_err(|_| libc::EILSEQ);
+                return String::from_utf8(bytes).map_err(|_| Errno::ILSEQ);
             }
             if got == 0 {
-                return Err(libc::EFAULT);
+                return Err(Errno::FAULT);
             }
             bytes.extend_from_slice(piece);
         }
-        Err(libc::ENAMETOOLONG)
+        Err(Errno::NAMETOOLONG)
     }
 
     /// Writes to a standard stream; gives the number of bytes, or an error's number.
     fn print(&self, stream: i32, address: u64, length: u64) -> Result<i64, Flow> {
         match self.console.write(stream, &self.memory, address, length) {
             Ok(()) => Ok(length as i64),
-            Err(libc::EPIPE) => Err(Flow::ReaderGone),
-            Err(code) => Ok(-i64::from(code)),
+            Err(Errno::PIPE) => Err(Flow::ReaderGone),
+            Err(error) => Ok(-i64::from(error.raw_os_error())),
         }
     }
 }

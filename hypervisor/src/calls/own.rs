@@ -35,11 +35,11 @@ unsafe impl ByteValued for Change {}
 /// Does it.
 pub fn handle(context: &Context, at: u64) -> Done {
     let change = context.read::<Change>(at, 0)?;
-    let result = carry_out(context, change).unwrap_or_else(|code| -code);
+    let result = carry_out(context, change).unwrap_or_else(|error| -error.raw_os_error());
     context.write(at, offset_of!(Change, result), result)
 }
 
-fn carry_out(context: &Context, change: Change) -> Result<i32, i32> {
+fn carry_out(context: &Context, change: Change) -> Result<i32, Errno> {
     let files = &context.files;
     let path = || context.path(change.path);
     let done = match change.operation {
@@ -47,34 +47,34 @@ fn carry_out(context: &Context, change: Change) -> Result<i32, i32> {
         2 => files.make_link(&context.path(change.other)?, &path()?),
         3 => files.link(&path()?, &context.path(change.other)?),
         4 => {
-            let target = files.read_link(&path()?).map_err(Errno::raw_os_error)?;
+            let target = files.read_link(&path()?)?;
             let length = target.len().min(change.number as usize);
             let written = context.memory.write(&target[..length], change.other);
-            return written.map_or(Err(libc::EFAULT), |()| Ok(length as i32));
+            return written.map(|()| length as i32).map_err(|_| Errno::FAULT);
         }
         number => {
             let file = match i32::try_from(change.descriptor) {
-                Ok(descriptor) if descriptor >= 0 => files.get(descriptor),
-                _ => files.find(&path()?).map(Arc::new),
+                Ok(descriptor) if descriptor >= 0 => files.get(descriptor)?,
+                _ => Arc::new(files.find(&path()?)?),
             };
-            let file = file.map_err(Errno::raw_os_error)?;
+            let mode = Mode::from_bits_truncate(change.number as u32 & 0o777);
             match number {
                 7 => fs::fsync(&file),
                 _ if file.read_only => Err(Errno::ROFS),
-                5 => fs::fchmod(&file, Mode::from_bits_truncate(change.number as u32 & 0o777)),
+                5 => fs::fchmod(&file, mode),
                 6 => fs::ftruncate(&file, change.number),
                 8 => fs::futimens(&file, &times(context, change.other)?),
                 _ => Err(Errno::NOSYS),
             }
         }
     };
-    done.map_or_else(|error| Err(error.raw_os_error()), |()| Ok(0))
+    done.map(|()| 0)
 }
 
 /// Two times in nanoseconds since 1970, the lowest number for one that stays: access, modification.
-fn times(context: &Context, at: u64) -> Result<Timestamps, i32> {
+fn times(context: &Context, at: u64) -> Result<Timestamps, Errno> {
     let time = |offset| match context.read::<i64>(at, offset) {
-        Err(_) => Err(libc::EFAULT),
+        Err(_) => Err(Errno::FAULT),
         Ok(i64::MIN) => Ok(Timespec { tv_sec: 0, tv_nsec: UTIME_OMIT }),
         Ok(time) => Ok(Timespec {
             tv_sec: time.div_euclid(1_000_000_000),

@@ -24,40 +24,36 @@ pub fn handle(
 ) -> Done {
     match number {
         HypercallAddress::Exit => {
-            let status = context.read::<i32>(argument, offset_of!(ExitParams, arg))?;
-            Err(Flow::Exit(status))
+            Err(Flow::Exit(fields!(context, argument, ExitParams { arg: i32 })))
         }
         HypercallAddress::Uart => {
             context.console.put(&[argument as u8]);
             Ok(())
         }
         HypercallAddress::SerialBufferWrite => {
-            let buffer = context.read::<u64>(argument, offset_of!(SerialWriteBufferParams, buf))?;
-            let length = context.read::<u64>(argument, offset_of!(SerialWriteBufferParams, len))?;
+            let (buffer, length) =
+                fields!(context, argument, SerialWriteBufferParams { buf: u64, len: u64 });
             context.print(1, buffer, length).map(drop)
         }
         HypercallAddress::Cmdsize => sizes(context, argument),
         HypercallAddress::Cmdval => values(context, argument),
         HypercallAddress::FileWrite => {
-            let descriptor = context.read::<i32>(argument, offset_of!(WriteParams, fd))?;
-            let buffer = context.read::<u64>(argument, offset_of!(WriteParams, buf))?;
-            let length = context.read::<u64>(argument, offset_of!(WriteParams, len))?;
+            let (descriptor, buffer, length) =
+                fields!(context, argument, WriteParams { fd: i32, buf: u64, len: u64 });
             let work = |part, length| v2::write_file(context, descriptor, part, length);
             // There is no place for a result.
             by_parts(context, tables(), buffer, length, work).map(drop)
         }
         HypercallAddress::FileRead => {
-            let descriptor = context.read::<i32>(argument, offset_of!(ReadParams, fd))?;
-            let buffer = context.read::<u64>(argument, offset_of!(ReadParams, buf))?;
-            let length = context.read::<u64>(argument, offset_of!(ReadParams, len))?;
+            let (descriptor, buffer, length) =
+                fields!(context, argument, ReadParams { fd: i32, buf: u64, len: u64 });
             let work = |part, length| Ok(v2::read_file(context, descriptor, part, length));
             let result = by_parts(context, tables(), buffer, length, work)?;
             context.write(argument, offset_of!(ReadParams, ret), result)
         }
         HypercallAddress::FileLseek => {
-            let descriptor = context.read::<i32>(argument, offset_of!(LseekParams, fd))?;
-            let offset = context.read::<i64>(argument, offset_of!(LseekParams, offset))?;
-            let whence = context.read::<u32>(argument, offset_of!(LseekParams, whence))?;
+            let (descriptor, offset, whence) =
+                fields!(context, argument, LseekParams { fd: i32, offset: i64, whence: u32 });
             let result = v2::seek_file(context, descriptor, offset, whence).max(-1);
             context.write(argument, offset_of!(LseekParams, offset), result)
         }

@@ -1,7 +1,7 @@
 //! Version 2 of the interface: addresses are physical, and 64 bits wide.
 
 use std::mem::offset_of;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 
 use rustix::fs::{self, SeekFrom};
 use rustix::io::Errno;
@@ -30,8 +30,8 @@ pub fn handle(context: &Context, number: HypercallAddress, argument: u64) -> Don
             Ok(())
         }
         HypercallAddress::SerialWriteBuffer => {
-            let length = context.read::<u64>(argument, offset_of!(SerialWriteBufferParams, len))?;
-            let buffer = context.read::<u64>(argument, offset_of!(SerialWriteBufferParams, buf))?;
+            let (buffer, length) =
+                fields!(context, argument, SerialWriteBufferParams { buf: u64, len: u64 });
             context.print(1, buffer, length).map(drop)
         }
         HypercallAddress::SerialReadBuffer => read_input(context, argument),
@@ -56,8 +56,7 @@ fn number(result: Result<i64, Errno>) -> i64 {
 }
 
 fn read_input(context: &Context, at: u64) -> Done {
-    let most = context.read::<u64>(at, offset_of!(SerialReadBufferParams, maxlen))?;
-    let buffer = context.read::<u64>(at, offset_of!(SerialReadBufferParams, buf))?;
+    let (most, buffer) = fields!(context, at, SerialReadBufferParams { maxlen: u64, buf: u64 });
     let length = if context.memory.contains(buffer, most) {
         let bytes = context.console.take(most as usize);
         let written = context.memory.write(&bytes, buffer);
@@ -69,9 +68,8 @@ fn read_input(context: &Context, at: u64) -> Done {
 }
 
 fn write(context: &Context, at: u64) -> Done {
-    let descriptor = context.read::<i32>(at, offset_of!(WriteParams, fd))?;
-    let buffer = context.read::<u64>(at, offset_of!(WriteParams, buf))?;
-    let length = context.read::<u64>(at, offset_of!(WriteParams, len))?;
+    let (descriptor, buffer, length) =
+        fields!(context, at, WriteParams { fd: i32, buf: u64, len: u64 });
     let result = write_file(context, descriptor, buffer, length)?;
     context.write(at, offset_of!(WriteParams, ret), result)
 }
@@ -92,9 +90,8 @@ pub fn write_file(
 }
 
 fn read(context: &Context, at: u64) -> Done {
-    let descriptor = context.read::<i32>(at, offset_of!(ReadParams, fd))?;
-    let buffer = context.read::<u64>(at, offset_of!(ReadParams, buf))?;
-    let length = context.read::<u64>(at, offset_of!(ReadParams, len))?;
+    let (descriptor, buffer, length) =
+        fields!(context, at, ReadParams { fd: i32, buf: u64, len: u64 });
     let result = read_file(context, descriptor, buffer, length);
     context.write(at, offset_of!(ReadParams, ret), result)
 }
@@ -111,30 +108,24 @@ fn transfer(
     descriptor: i32,
     buffer: u64,
     length: u64,
-    work: impl FnOnce(usize, &mut std::os::fd::BorrowedFd<'_>) -> Result<usize, GuestMemoryError>,
+    work: impl FnOnce(usize, &mut BorrowedFd<'_>) -> Result<usize, GuestMemoryError>,
 ) -> Result<i64, Errno> {
     let file = context.files.get(descriptor)?;
     if !context.memory.contains(buffer, length) {
         return Err(Errno::FAULT);
     }
     let done = work(length.min(MOST) as usize, &mut file.as_fd());
-    done.map(|count| count as i64)
-        .map_err(|error| Errno::from_raw_os_error(crate::console::code(&error)))
+    done.map(|count| count as i64).map_err(|error| crate::console::code(&error))
 }
 
 fn open(context: &Context, at: u64) -> Done {
-    let name = context.read::<u64>(at, offset_of!(OpenParams, name))?;
-    let flags = context.read::<i32>(at, offset_of!(OpenParams, flags))?;
-    let mode = context.read::<i32>(at, offset_of!(OpenParams, mode))?;
-    let opened = context
-        .path(name)
-        .and_then(|path| context.files.open(&path, flags, mode).map_err(Errno::raw_os_error));
-    context.write(at, offset_of!(OpenParams, ret), opened.unwrap_or_else(|code| -code))
+    let (name, flags, mode) = fields!(context, at, OpenParams { name: u64, flags: i32, mode: i32 });
+    let opened = context.path(name).and_then(|path| context.files.open(&path, flags, mode));
+    context.write(at, offset_of!(OpenParams, ret), number(opened.map(i64::from)) as i32)
 }
 
 fn close(context: &Context, at: u64) -> Done {
-    let descriptor = context.read::<i32>(at, offset_of!(CloseParams, fd))?;
-    let closed = match descriptor {
+    let closed = match fields!(context, at, CloseParams { fd: i32 }) {
         0..=2 => Ok(()),
         other => context.files.close(other),
     };
@@ -142,9 +133,8 @@ fn close(context: &Context, at: u64) -> Done {
 }
 
 fn seek(context: &Context, at: u64) -> Done {
-    let descriptor = context.read::<i32>(at, offset_of!(LseekParams, fd))?;
-    let offset = context.read::<i64>(at, offset_of!(LseekParams, offset))?;
-    let whence = context.read::<u32>(at, offset_of!(LseekParams, whence))?;
+    let (descriptor, offset, whence) =
+        fields!(context, at, LseekParams { fd: i32, offset: i64, whence: u32 });
     let result = seek_file(context, descriptor, offset, whence);
     context.write(at, offset_of!(LseekParams, offset), result)
 }
@@ -164,55 +154,45 @@ pub fn seek_file(context: &Context, descriptor: i32, offset: i64, whence: u32) -
 }
 
 fn unlink(context: &Context, at: u64) -> Done {
-    let name = context.read::<u64>(at, offset_of!(UnlinkParams, name))?;
-    let removed = context
-        .path(name)
-        .and_then(|path| context.files.remove(&path).map_err(Errno::raw_os_error));
-    context.write(at, offset_of!(UnlinkParams, ret), removed.map_or_else(|code| -code, |()| 0))
+    let name = fields!(context, at, UnlinkParams { name: u64 });
+    let removed = context.path(name).and_then(|path| context.files.remove(&path));
+    context.write(at, offset_of!(UnlinkParams, ret), number(removed.map(|()| 0)) as i32)
 }
 
 /// Writes a result that is an enumeration with a number in the case of an error.
-fn outcome(context: &Context, at: u64, error_tag: u32, result: Result<(), i32>) -> Done {
+fn outcome(context: &Context, at: u64, offset: usize, result: Result<(), Errno>) -> Done {
+    const ERROR: u32 = 2;
     match result {
-        Ok(()) => context.write(at, 0, SUCCESS),
-        Err(code) => {
-            context.write(at, 0, error_tag)?;
-            context.write(at, 4, code)
+        Ok(()) => context.write(at, offset, SUCCESS),
+        Err(error) => {
+            context.write(at, offset, ERROR)?;
+            context.write(at, offset + 4, error.raw_os_error())
         }
     }
 }
 
 fn make_directory(context: &Context, at: u64) -> Done {
-    let name = context.read::<u64>(at, offset_of!(MkdirParams, path))?;
-    let made = context
-        .path(name)
-        .and_then(|path| context.files.make_directory(&path).map_err(Errno::raw_os_error));
-    outcome(context, at + offset_of!(MkdirParams, ret) as u64, 2, made)
+    let name = fields!(context, at, MkdirParams { path: u64 });
+    let made = context.path(name).and_then(|path| context.files.make_directory(&path));
+    outcome(context, at, offset_of!(MkdirParams, ret), made)
 }
 
 fn stat(context: &Context, at: u64) -> Done {
-    let name = context.read::<u64>(at, offset_of!(StatParams, name))?;
-    let kind = context.read::<u32>(at, offset_of!(StatParams, kind))?;
-    let target = context.read::<u64>(at, offset_of!(StatParams, attr))?;
-    let found = context
-        .path(name)
-        .and_then(|path| context.files.stat(&path, kind == 0).map_err(Errno::raw_os_error));
+    let (name, kind, target) = fields!(context, at, StatParams { name: u64, kind: u32, attr: u64 });
+    let found = context.path(name).and_then(|path| context.files.stat(&path, kind == 0));
     let done = found.and_then(|found| write_attributes(context, target, &found));
-    outcome(context, at + offset_of!(StatParams, ret) as u64, 2, done)
+    outcome(context, at, offset_of!(StatParams, ret), done)
 }
 
 fn fstat(context: &Context, at: u64) -> Done {
-    let descriptor = context.read::<i32>(at, offset_of!(FstatParams, fd))?;
-    let target = context.read::<u64>(at, offset_of!(FstatParams, attr))?;
+    let (descriptor, target) = fields!(context, at, FstatParams { fd: i32, attr: u64 });
     let found = context.files.get(descriptor).and_then(|file| fs::fstat(file.as_fd()));
-    let done = found
-        .map_err(Errno::raw_os_error)
-        .and_then(|found| write_attributes(context, target, &found));
-    outcome(context, at + offset_of!(FstatParams, ret) as u64, 2, done)
+    let done = found.and_then(|found| write_attributes(context, target, &found));
+    outcome(context, at, offset_of!(FstatParams, ret), done)
 }
 
 /// Writes what there is to know about a file. Who owns it on the host is no business of the guest's.
-fn write_attributes(context: &Context, target: u64, found: &fs::Stat) -> Result<(), i32> {
+fn write_attributes(context: &Context, target: u64, found: &fs::Stat) -> Result<(), Errno> {
     const { assert!(size_of::<Timespec>() == 16) };
     let mut bytes = [0; size_of::<FileAttr>()];
     // What is shorter than 64 bits has zeros behind it: the owner, or nothing.
@@ -234,26 +214,25 @@ fn write_attributes(context: &Context, target: u64, found: &fs::Stat) -> Result<
         bytes[offset..offset + 8].copy_from_slice(&value.to_le_bytes());
     }
     let written = context.memory.write(&bytes, target);
-    written.map_err(|_| libc::EFAULT)
+    written.map_err(|_| Errno::FAULT)
 }
 
 fn entries(context: &Context, at: u64) -> Done {
     /// `GetdentResult`'s tags.
     const END: u32 = 2;
     const ERROR: u32 = 3;
-    let descriptor = context.read::<i32>(at, offset_of!(GetdentParams, fd))?;
-    let buffer = context.read::<u64>(at, offset_of!(GetdentParams, buf))?;
-    let length = context.read::<u64>(at, offset_of!(GetdentParams, len))?;
-    let result = at + offset_of!(GetdentParams, ret) as u64;
+    const RESULT: usize = offset_of!(GetdentParams, ret);
+    let (descriptor, buffer, length) =
+        fields!(context, at, GetdentParams { fd: i32, buf: u64, len: u64 });
     match read_entries(context, descriptor, buffer, length) {
-        Ok(0) => context.write(result, 0, END),
+        Ok(0) => context.write(at, RESULT, END),
         Ok(count) => {
-            context.write(result, 0, SUCCESS)?;
-            context.write(result, 8, count as u64)
+            context.write(at, RESULT, SUCCESS)?;
+            context.write(at, RESULT + 8, count as u64)
         }
         Err(error) => {
-            context.write(result, 0, ERROR)?;
-            context.write(result, 8, error.raw_os_error())
+            context.write(at, RESULT, ERROR)?;
+            context.write(at, RESULT + 8, error.raw_os_error())
         }
     }
 }
@@ -277,12 +256,7 @@ fn read_entries(
     let mut bytes = vec![0u8; length];
     // SAFETY: the call writes to `bytes`, no more than there is room for.
     let got = unsafe {
-        libc::syscall(
-            libc::SYS_getdents64,
-            std::os::fd::AsRawFd::as_raw_fd(&file.as_fd()),
-            bytes.as_mut_ptr(),
-            length,
-        )
+        libc::syscall(libc::SYS_getdents64, file.as_fd().as_raw_fd(), bytes.as_mut_ptr(), length)
     };
     let got = usize::try_from(got)
         .map_err(|_| Errno::from_io_error(&std::io::Error::last_os_error()).unwrap_or(Errno::IO))?;

@@ -17,7 +17,7 @@ use crate::monitor;
 const PHASES: [(&str, &str); 8] = [
     ("– C library, Rust's runtime", "_start"),
     ("– options, KVM opened", "skete::main"),
-    ("– image checked and loaded, console, mounts", "<skete_hypervisor::image::File>::open"),
+    ("– image checked and loaded, console, mounts", "skete_hypervisor::image::open"),
     ("– machine and processors made", "skete_hypervisor::machine::make"),
     ("– boot information, device tree", "skete_hypervisor::boot::write"),
     ("– Landlock, threads", "skete_hypervisor::jail::confine_files"),
