@@ -5,7 +5,7 @@
 use std::net::{TcpListener, TcpStream};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, anyhow};
 use gdbstub::common::{Signal, Tid};
 use gdbstub::conn::ConnectionExt as _;
 use gdbstub::stub::run_blocking::{BlockingEventLoop, Event, WaitForStopReasonError};
@@ -30,6 +30,7 @@ use vm_memory::{Bytes, GuestAddress};
 use crate::cpu;
 use crate::debugger::{Debugger, Registers, Stop};
 use crate::devices::queue::descriptor;
+use crate::jail::{self, Call, Role};
 use crate::memory::Memory;
 
 /// What the debugger works on.
@@ -380,26 +381,36 @@ impl HwWatchpoint for Guest {
 }
 
 /// Waits for a debugger and serves it, in a thread of its own, until it leaves; the guest then runs on. `killed` is
-/// called when the debugger has killed it.
+/// called when the debugger has killed it; `jail` are the system calls that this takes.
 pub fn start(
     mut guest: Guest,
     listener: TcpListener,
+    jail: Option<Vec<Call>>,
     killed: impl FnOnce() + Send + 'static,
 ) -> Result<()> {
     let serve = move || {
-        let stream = match listener.accept() {
-            Ok((stream, _)) => stream,
-            Err(error) => return eprintln!("skete: no debugger can connect: {error}"),
-        };
-        let _ = stream.set_nodelay(true);
-        let outcome = GdbStub::new(stream).run_blocking::<Events>(&mut guest);
+        let outcome = serve(&mut guest, &listener, jail.as_deref());
         guest.debugger.leave();
         match outcome {
             Ok(DisconnectReason::Kill) => killed(),
             Ok(_) => {}
-            Err(error) => eprintln!("skete: the debugger is gone: {error}"),
+            Err(error) => eprintln!("skete: {error:#}"),
         }
     };
     let thread = std::thread::Builder::new().name("gdb".into()).spawn(serve);
     thread.map(drop).context("the host gives no thread for the debugger")
+}
+
+fn serve(
+    guest: &mut Guest,
+    listener: &TcpListener,
+    jail: Option<&[Call]>,
+) -> Result<DisconnectReason> {
+    if let Some(calls) = jail {
+        jail::confine_calls(Role::Debugger, calls)?;
+    }
+    let (stream, _) = listener.accept().context("no debugger can connect")?;
+    let _ = stream.set_nodelay(true);
+    let outcome = GdbStub::new(stream).run_blocking::<Events>(guest);
+    outcome.map_err(|error| anyhow!("the debugger is gone: {error}"))
 }

@@ -33,6 +33,8 @@ pub enum Role {
     Watcher,
     /// Serves a device.
     Device,
+    /// Serves a debugger.
+    Debugger,
 }
 
 /// System calls by their names.
@@ -66,6 +68,18 @@ const KVM_CALLS: [u64; 5] = [
     0x8138_ae83, // KVM_GET_SREGS
     0x4048_ae9b, // KVM_SET_GUEST_DEBUG
     0xaead,      // KVM_KVMCLOCK_CTRL
+];
+
+/// What a debugger's connection takes, and the requests for what it looks at and changes.
+const CONNECTION: &[Call] = calls! { SYS_accept4 SYS_setsockopt SYS_recvfrom SYS_sendto };
+const DEBUGGER_REQUESTS: [u64; 7] = [
+    0x5421,      // FIONBIO
+    0x8090_ae81, // KVM_GET_REGS
+    0x4090_ae82, // KVM_SET_REGS
+    0x8138_ae83, // KVM_GET_SREGS
+    0xc018_ae85, // KVM_TRANSLATE
+    0x81a0_ae8c, // KVM_GET_FPU
+    0x41a0_ae8d, // KVM_SET_FPU
 ];
 
 /// Takes away this thread's files and network, and those of the threads that it starts. `mounts` are the
@@ -133,6 +147,10 @@ fn filter(role: Role, more: &[Call]) -> Result<BpfProgram> {
     match role {
         Role::Processor => calls.extend(KVM_CALLS.map(|call| (libc::SYS_ioctl, Some(call)))),
         Role::Watcher => calls.extend(THREADS),
+        Role::Debugger => {
+            calls.extend(CONNECTION);
+            calls.extend(DEBUGGER_REQUESTS.map(|call| (libc::SYS_ioctl, Some(call))));
+        }
         Role::Device => {}
     }
     let argument = |number, operation, value| {

@@ -143,7 +143,8 @@ pub fn run(mut options: Options) -> Result<()> {
             resume: gdb::Resume::default(),
         };
         let machine = machine.clone();
-        gdb::start(guest, listener, move || {
+        let jail = context.options.jail.then(|| jail::calls(&context.options, false));
+        gdb::start(guest, listener, jail, move || {
             ends::finish(&machine, ends::End::Signal(libc::SIGKILL))
         })?;
     }

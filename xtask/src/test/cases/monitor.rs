@@ -316,15 +316,31 @@ fn items() -> Vec<Item> {
             "gdb",
             "skete run -c 2 --gdb 1234 threads & sleep 1\n\
              gdb -nx -batch -ex 'target remote 127.0.0.1:1234' -ex 'info threads' -ex 'break boot::start::start' -ex c \
-             -ex 'stepi' -ex 'info registers rip' -ex 'break runtime_entry' -ex c -ex bt \
-             -ex 'delete' -ex kill threads 2>&1; wait; echo status $?",
+             -ex 'stepi' -ex 'info registers rip' -ex 'break runtime_entry' -ex c -ex bt -ex delete \
+             -ex 'set var *(long*)($rsp-8) = 0x12345678' -ex 'x/gx $rsp-8' -ex 'p $xmm3 = $xmm3' \
+             -ex 'set $rax = 0x4321' -ex 'p/x $rax' -ex 'watch -l *(long*)($rsp-8)' -ex c -ex delete \
+             -ex 'awatch -l *(long*)($rsp-8)' -ex c -ex kill threads 2>&1; wait; echo status $?",
             Expect::status(0)
                 .out("2    Thread 1.2")
                 .out("Breakpoint 1, ")
                 .out("boot::start::start+")
                 .out("Breakpoint 2, ")
                 .out("runtime_entry")
+                .out("0x0000000012345678")
+                .out(" = 0x4321")
+                .out("Hardware watchpoint 3: -location *(long*)($rsp-8)\n\nOld value = 305419896\n")
+                .out("hit Hardware access (read/write) watchpoint 4: -location *(long*)($rsp-8)")
                 .out("status 0"),
+        )
+        .seconds(60),
+    );
+    items.push(
+        item(
+            "gdb-interrupt",
+            "mkfifo in; exec 4<>in; skete run --gdb 1234 stdio -- cat < in & skete=$!; sleep 1\n\
+             gdb -nx -batch -ex 'target remote 127.0.0.1:1234' -ex c -ex 'info threads' -ex detach stdio > said 2>&1 & gdb=$!\n\
+             sleep 3; kill -INT $gdb; wait $gdb; cat said; echo through >&4; sleep 1; kill -TERM $skete; wait $skete; echo $?",
+            Expect::status(0).out("SIGINT").out("Thread 1.1").out("detached").out("through\n143\n"),
         )
         .seconds(60),
     );
