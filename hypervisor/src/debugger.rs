@@ -139,14 +139,8 @@ impl Debugger {
         }
         if *known != state.version {
             *known = state.version;
-            let step = if state.step { KVM_GUESTDBG_SINGLESTEP } else { 0 };
-            let debug = kvm_guest_debug {
-                control: KVM_GUESTDBG_ENABLE | KVM_GUESTDBG_USE_HW_BP | step,
-                pad: 0,
-                arch: kvm_guest_debug_arch { debugreg: state.registers.values() },
-            };
             let vcpu = vcpu.lock().unwrap_or_else(PoisonError::into_inner);
-            vcpu.set_guest_debug(&debug).context("KVM does not take debug registers")?;
+            set(&vcpu, &state.registers, state.step)?;
         }
         Ok(())
     }
@@ -219,6 +213,17 @@ impl Debugger {
         self.change(|registers| *registers = Registers::default());
         self.go(None, false);
     }
+}
+
+/// Sets the debug registers of a processor that does not run. With `step` it does one instruction.
+pub fn set(vcpu: &VcpuFd, registers: &Registers, step: bool) -> Result<()> {
+    let step = if step { KVM_GUESTDBG_SINGLESTEP } else { 0 };
+    let debug = kvm_guest_debug {
+        control: KVM_GUESTDBG_ENABLE | KVM_GUESTDBG_USE_HW_BP | step,
+        pad: 0,
+        arch: kvm_guest_debug_arch { debugreg: registers.values() },
+    };
+    vcpu.set_guest_debug(&debug).context("KVM does not take debug registers")
 }
 
 /// Holds the signal back in this thread, but in KVM_RUN.

@@ -2,15 +2,17 @@
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use kvm_bindings::kvm_guest_debug;
 use kvm_ioctls::{SyncReg, VcpuExit, VcpuFd};
+use vm_memory::{Bytes as _, GuestAddress};
 
 use crate::calls::{Call, Context, Flow};
-use crate::debugger::{self, Debugger};
+use crate::debugger::{self, Debugger, Registers};
 use crate::ends::{self, End};
 use crate::jail::{self, Role};
 use crate::machine::Machine;
-use crate::stats::Kind;
-use crate::{boot, cpu};
+use crate::stats::{Kind, Moment};
+use crate::{boot, cpu, paging};
 
 /// A processor.
 #[derive(Debug)]
@@ -25,10 +27,14 @@ pub struct Processor {
     pub debugger: Option<Arc<Debugger>>,
 }
 
+/// The most frames of a stack that are shown.
+const MOST_FRAMES: usize = 64;
+
 /// What made the guest come out, without what refers to the processor.
 enum Reason {
     Out(u16, u32),
     Done(Kind),
+    Main,
     End(End),
 }
 
@@ -49,7 +55,8 @@ impl Processor {
             ends::finish(&machine, End::Refused(format!("{error:#}")));
         }
         if self.number == 0 {
-            machine.stats.entered();
+            self.watch_for_main();
+            machine.stats.reached(Moment::Entry);
         }
         let mut known = 0;
         loop {
@@ -61,14 +68,32 @@ impl Processor {
             let (kind, end) = match self.enter() {
                 Reason::Out(port, value) => self.out(port, value),
                 Reason::Done(kind) => (kind, None),
+                Reason::Main => {
+                    machine.stats.reached(Moment::Main);
+                    continue;
+                }
                 Reason::End(end) => (Kind::Other, Some(end)),
             };
             machine.stats.count(kind);
             if let Some(end) = end {
-                if matches!(end, End::TripleFault | End::Broken(_)) {
+                if matches!(end, End::TripleFault | End::Broken(_) | End::Refused(_)) {
                     self.show();
                 }
                 ends::finish(&machine, end);
+            }
+        }
+    }
+
+    /// Has the guest come out once when the program begins, for the numbers at the end.
+    fn watch_for_main(&self) {
+        if self.machine.context.options.stats
+            && self.debugger.is_none()
+            && let Some(main) = self.machine.symbols.address("main")
+        {
+            let mut registers = Registers::default();
+            if registers.add(main, 0) {
+                // Without it, the numbers say that it was not seen.
+                let _ = debugger::set(&self.vcpu(), &registers, false);
             }
         }
     }
@@ -109,12 +134,16 @@ impl Processor {
             Ok(VcpuExit::FailEntry(reason, _)) => Reason::End(End::Broken(format!(
                 "processor {number} does not enter the guest (hardware reason {reason:#x})"
             ))),
-            Ok(VcpuExit::Debug(info)) => {
-                if let Some(debugger) = &self.debugger {
+            Ok(VcpuExit::Debug(info)) => match &self.debugger {
+                Some(debugger) => {
                     debugger.hit(number, info.dr6);
+                    Reason::Done(Kind::Debug)
                 }
-                Reason::Done(Kind::Debug)
-            }
+                None => {
+                    let _ = vcpu.set_guest_debug(&kvm_guest_debug::default());
+                    Reason::Main
+                }
+            },
             Ok(VcpuExit::Intr) => Reason::Done(Kind::Signal),
             Ok(other) => Reason::End(End::Broken(format!(
                 "KVM has left processor {number} for an unknown reason: {other:?}"
@@ -155,22 +184,20 @@ impl Processor {
             };
             eprintln!("skete: cpu {}: {name}({shown:#x}) = {done}", self.number);
         }
-        match flow {
-            Some(Flow::Continue) => (Kind::Call, None),
-            Some(Flow::Exit(status)) => (Kind::Call, Some(End::Status(status))),
-            Some(Flow::ReaderGone) => (Kind::Call, Some(End::ReaderGone)),
-            Some(Flow::NoParameters(address)) => {
-                let name = Context::name(port).unwrap_or_default();
-                let why = format!(
-                    "the parameters of its call {name} are not in its memory: {address:#x}"
-                );
-                (Kind::Call, Some(End::Refused(why)))
-            }
-            None => (Kind::Port, None),
-        }
+        let end = match flow {
+            None => return (Kind::Port, None),
+            Some(Flow::Continue) => None,
+            Some(Flow::Exit(status)) => Some(End::Status(status)),
+            Some(Flow::ReaderGone) => Some(End::ReaderGone),
+            Some(Flow::NoParameters(address)) => Some(End::Refused(format!(
+                "the parameters of its call {} are not in its memory: {address:#x}",
+                Context::name(port).unwrap_or_default()
+            ))),
+        };
+        (Kind::Call, end)
     }
 
-    /// Shows the registers.
+    /// Shows the registers and the stack.
     fn show(&self) {
         let vcpu = self.vcpu();
         let (Ok(mut general), Ok(special)) = (vcpu.get_regs(), vcpu.get_sregs()) else {
@@ -194,6 +221,23 @@ impl Processor {
         for row in registers.chunks(4) {
             let row = row.iter().map(|(name, value)| format!("{name:>5} {value:016x}"));
             eprintln!(" {}", row.collect::<Vec<_>>().join(" "));
+        }
+        eprintln!("skete: stack of processor {}:", self.number);
+        let memory = &self.machine.context.memory;
+        let word = |address| {
+            let place = paging::translate(memory, special.cr3, address)?;
+            memory.map().read_obj::<u64>(GuestAddress(place)).ok()
+        };
+        let (mut code, mut frame) = (general.rip, general.rbp);
+        for number in 0..MOST_FRAMES {
+            // Where a call goes on may be behind the end of its function.
+            let name = self.machine.symbols.name(code - u64::from(number > 0));
+            eprintln!("{number:>4}: {code:#018x} {}", name.as_deref().unwrap_or("?"));
+            // A frame begins with where the caller's is, and where it goes on (System V ABI, 3.2.2).
+            match (word(frame), word(frame.wrapping_add(8))) {
+                (Some(next), Some(back)) if back > 0 => (frame, code) = (next, back),
+                _ => break,
+            }
         }
     }
 }

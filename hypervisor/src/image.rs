@@ -16,6 +16,8 @@ use crate::memory::Memory;
 pub struct Loaded {
     /// Where the first processor begins.
     pub entry: u64,
+    /// By how much its addresses were moved.
+    pub base: u64,
     /// What the boot information tells of it.
     pub info: LoadInfo,
 }
@@ -66,6 +68,7 @@ pub fn load(image: &Image<'_>, memory: &Memory) -> Result<Loaded> {
     image.load(piece, base).map_err(describe)?;
     Ok(Loaded {
         entry: image.entry + base,
+        base,
         info: LoadInfo {
             kernel_image_addr_range: image.range.start + base..image.range.end + base,
             tls_info: image.tls.map(|tls| TlsInfo {

@@ -23,3 +23,4 @@ pub mod memory;
 pub mod options;
 mod paging;
 mod stats;
+mod symbols;

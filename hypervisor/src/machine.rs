@@ -22,6 +22,7 @@ use crate::jail::{self, Role};
 use crate::memory::Memory;
 use crate::options::{Card, Options};
 use crate::stats::Stats;
+use crate::symbols::Symbols;
 use crate::{boot, cpu, gdb, image};
 
 /// The interrupt line that tells the guest of input.
@@ -36,6 +37,8 @@ pub struct Machine {
     pub(crate) bus: Bus,
     /// Names on the host that go with the run.
     pub(crate) names: Vec<Name>,
+    /// The names of its functions.
+    pub(crate) symbols: Symbols,
     /// The processors, once all are there.
     pub vcpus: OnceLock<Vec<Arc<Mutex<VcpuFd>>>>,
     /// The file for a core.
@@ -66,7 +69,7 @@ pub fn run(mut options: Options) -> Result<()> {
     }
     let memory = Memory::new(options.memory, options.huge_pages)?;
     let loaded = image::load(&image, &memory)?;
-    drop(bytes);
+    let symbols = Symbols { bytes, base: loaded.base };
 
     let vm = make(&kvm)?;
     memory.give(&vm)?;
@@ -101,6 +104,7 @@ pub fn run(mut options: Options) -> Result<()> {
         context: Context { memory, console, files, options },
         bus,
         names,
+        symbols,
         vcpus: OnceLock::new(),
         core,
         stats,

@@ -33,7 +33,7 @@ impl Memory {
         }
         let map = GuestMemoryMmap::from_ranges(&ranges)
             .context("the host has no memory for the guest")?;
-        let end = ranges.iter().map(|(start, length)| start.0 + *length as u64).max().unwrap_or(0);
+        let end = if bytes > low { DEVICES.end + bytes - low } else { bytes };
         let memory = Memory { map: Arc::new(map), end };
         // Otherwise the host clears 2 MiB for the first byte of a small guest.
         let advice = match huge_pages {
@@ -103,11 +103,7 @@ impl Memory {
     /// Whether all of a part is memory.
     #[must_use]
     pub fn contains(&self, address: u64, length: u64) -> bool {
-        let end = address.checked_add(length);
-        let holds = |start: u64, stop: u64| address >= start && end.is_some_and(|end| end <= stop);
-        self.map
-            .iter()
-            .any(|region| holds(region.start_addr().0, region.start_addr().0 + region.len()))
+        self.map.check_range(GuestAddress(address), length as usize)
     }
 
     /// Writes bytes.

@@ -24,37 +24,45 @@ pub enum Kind {
 
 const NAMES: [&str; 6] = ["hypercalls", "ports", "devices", "signals", "debugger", "others"];
 
+/// What a run comes to but once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Moment {
+    /// The guest is about to run.
+    Entry,
+    /// The program's `main` begins.
+    Main,
+    /// The first hypercall.
+    Call,
+}
+
 /// The counts of a run.
 #[derive(Debug)]
 pub struct Stats {
     start: Instant,
     exits: [AtomicU64; NAMES.len()],
-    entered: OnceLock<Duration>,
-    called: OnceLock<Duration>,
+    moments: [OnceLock<Duration>; 3],
 }
 
 impl Default for Stats {
     fn default() -> Stats {
-        Stats {
-            start: Instant::now(),
-            exits: [const { AtomicU64::new(0) }; NAMES.len()],
-            entered: OnceLock::new(),
-            called: OnceLock::new(),
-        }
+        Stats { start: Instant::now(), exits: Default::default(), moments: Default::default() }
     }
 }
 
 impl Stats {
-    /// The guest is about to run for the first time.
-    pub fn entered(&self) {
-        self.entered.get_or_init(|| self.start.elapsed());
+    /// Keeps when it came to this for the first time.
+    pub fn reached(&self, moment: Moment) {
+        let place = &self.moments[moment as usize];
+        if place.get().is_none() {
+            place.get_or_init(|| self.start.elapsed());
+        }
     }
 
     /// A processor has left the guest.
     pub fn count(&self, kind: Kind) {
         self.exits[kind as usize].fetch_add(1, Relaxed);
-        if kind == Kind::Call && self.called.get().is_none() {
-            self.called.get_or_init(|| self.start.elapsed());
+        if kind == Kind::Call {
+            self.reached(Moment::Call);
         }
     }
 
@@ -67,15 +75,14 @@ impl Stats {
         for (name, count) in NAMES.iter().zip(counts).filter(|(_, count)| *count > 0) {
             let _ = write!(text, ", {name} {count}");
         }
-        let time = |time: Option<&Duration>| {
-            time.map_or_else(|| "never".to_owned(), |time| format!("{time:.1?}"))
-        };
+        let [entry, main, call] = self.moments.each_ref().map(|moment| match moment.get() {
+            Some(time) => format!("{time:.1?}"),
+            None => "(not seen)".to_owned(),
+        });
+        let end = self.start.elapsed();
         let _ = write!(
             text,
-            "\nfirst instruction after {}, first hypercall after {}, end after {:.1?}",
-            time(self.entered.get()),
-            time(self.called.get()),
-            self.start.elapsed()
+            "\nfirst instruction after {entry}, main after {main}, first hypercall after {call}, end after {end:.1?}"
         );
         let own = own_memory().map_or_else(
             || "unknown".to_owned(),

@@ -169,6 +169,30 @@ fn survived() -> ExitCode {
     ExitCode::SUCCESS
 }
 
+/// Reads memory that is not there, by an instruction that KVM does not know how to do in a processor's place.
+#[inline(never)]
+fn no_memory() -> ExitCode {
+    #[repr(align(4096))]
+    struct Table([u64; 512]);
+    /// An entry of level 4 that the kernel does not use.
+    const FREE: u64 = 200;
+    const PRESENT_WRITABLE: u64 = 0b11;
+    const LARGE: u64 = 1 << 7;
+    let table = |first| Box::leak(Box::new(Table([first; 512])));
+    let entry = |table: &Table| (&raw const table.0 as u64 - DIRECT_MAP) | PRESENT_WRITABLE;
+    let lower = table(0xd000_0000 | LARGE | PRESENT_WRITABLE);
+    let upper = table(entry(lower));
+    let root: u64;
+    // SAFETY: the program runs where it may do that; the entry that is written is free.
+    unsafe {
+        asm!("mov {}, cr3", out(reg) root);
+        let level4 = (DIRECT_MAP + (root & !0xfff)) as *mut u64;
+        level4.add(FREE as usize).write_volatile(entry(upper));
+        asm!("paddq xmm0, [{}]", in(reg) FREE << 39, out("xmm0") _);
+    }
+    survived()
+}
+
 fn main() -> ExitCode {
     match std::env::args().nth(1).as_deref() {
         Some("buffers") => buffers(),
@@ -180,9 +204,10 @@ fn main() -> ExitCode {
         Some("race") => race(),
         Some("results") => results(),
         Some("triple-fault") => triple_fault(),
+        Some("no-memory") => no_memory(),
         _ => {
             eprintln!(
-                "usage: hypercalls buffers|texts|parameters|parameters-in-the-gap|parameters-wrapped|unknown|race|results|triple-fault"
+                "usage: hypercalls buffers|texts|parameters|parameters-in-the-gap|parameters-wrapped|unknown|race|results|triple-fault|no-memory"
             );
             ExitCode::from(2)
         }

@@ -227,7 +227,11 @@ fn items() -> Vec<Item> {
         item(
             "stats",
             "skete run --stats hello",
-            Expect::status(0).out("Hello").err("exits: 2, hypercalls 2"),
+            Expect::status(0)
+                .out("Hello")
+                .err("exits: 2, hypercalls 2\n")
+                .err("ms, main after ")
+                .err_not("(not seen)"),
         ),
         item(
             "trace",
@@ -441,12 +445,24 @@ fn items() -> Vec<Item> {
         let command = format!("skete run -c 2 --mount /tmp:/tmp hypercalls -- {attack}");
         items.push(item(&name, &command, Expect::status(0).stdout("survived\n")));
     }
+    items.push(item(
+        "no-memory",
+        "skete run hypercalls -- no-memory",
+        Expect::status(1)
+            .stdout("")
+            .err("registers of processor 0:\n   rax ")
+            .err("   0: 0x")
+            .err(" hypercalls::no_memory+0x")
+            .err(": skete_std_shim::start::run_main+0x")
+            .err("the guest cannot go on: KVM cannot go on with processor 0"),
+    ));
     for attack in ["parameters", "parameters-in-the-gap", "parameters-wrapped"] {
         let name = format!("attack-{attack}");
         let command = format!("skete run hypercalls -- {attack}");
         let expect = Expect::status(1)
             .stdout("")
-            .err_line("the parameters of its call FileOpen are not in its memory");
+            .err(" hypercalls::main+")
+            .err("the guest was ended: the parameters of its call FileOpen are not in its memory");
         items.push(item(&name, &command, expect));
     }
     for status in [0, 1, 42, 200, 255] {
