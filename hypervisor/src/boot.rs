@@ -151,7 +151,6 @@ fn command_line(options: &Options) -> String {
 }
 
 /// The options that our kernel alone understands.
-#[must_use]
 pub fn own_options(options: &Options, terminals: &str) -> Vec<String> {
     let mut words = vec!["stdin=framed".to_owned(), "stderr=2".to_owned()];
     if !terminals.is_empty() {

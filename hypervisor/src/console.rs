@@ -4,9 +4,9 @@ use std::collections::VecDeque;
 use std::fs::File;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
-use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use anyhow::{Context, Result};
+use parking_lot::Mutex;
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::{Errno, fcntl_dupfd_cloexec};
 use rustix::stdio::{stderr, stdin, stdout};
@@ -21,7 +21,6 @@ const DATA_LINK_ESCAPE: u8 = 0x10;
 const PIECE: usize = 64 << 10;
 
 /// The streams.
-#[derive(Debug)]
 pub struct Console {
     output: OwnedFd,
     error: OwnedFd,
@@ -78,7 +77,6 @@ impl Console {
     }
 
     /// The digits of the streams that are terminals.
-    #[must_use]
     pub fn terminals(&self) -> String {
         let streams = [stdin(), self.output.as_fd(), self.error.as_fd()];
         let streams = streams.into_iter().enumerate();
@@ -128,15 +126,10 @@ impl Console {
         let _ = rustix::io::write(&self.output, bytes);
     }
 
-    fn input(&self) -> MutexGuard<'_, Input> {
-        self.input.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     /// Gives a reader what has come in, at most `most` bytes, without waiting. When that is nothing, the
     /// interrupt comes as soon as there is something.
-    #[must_use]
     pub fn take(&self, most: usize) -> Vec<u8> {
-        let mut input = self.input();
+        let mut input = self.input.lock();
         let length = input.ready.len().min(most);
         if length == 0 && !input.ended && !input.wanted {
             input.wanted = true;
@@ -146,16 +139,15 @@ impl Console {
     }
 
     /// Standard input, when a reader waits for it.
-    #[must_use]
     pub fn source(&self) -> Option<BorrowedFd<'static>> {
-        self.input().wanted.then(stdin)
+        self.input.lock().wanted.then(stdin)
     }
 
     /// Reads what has come in on standard input, and tells the guest.
     pub fn receive(&self) {
         let mut piece = vec![0; PIECE];
         let got = rustix::io::read(stdin(), &mut piece[..]);
-        let mut input = self.input();
+        let mut input = self.input.lock();
         match got {
             Err(Errno::INTR | Errno::AGAIN) => return,
             Ok(0) | Err(_) => {

@@ -45,7 +45,6 @@ fn host_relies_on_counter() -> bool {
 }
 
 /// Changes that for processor `number` of `count`: its own number, the timer, the clocks' speed.
-#[must_use]
 pub fn describe(
     supported: &CpuId,
     kvm: &Kvm,

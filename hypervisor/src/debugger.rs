@@ -4,7 +4,6 @@
 //! that only KVM_RUN lets through) and wait; what it has at that time, the debugger may look at and change.
 
 use std::os::fd::AsRawFd;
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 
 use anyhow::{Context, Error, Result, ensure};
@@ -13,6 +12,7 @@ use kvm_bindings::{
     kvm_guest_debug_arch,
 };
 use kvm_ioctls::VcpuFd;
+use parking_lot::{Condvar, Mutex};
 use vmm_sys_util::eventfd::{EFD_NONBLOCK, EventFd};
 use vmm_sys_util::signal::{
     Killable as _, SIGRTMIN, block_signal, clear_signal, register_signal_handler,
@@ -38,14 +38,12 @@ pub struct Registers {
 impl Registers {
     /// Takes a register for an address; `kind` is what register 7 has for it: 0 to execute, 1 to write, 3 to read
     /// or write, and the length less one above it. `false` when all are taken.
-    #[must_use]
     pub fn add(&mut self, address: u64, kind: u8) -> bool {
         let free = self.addresses.iter_mut().find(|place| place.is_none());
         free.map(|place| *place = Some((address, kind))).is_some()
     }
 
     /// Gives it back; `false` when there is none.
-    #[must_use]
     pub fn remove(&mut self, address: u64, kind: u8) -> bool {
         let mut places = self.addresses.iter_mut();
         let found = places.find(|place| **place == Some((address, kind)));
@@ -53,7 +51,6 @@ impl Registers {
     }
 
     /// What is at a register.
-    #[must_use]
     pub fn get(&self, number: u8) -> Option<(u64, u8)> {
         self.addresses.get(usize::from(number)).copied().flatten()
     }
@@ -71,7 +68,6 @@ impl Registers {
     }
 }
 
-#[derive(Debug)]
 struct State {
     open: bool,
     /// Processors that wait at the gate.
@@ -88,7 +84,6 @@ struct State {
 }
 
 /// The gate.
-#[derive(Debug)]
 pub struct Debugger {
     state: Mutex<State>,
     changed: Condvar,
@@ -117,30 +112,25 @@ impl Debugger {
         })
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     /// A processor's thread, for the signal.
     pub fn add_thread(&self, thread: JoinHandle<()>) {
-        self.state().threads.push(thread);
+        self.state.lock().threads.push(thread);
     }
 
     /// Lets a processor through when it may run, and sets its debug registers. `known` is what it has set.
     pub fn pass(&self, number: u8, vcpu: &Mutex<VcpuFd>, known: &mut u64) -> Result<()> {
-        let mut state = self.state();
+        let mut state = self.state.lock();
         while !state.open || state.alone.is_some_and(|alone| alone != number) {
             state.waiting += 1;
             if state.waiting == self.processors {
                 let _ = self.stopped.write(1);
             }
-            state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
+            self.changed.wait(&mut state);
             state.waiting -= 1;
         }
         if *known != state.version {
             *known = state.version;
-            let vcpu = vcpu.lock().unwrap_or_else(PoisonError::into_inner);
-            set(&vcpu, &state.registers, state.step)?;
+            set(&vcpu.lock(), &state.registers, state.step)?;
         }
         Ok(())
     }
@@ -148,7 +138,7 @@ impl Debugger {
     /// A processor has come out by itself. `dr6` tells why (SDM volume 3, 18.2.3).
     pub fn hit(&self, number: u8, dr6: u64) {
         const STEP: u64 = 1 << 14;
-        let mut state = self.state();
+        let mut state = self.state.lock();
         let stop =
             match (0..4).find(|bit| dr6 & 1 << bit != 0 && state.registers.get(*bit).is_some()) {
                 Some(register) => Stop::Hit(number, register),
@@ -162,7 +152,7 @@ impl Debugger {
 
     /// Stops all.
     pub fn interrupt(&self) {
-        let mut state = self.state();
+        let mut state = self.state.lock();
         if state.open {
             self.close(&mut state, Stop::Asked);
         }
@@ -179,7 +169,7 @@ impl Debugger {
 
     /// Lets all run, or one alone; with `step`, for one instruction.
     pub fn go(&self, alone: Option<u8>, step: bool) {
-        let mut state = self.state();
+        let mut state = self.state.lock();
         let _ = self.stopped.read();
         (state.alone, state.step) = (alone, step);
         state.version += 1;
@@ -189,23 +179,21 @@ impl Debugger {
     }
 
     /// Why all have stopped, when they have.
-    #[must_use]
     pub fn why(&self) -> Option<Stop> {
-        let state = self.state();
+        let state = self.state.lock();
         state.stop.filter(|_| state.waiting == self.processors)
     }
 
     /// Changes breakpoints while all stand still.
     pub fn change<T>(&self, change: impl FnOnce(&mut Registers) -> T) -> T {
-        let mut state = self.state();
+        let mut state = self.state.lock();
         state.version += 1;
         change(&mut state.registers)
     }
 
     /// What is at a debug register.
-    #[must_use]
     pub fn register(&self, number: u8) -> Option<(u64, u8)> {
-        self.state().registers.get(number)
+        self.state.lock().registers.get(number)
     }
 
     /// No more breakpoints, and all run for good.

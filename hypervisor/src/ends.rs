@@ -3,9 +3,9 @@
 use std::io::Write as _;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::process;
-use std::sync::Mutex;
 
 use anyhow::{Context, Error, Result, ensure};
+use parking_lot::Mutex;
 use vmm_sys_util::signal::{block_signal, create_sigset};
 
 use crate::devices::channel::Name;
@@ -30,7 +30,6 @@ pub enum End {
 
 impl End {
     /// Whether something has gone wrong in the guest: it has ended as if by a signal, or cannot go on.
-    #[must_use]
     pub fn is_fault(&self) -> bool {
         match self {
             End::Status(status) => (129..160).contains(status),
@@ -40,7 +39,6 @@ impl End {
     }
 
     /// The process's status, and a line for the user.
-    #[must_use]
     pub fn tell(&self) -> (u8, Option<String>) {
         match self {
             End::Status(status) => match status & 0xff {
@@ -97,7 +95,7 @@ fn write_core(machine: &Machine, file: &std::fs::File) -> Result<()> {
     let mut processors = Vec::new();
     for (number, vcpu) in (0..).zip(vcpus) {
         // Another one may be in the guest.
-        let Ok(vcpu) = vcpu.try_lock() else { continue };
+        let Some(vcpu) = vcpu.try_lock() else { continue };
         processors.push((number, vcpu.get_regs()?, vcpu.get_sregs()?));
     }
     crate::core_file::write(file, &machine.context.memory, &processors)
@@ -111,7 +109,6 @@ pub fn at_once(machine: &Machine, signal: i32) -> ! {
 }
 
 /// The signals that end a run, taken one after the other instead of at any time.
-#[derive(Debug)]
 pub struct Signals(OwnedFd);
 
 impl Signals {
@@ -130,7 +127,6 @@ impl Signals {
     }
 
     /// The next one that has come.
-    #[must_use]
     pub fn take(&self) -> Option<i32> {
         let mut bytes = [0u8; size_of::<libc::signalfd_siginfo>()];
         // SAFETY: writes no more than `bytes` has room for.

@@ -1,9 +1,10 @@
 //! A processor's thread: lets the guest run, and answers when it comes out.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
 use kvm_bindings::kvm_guest_debug;
 use kvm_ioctls::{SyncReg, VcpuExit, VcpuFd};
+use parking_lot::Mutex;
 use vm_memory::{Bytes as _, GuestAddress};
 
 use crate::calls::{Call, Context, Flow};
@@ -15,7 +16,6 @@ use crate::stats::{Kind, Moment};
 use crate::{boot, cpu, paging};
 
 /// A processor.
-#[derive(Debug)]
 pub struct Processor {
     /// The machine that it belongs to.
     pub machine: Arc<Machine>,
@@ -41,11 +41,11 @@ enum Reason {
 impl Processor {
     /// Runs the guest to its end, which is the process's.
     pub fn run(self) {
-        self.vcpu().set_sync_valid_reg(SyncReg::Register);
+        self.vcpu.lock().set_sync_valid_reg(SyncReg::Register);
         let machine = self.machine.clone();
         let options = &machine.context.options;
         if self.debugger.is_some()
-            && let Err(error) = debugger::let_signal_into_guest_only(&self.vcpu())
+            && let Err(error) = debugger::let_signal_into_guest_only(&self.vcpu.lock())
         {
             ends::finish(&machine, End::Broken(format!("{error:#}")));
         }
@@ -93,18 +93,14 @@ impl Processor {
             let mut registers = Registers::default();
             if registers.add(main, 0) {
                 // Without it, the numbers say that it was not seen.
-                let _ = debugger::set(&self.vcpu(), &registers, false);
+                let _ = debugger::set(&self.vcpu.lock(), &registers, false);
             }
         }
     }
 
-    fn vcpu(&self) -> MutexGuard<'_, VcpuFd> {
-        self.vcpu.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     fn enter(&self) -> Reason {
         let number = self.number;
-        let mut vcpu = self.vcpu();
+        let mut vcpu = self.vcpu.lock();
         match vcpu.run() {
             Ok(VcpuExit::IoOut(port, data)) => {
                 let mut value = [0; 4];
@@ -166,9 +162,9 @@ impl Processor {
 
     /// The guest has written to a port.
     fn out(&self, port: u16, value: u32) -> (Kind, Option<End>) {
-        let argument = self.vcpu().sync_regs().regs.rdi;
+        let argument = self.vcpu.lock().sync_regs().regs.rdi;
         let context = &self.machine.context;
-        let tables = || match self.vcpu().get_sregs() {
+        let tables = || match self.vcpu.lock().get_sregs() {
             Ok(special) => special.cr3,
             Err(_) => boot::PAGE_TABLES,
         };
@@ -199,7 +195,7 @@ impl Processor {
 
     /// Shows the registers and the stack.
     fn show(&self) {
-        let vcpu = self.vcpu();
+        let vcpu = self.vcpu.lock();
         let (Ok(mut general), Ok(special)) = (vcpu.get_regs(), vcpu.get_sregs()) else {
             return;
         };

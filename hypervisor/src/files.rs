@@ -4,9 +4,10 @@
 //! `RESOLVE_BENEATH`): neither `..` nor a symbolic link leads out of it.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
 use anyhow::{Context, Result};
+use parking_lot::Mutex;
 use rustix::fs::{self, CWD, Mode, OFlags, ResolveFlags, openat2};
 use rustix::io::Errno;
 
@@ -28,7 +29,6 @@ const FLAGS: OFlags = OFlags::RDWR
     .union(OFlags::SYNC);
 
 /// A part of the host's files.
-#[derive(Debug)]
 struct Mount {
     guest: String,
     /// The directory; of a single file, the directory that it is in.
@@ -39,14 +39,13 @@ struct Mount {
 }
 
 /// What the guest sees of the host's files, and what it has opened.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub struct Files {
     mounts: Vec<Mount>,
     open: Mutex<Vec<Option<Arc<Open>>>>,
 }
 
 /// A file that is open.
-#[derive(Debug)]
 pub struct Open {
     file: OwnedFd,
     /// Nothing about it may be changed.
@@ -125,13 +124,9 @@ impl Files {
         Ok(Place { mount, path })
     }
 
-    fn table(&self) -> MutexGuard<'_, Vec<Option<Arc<Open>>>> {
-        self.open.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     /// An open file.
     pub(crate) fn get(&self, descriptor: i32) -> Result<Arc<Open>, Errno> {
-        self.table().get(place_of(descriptor)?).and_then(Option::clone).ok_or(Errno::BADF)
+        self.open.lock().get(place_of(descriptor)?).and_then(Option::clone).ok_or(Errno::BADF)
     }
 
     /// Opens a file; gives its descriptor. `EROFS` below a mount that is read-only.
@@ -154,7 +149,7 @@ impl Files {
         if !matches!(kind, fs::FileType::RegularFile | fs::FileType::Directory) {
             return Err(Errno::ACCESS);
         }
-        let mut table = self.table();
+        let mut table = self.open.lock();
         let number = table.iter().position(Option::is_none).unwrap_or(table.len());
         if number >= MOST {
             return Err(Errno::MFILE);
@@ -169,7 +164,7 @@ impl Files {
 
     /// Closes a file.
     pub(crate) fn close(&self, descriptor: i32) -> Result<(), Errno> {
-        let file = self.table().get_mut(place_of(descriptor)?).and_then(Option::take);
+        let file = self.open.lock().get_mut(place_of(descriptor)?).and_then(Option::take);
         file.map(drop).ok_or(Errno::BADF)
     }
 

@@ -3,7 +3,7 @@
 //! Breakpoints are the processors' own, four with the watchpoints, for `break` as well as for `hbreak`.
 
 use std::net::{TcpListener, TcpStream};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
 use anyhow::{Context, Result, anyhow};
 use gdbstub::common::{Signal, Tid};
@@ -24,6 +24,7 @@ use gdbstub_arch::x86::X86_64_SSE;
 use gdbstub_arch::x86::reg::X86_64CoreRegs;
 use kvm_bindings::kvm_regs;
 use kvm_ioctls::VcpuFd;
+use parking_lot::{Mutex, MutexGuard};
 use rustix::event::{PollFd, PollFlags, poll};
 use vm_memory::{Bytes, GuestAddress};
 
@@ -34,7 +35,6 @@ use crate::jail::{self, Call, Role};
 use crate::memory::Memory;
 
 /// What the debugger works on.
-#[derive(Debug)]
 pub struct Guest {
     /// The gate.
     pub debugger: Arc<Debugger>,
@@ -118,7 +118,7 @@ impl BlockingEventLoop for Events {
 impl Guest {
     fn vcpu(&self, thread: Tid) -> Result<MutexGuard<'_, VcpuFd>> {
         let vcpu = self.vcpus.get(number_of(thread)).context("there is no such processor")?;
-        Ok(vcpu.lock().unwrap_or_else(PoisonError::into_inner))
+        Ok(vcpu.lock())
     }
 
     fn reason(&self, stop: Stop) -> MultiThreadStopReason<u64> {

@@ -12,7 +12,6 @@ use skete_loader::problem::Problem;
 use crate::memory::Memory;
 
 /// The image in the guest's memory.
-#[derive(Debug)]
 pub struct Loaded {
     /// Where the first processor begins.
     pub entry: u64,
@@ -87,7 +86,6 @@ const SYSTEM: (&[u8], u32) = (b"GNU\0", 1);
 const HERMIT: u32 = 6;
 
 /// The version of Hermit's kernel, in an image that has it.
-#[must_use]
 pub fn hermit_version(image: &Image<'_>) -> Option<[u32; 3]> {
     let note = image.note(SYSTEM.0, SYSTEM.1)?;
     let mut words =

@@ -1,11 +1,12 @@
 //! The virtual machine: made, filled, run.
 
 use std::fs::File;
-use std::sync::{Arc, Mutex, OnceLock};
+use std::sync::{Arc, OnceLock};
 use std::thread;
 
 use anyhow::{Context as _, Result, bail};
 use kvm_ioctls::{Cap, Kvm, VcpuFd, VmFd};
+use parking_lot::Mutex;
 use rustix::event::{PollFd, PollFlags, poll};
 
 use crate::calls::Context;
@@ -29,7 +30,6 @@ use crate::{boot, cpu, gdb, image};
 const INPUT_LINE: u32 = 4;
 
 /// A virtual machine with what all its threads share.
-#[derive(Debug)]
 pub struct Machine {
     /// What hypercalls work on.
     pub context: Context,

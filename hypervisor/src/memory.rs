@@ -51,19 +51,16 @@ impl Memory {
     }
 
     /// The end of the highest memory.
-    #[must_use]
     pub fn end(&self) -> u64 {
         self.end
     }
 
     /// The memory by addresses of the guest, checked.
-    #[must_use]
     pub fn map(&self) -> &GuestMemoryMmap {
         &self.map
     }
 
     /// The same, to be kept.
-    #[must_use]
     pub fn shared(&self) -> Arc<GuestMemoryMmap> {
         self.map.clone()
     }
@@ -101,7 +98,6 @@ impl Memory {
     }
 
     /// Whether all of a part is memory.
-    #[must_use]
     pub fn contains(&self, address: u64, length: u64) -> bool {
         self.map.check_range(GuestAddress(address), length as usize)
     }
@@ -135,7 +131,6 @@ impl Memory {
     }
 
     /// Bytes of it that the host has pages for.
-    #[must_use]
     pub fn touched(&self) -> u64 {
         let pages = self.pages().flat_map(|(_, pages)| pages);
         4096 * pages.filter(|page| page & 1 != 0).count() as u64

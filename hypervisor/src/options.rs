@@ -155,7 +155,6 @@ pub struct Options {
 
 impl Options {
     /// The defaults for an image.
-    #[must_use]
     pub fn new(image: PathBuf) -> Options {
         Options { image, memory: 64 << 20, cpus: 1, jail: true, ..Options::default() }
     }

@@ -47,7 +47,6 @@ const fn size(level: u32) -> u64 {
 }
 
 /// The physical address that a virtual one stands for, by the tables at `root`.
-#[must_use]
 pub fn translate(memory: &Memory, root: u64, address: u64) -> Option<u64> {
     let mut table = root;
     for level in (0..=TOP).rev() {
@@ -61,7 +60,6 @@ pub fn translate(memory: &Memory, root: u64, address: u64) -> Option<u64> {
 }
 
 /// The ranges of the guest's memory that the tables at `root` map, in ascending order, and no more than `most`.
-#[must_use]
 pub fn ranges(memory: &Memory, root: u64, most: usize) -> Vec<Range> {
     let mut found = Vec::new();
     walk(memory, (root, TOP), 0, most, &mut found);

@@ -36,7 +36,6 @@ pub enum Moment {
 }
 
 /// The counts of a run.
-#[derive(Debug)]
 pub struct Stats {
     start: Instant,
     exits: [AtomicU64; NAMES.len()],
@@ -67,7 +66,6 @@ impl Stats {
     }
 
     /// Everything, with `touched` bytes of the guest's memory.
-    #[must_use]
     pub fn report(&self, touched: u64) -> String {
         let mut text = String::new();
         let counts = self.exits.each_ref().map(|count| count.load(Relaxed));

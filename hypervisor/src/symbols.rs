@@ -6,7 +6,6 @@ use object::{Object as _, ObjectSymbol as _};
 use rustc_demangle::demangle;
 
 /// An image's file, and by how much its addresses were moved.
-#[derive(Debug)]
 pub struct Symbols {
     /// The file.
     pub bytes: Mmap,
@@ -20,13 +19,11 @@ impl Symbols {
     }
 
     /// Where a function is.
-    #[must_use]
     pub fn address(&self, name: &str) -> Option<u64> {
         Some(self.file()?.symbol_by_name(name)?.address() + self.base)
     }
 
     /// The function that an address is in, and how far behind its beginning.
-    #[must_use]
     pub fn name(&self, address: u64) -> Option<String> {
         let file = self.file()?;
         let behind = |start: u64| address.wrapping_sub(self.base).wrapping_sub(start);

@@ -24,7 +24,6 @@ use crate::memory::Memory;
 use crate::options::Options;
 
 /// What calls work on.
-#[derive(Debug)]
 pub struct Context {
     /// The guest's memory.
     pub memory: Memory,
@@ -79,7 +78,6 @@ impl Context {
     }
 
     /// The name of the call behind a port, with its number of the interface.
-    #[must_use]
     pub fn name(port: u16) -> Option<String> {
         match uhyve_interface::v2::HypercallAddress::try_from(u64::from(port)) {
             Ok(number) => Some(format!("{number:?}")),
