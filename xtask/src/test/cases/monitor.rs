@@ -453,7 +453,7 @@ fn items() -> Vec<Item> {
             .err("registers of processor 0:\n   rax ")
             .err("   0: 0x")
             .err(" hypercalls::no_memory+0x")
-            .err(": skete_std_shim::start::run_main+0x")
+            .err(" skete_std_shim::start::run_main+0x")
             .err("the guest cannot go on: KVM cannot go on with processor 0"),
     ));
     for attack in ["parameters", "parameters-in-the-gap", "parameters-wrapped"] {
