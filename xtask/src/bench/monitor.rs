@@ -108,6 +108,7 @@ pub fn run() -> Result<()> {
         ),
         ("hello: exits to user space", "20", stats.exits, "–".into()),
         ("hello: to the first instruction of the guest", "–", stats.first, "–".into()),
+        ("hello: to the beginning of `main`", "–", stats.main, "–".into()),
         ("hello: to the first hypercall", "–", stats.call, "–".into()),
         ("hello: the guest's memory that was touched", "–", stats.guest, "–".into()),
         ("the monitor's own memory beside it", "4096 KiB", stats.own, "–".into()),
@@ -167,6 +168,7 @@ fn ended_well(done: &Done) -> String {
 struct Stats {
     exits: String,
     first: String,
+    main: String,
     call: String,
     guest: String,
     own: String,
@@ -188,6 +190,7 @@ impl Stats {
         Some(Stats {
             exits: behind("exits: ", ",")?,
             first: behind("first instruction after ", ",")?,
+            main: behind("main after ", ",")?,
             call: behind("first hypercall after ", ",")?,
             guest: behind("memory: guest ", " touched")?,
             own: behind("monitor ", "\n")?,
