@@ -15,7 +15,9 @@ pub trait Link: Send + std::fmt::Debug {
     /// # Errors
     ///
     /// When the host does not take them.
-    fn begin(&mut self, features: u64) -> io::Result<()>;
+    fn begin(&mut self, _features: u64) -> io::Result<()> {
+        Ok(())
+    }
 
     /// Takes the next frame, with a header in front; gives how long both are.
     ///

@@ -9,7 +9,7 @@ use virtio_queue::QueueT;
 
 use super::link::{HEADER, Link};
 use super::parts::Parts;
-use super::passt::Passt;
+use super::passt::{self, Passt};
 use super::queue::{Active, Chain, Device, Model, USED, Worker, Workers};
 use super::tap::{self, Tap};
 use crate::jail::Call;
@@ -25,6 +25,8 @@ const CONTROL: usize = 2;
 const CSUM: u64 = 1 << 0;
 /// The driver takes frames whose checksum is missing.
 pub const GUEST_CSUM: u64 = 1 << 1;
+/// The card tells how long a packet may be.
+const MTU: u64 = 1 << 3;
 const MAC: u64 = 1 << 5;
 /// The driver takes large segments of TCP over IPv4.
 pub const GUEST_TSO4: u64 = 1 << 7;
@@ -67,7 +69,7 @@ pub fn on_tap(taps: Vec<Tap>) -> io::Result<Device> {
 /// A card whose other end is passt.
 pub fn on_passt(passt: Passt) -> io::Result<Device> {
     let link: Box<dyn Link> = Box::new(passt);
-    Ok((model(0, 1)?, workers([link].into_iter(), Vec::new())))
+    Ok((model(MTU, 1)?, workers([link].into_iter(), Vec::new())))
 }
 
 fn workers(links: impl Iterator<Item = Box<dyn Link>>, mut others: Vec<Tap>) -> Workers {
@@ -81,9 +83,8 @@ fn model(features: u64, pairs: usize) -> io::Result<Model> {
     rustix::rand::getrandom(&mut mac, GetRandomFlags::empty())?;
     mac[0] = mac[0] & !1 | 2;
     let mut configuration = mac.to_vec();
-    // The status, which nobody reads, and the number of pairs.
-    configuration.extend([0, 0]);
-    configuration.extend((pairs as u16).to_le_bytes());
+    // The status, which nobody reads, the number of pairs, the longest packet.
+    configuration.extend([0, pairs as u16, passt::MTU].map(u16::to_le_bytes).as_flattened());
     Ok(Model {
         id: NET,
         features: features | MAC | MERGEABLE,
@@ -296,7 +297,7 @@ mod tests {
     #[test]
     fn the_queue_for_commands_is_behind_all_others() -> io::Result<()> {
         let card = model(CONTROL_QUEUE | MULTIQUEUE, 4)?;
-        assert_eq!((card.queues, &card.configuration[8..]), (9, &[4, 0][..]));
+        assert_eq!((card.queues, &card.configuration[8..10]), (9, &[4, 0][..]));
         assert_eq!(share(&card, 0, CONTROL_QUEUE | MULTIQUEUE), [0, 1, 8]);
         assert_eq!(share(&card, 3, CONTROL_QUEUE | MULTIQUEUE), [6, 7]);
         // A driver that uses one pair only has it behind that one.

@@ -18,10 +18,10 @@ use crate::options::Publish;
 
 /// Bytes of a length.
 const LENGTH: usize = 4;
-/// The longest IP packet that passt carries.
+/// The longest IP packet that passt takes. The guest has to know: a part of a longer one is carried as if it were whole.
 pub const MTU: u16 = 65520;
-/// The longest frame.
-const LONGEST: usize = MTU as usize + 14;
+/// The longest frame: passt gives any packet that there is.
+const LONGEST: usize = u16::MAX as usize + 14;
 /// Room for what has come in: at least one frame.
 const ROOM: usize = 2 * (LENGTH + LONGEST);
 
@@ -44,7 +44,14 @@ impl Passt {
         rustix::io::fcntl_setfd(&other, FdFlags::empty()).context("the host gives no socket")?;
         let mut passt = Command::new("passt");
         passt.args(["--quiet", "--fd", &other.as_raw_fd().to_string()]);
-        for one in published {
+        for (number, one) in published.iter().enumerate() {
+            let same = |other: &Publish| other.udp && other.guest == one.guest;
+            if one.udp && published[..number].iter().any(same) {
+                bail!(
+                    "--publish: port {}/udp of the guest is published twice, but passt answers from one place: publish it once, at 0.0.0.0 for all addresses",
+                    one.guest
+                );
+            }
             let option = if one.udp { "--udp-ports" } else { "--tcp-ports" };
             passt.args([option, &format!("{}/{}:{}", one.address, one.host, one.guest)]);
         }
@@ -88,10 +95,9 @@ impl Passt {
 
 /// What passt has said, in one line, without its remarks on the system logger.
 fn complaint(said: &[u8]) -> String {
+    const REMARKS: [&str; 3] = ["Failed to send ", "Don't run as root", "Can't run AVX2 build"];
     let said = String::from_utf8_lossy(said);
-    let lines = said.lines().filter(|line| {
-        !line.starts_with("Failed to send ") && !line.starts_with("Don't run as root")
-    });
+    let lines = said.lines().filter(|line| !REMARKS.iter().any(|remark| line.starts_with(remark)));
     match lines.collect::<Vec<_>>().join("; ") {
         empty if empty.is_empty() => "it does not say why".to_owned(),
         text => text,
@@ -99,10 +105,6 @@ fn complaint(said: &[u8]) -> String {
 }
 
 impl Link for Passt {
-    fn begin(&mut self, _features: u64) -> io::Result<()> {
-        Ok(())
-    }
-
     fn receive(&mut self, frame: &mut [u8]) -> io::Result<usize> {
         loop {
             if let Some(found) = self.next()? {
@@ -134,7 +136,7 @@ impl Link for Passt {
     fn send(&mut self, parts: Parts<'_>) -> io::Result<()> {
         let (_, frame) = parts.split(HEADER);
         let length = frame.len();
-        if parts.len() < HEADER || length > LONGEST {
+        if parts.len() < HEADER || length > MTU as usize + 14 {
             return Ok(());
         }
         let mut head = (length as u32).to_be_bytes();
@@ -177,12 +179,13 @@ mod tests {
         assert_eq!(nothing, Err(ErrorKind::WouldBlock));
         // Many, and in pieces that are none of them.
         let mut stream = Vec::new();
-        for number in 1..200_u32 {
-            stream.extend_from_slice(&(number * 7).to_be_bytes());
-            stream.resize(stream.len() + number as usize * 7, number as u8);
+        let lengths = (1..200).map(|number| number * 7).chain([LONGEST]);
+        for (number, length) in lengths.clone().enumerate() {
+            stream.extend_from_slice(&(length as u32).to_be_bytes());
+            stream.resize(stream.len() + length, number as u8);
         }
         let mut pieces = stream.chunks(1000);
-        for number in 1..200_usize {
+        for (number, expected) in lengths.enumerate() {
             let length = loop {
                 match passt.receive(&mut frame) {
                     Ok(length) => break length,
@@ -192,7 +195,7 @@ mod tests {
                     Err(error) => return Err(error.into()),
                 }
             };
-            assert_eq!(length, HEADER + number * 7);
+            assert_eq!(length, HEADER + expected);
             assert_eq!(frame[..HEADER], [0; HEADER]);
             assert!(frame[HEADER..length].iter().all(|byte| *byte == number as u8));
         }
@@ -231,9 +234,9 @@ mod tests {
             }
             assert!(got == expected);
         }
-        // Too short, and too long.
+        // Too short, and longer than passt takes.
         send(&mut passt, &[&head[1..]])?;
-        send(&mut passt, &[&head, &body, &body])?;
+        send(&mut passt, &[&head, &vec![0; MTU as usize + 15]])?;
         other.set_nonblocking(true)?;
         assert!(other.read(&mut [0]).is_err());
         Ok(())
@@ -241,7 +244,7 @@ mod tests {
 
     #[test]
     fn what_passt_complains_of_is_told() {
-        let said = b"Failed to send 47 bytes to syslog\nDon't run as root. Changing to nobody...\nFailed to send 67 bytes to syslog\nFailed to bind any port for '-t 1', exiting\n";
+        let said = b"Can't run AVX2 build, using non-AVX2 version: No such file or directory\nFailed to send 47 bytes to syslog\nDon't run as root. Changing to nobody...\nFailed to send 67 bytes to syslog\nFailed to bind any port for '-t 1', exiting\n";
         assert_eq!(complaint(said), "Failed to bind any port for '-t 1', exiting");
         assert_eq!(complaint(b""), "it does not say why");
     }

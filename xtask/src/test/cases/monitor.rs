@@ -12,7 +12,7 @@ use crate::linux::nested::{Check, Nested, Release};
 use crate::{monitor, peer};
 
 /// Programs of the repository that the checks run.
-const PROGRAMS: [&str; 13] = [
+const PROGRAMS: [&str; 14] = [
     "hello",
     "hypercalls",
     "stdio",
@@ -23,6 +23,7 @@ const PROGRAMS: [&str; 13] = [
     "mounts",
     "httpd",
     "fetch",
+    "echo",
     "files",
     "backtrace",
     "devices",
@@ -401,6 +402,33 @@ fn items() -> Vec<Item> {
         )
         .seconds(90),
     );
+    items.push(
+        item(
+            // From this host, by loopback and by another address, and from another one; the longest that passt takes.
+            "net-user-datagrams",
+            "ip link add near type veth; ip addr add 10.9.3.1/24 dev near; ip link set near up\n\
+             unshare -n sleep 60 & u=$!; sleep 0.2; ip link set veth0 netns $u\n\
+             nsenter -t $u -n ip addr add 10.9.3.2/24 dev veth0; nsenter -t $u -n ip link set veth0 up\n\
+             ip route add default via 10.9.3.9\n\
+             skete run -m 128M --publish 0.0.0.0:8082:8080/udp echo > /dev/null & p=$!\n\
+             connect 127.0.0.1:8082 10 1400 1400 65492; connect 10.9.3.1:8082 20 1400\n\
+             nsenter -t $u -n connect 10.9.3.1:8082 30 1400; kill $p; wait $p; echo $?; kill $u; ip link del near",
+            Expect::status(0)
+                .stdout(
+                    [10, 1400, 1400, 65492, 20, 1400, 30, 1400]
+                        .map(|size| format!("{size} bytes came back\n"))
+                        .concat()
+                        + "143\n",
+                )
+                .stderr(""),
+        )
+        .seconds(60),
+    );
+    items.push(item(
+        "net-user-datagrams-twice",
+        "skete run --publish 8082:8080/udp --publish 8083:8080/udp hello",
+        Expect::status(1).stdout("").err_line("port 8080/udp of the guest is published twice"),
+    ));
     items.push(item(
         "net-user-without-passt",
         "mv /bin/passt /bin/passt.gone; skete run --net user hello; status=$?; mv /bin/passt.gone /bin/passt; exit $status",
