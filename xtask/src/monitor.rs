@@ -2,6 +2,7 @@
 
 use std::ffi::OsString;
 use std::fs;
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 use std::time::Duration;
@@ -13,7 +14,7 @@ use crate::devices::DeviceArgs;
 use crate::image::{self, BuildOptions};
 use crate::linux::nested::{Check, Nested, Release};
 use crate::net::card::{Backend, Card};
-use crate::qemu::{Machine, Vm};
+use crate::qemu::{Accel, Machine, Vm};
 use crate::{paths, process, sdk};
 
 /// The target that the monitor is built for.
@@ -69,44 +70,48 @@ pub enum Monitor {
 
 /// Runs a machine in the monitor, which takes this process's place.
 pub fn boot(vm: &Vm) -> Result<ExitCode> {
+    let words = words(vm)?;
+    let error = Command::new(build()?).args(words).exec();
+    Err(error).context("cannot start the monitor")
+}
+
+/// The monitor's command line for a machine.
+fn words(vm: &Vm) -> Result<Vec<OsString>> {
     for (given, option) in [
         (vm.machine != Machine::Microvm, "--machine"),
+        (vm.accel == Accel::Tcg, "--accel tcg"),
         (vm.timeout.is_some(), "--timeout"),
         (vm.root.is_some(), "--root"),
         (!vm.qemu_args.is_empty(), "--qemu"),
         (vm.cards.iter().any(|card| card.pcap.is_some()), "--pcap"),
     ] {
         if given {
-            bail!(
-                "{option} is for QEMU; `skete run --help` shows what the monitor takes ({})",
-                build()?.display()
-            );
+            bail!("{option} is for QEMU; `skete run --help` shows what the monitor takes");
         }
     }
-    let mut monitor = Command::new(build()?);
-    monitor
-        .arg("run")
-        .args(["--memory", &format!("{}K", vm.memory.0.div_ceil(1024))])
-        .args(["--cpus", &vm.smp.to_string()]);
+    let mut words = Vec::<OsString>::new();
+    words.extend(["run".into(), "--memory".into()]);
+    words.push(format!("{}K", vm.memory.0.div_ceil(1024)).into());
+    words.extend(["--cpus".into(), vm.smp.to_string().into()]);
     for (key, value) in &vm.env {
-        monitor.args(["--env", &format!("{key}={value}")]);
+        words.extend(["--env".into(), format!("{key}={value}").into()]);
     }
     if let Some(level) = &vm.log {
-        monitor.args(["--log", level]);
+        words.extend(["--log".into(), level.into()]);
     }
     if let Some(port) = vm.gdb {
-        monitor.args(["--gdb", &port.to_string()]);
+        words.extend(["--gdb".into(), port.to_string().into()]);
     }
     for card in &vm.cards {
-        monitor.args(network(card)?);
+        words.extend(network(card)?.into_iter().map(Into::into));
     }
-    monitor.args(devices(&vm.devices));
+    words.extend(devices(&vm.devices));
     for option in &vm.network {
-        monitor.args(["--kernel", option]);
+        words.extend(["--kernel".into(), option.into()]);
     }
-    monitor.arg(&vm.image).arg("--").args(&vm.args);
-    let error = std::os::unix::process::CommandExt::exec(&mut monitor);
-    Err(error).context("cannot start the monitor")
+    words.extend([vm.image.clone().into(), "--".into()]);
+    words.extend(vm.args.iter().map(Into::into));
+    Ok(words)
 }
 
 /// The monitor's options for devices, which are ours.
@@ -233,6 +238,34 @@ fn read(path: &Path) -> Result<Vec<u8>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::qemu::tests::vm;
+
+    #[test]
+    fn a_machine_is_told_to_the_monitor_in_its_own_words() -> Result<()> {
+        let publish = vec!["5353:53/udp".parse().map_err(anyhow::Error::msg)?];
+        let card = Card::new(0, Backend::User { publish, guest: None });
+        let vm = Vm {
+            machine: Machine::Microvm,
+            accel: Accel::Auto,
+            smp: 2,
+            cards: vec![card],
+            gdb: Some(1234),
+            ..vm()
+        };
+        let expected = "run|--memory|65536K|--cpus|2|--env|A=1 2|--log|debug|--gdb|1234\
+            |--net|user|--publish|127.0.0.1:5353:53/udp|--kernel|ip=10.0.0.2/24\
+            |dir/app.elf|--|two words|x";
+        assert_eq!(words(&vm)?.join("|".as_ref()).to_str(), Some(expected));
+        for (vm, option) in [
+            (Vm { accel: Accel::Tcg, ..vm.clone() }, "--accel tcg"),
+            (Vm { machine: Machine::Q35, ..vm.clone() }, "--machine"),
+            (Vm { timeout: Some(Duration::from_secs(1)), ..vm }, "--timeout"),
+        ] {
+            let error = words(&vm).err().context(option)?;
+            assert!(error.to_string().starts_with(option), "{error}");
+        }
+        Ok(())
+    }
 
     #[test]
     fn the_monitor_gets_network_cards_in_its_own_words() -> Result<()> {

@@ -381,7 +381,7 @@ fn inherited(file: File, open: &mut Vec<File>) -> Result<PathBuf> {
 }
 
 #[cfg(test)]
-mod tests {
+pub mod tests {
     use super::*;
 
     #[test]
@@ -396,7 +396,7 @@ mod tests {
         }
     }
 
-    fn vm() -> Vm {
+    pub fn vm() -> Vm {
         Vm {
             image: "dir/app.elf".into(),
             loader: "loader".into(),

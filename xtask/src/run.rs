@@ -130,6 +130,9 @@ impl VmArgs {
     /// Fails when something that the options name cannot be used: known at once, before anything is
     /// built.
     pub fn check(&self) -> Result<()> {
+        if self.monitor == Monitor::Skete {
+            skete_kvm_probe::probe()?;
+        }
         self.root.as_deref().map_or(Ok(()), root::check)?;
         self.devices.check()?;
         self.net.check()
