@@ -257,14 +257,15 @@ mod tests {
     #[test]
     fn the_monitors_numbers_are_read() {
         let done = Done {
-            stderr: b"skete: exits: 2, hypercalls 2\nskete: first instruction after 1.0ms, first hypercall after 2.0ms, \
-                      end after 3.0ms\nskete: memory: guest 316 KiB touched, monitor 900 KiB\n"
+            stderr: b"skete: exits: 2, hypercalls 2\nskete: first instruction after 1.0ms, main after 1.5ms, \
+                      first hypercall after 2.0ms, end after 3.0ms\nskete: memory: guest 316 KiB touched, monitor 900 KiB\n"
                 .to_vec(),
             ..Done::default()
         };
-        let stats = Stats::read(&done)
-            .map(|stats| [stats.exits, stats.first, stats.call, stats.guest, stats.own]);
-        let expected = ["2", "1.0ms", "2.0ms", "316 KiB", "900 KiB"].map(str::to_owned);
+        let stats = Stats::read(&done).map(|stats| {
+            [stats.exits, stats.first, stats.main, stats.call, stats.guest, stats.own]
+        });
+        let expected = ["2", "1.0ms", "1.5ms", "2.0ms", "316 KiB", "900 KiB"].map(str::to_owned);
         assert_eq!(stats, Some(expected));
     }
 }
