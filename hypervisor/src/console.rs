@@ -11,8 +11,9 @@ use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::{Errno, fcntl_dupfd_cloexec};
 use rustix::stdio::{stderr, stdin, stdout};
 use vm_memory::{Bytes, GuestAddress, GuestMemoryError};
-use vmm_sys_util::eventfd::{EFD_NONBLOCK, EventFd};
+use vmm_sys_util::eventfd::EventFd;
 
+use crate::devices::queue::event;
 use crate::memory::Memory;
 
 const END_OF_TRANSMISSION: u8 = 0x04;
@@ -67,13 +68,7 @@ impl Console {
                 fcntl_dupfd_cloexec(stderr(), 0).context("there is no standard error")?,
             ),
         };
-        Ok(Console {
-            output,
-            error,
-            input: Mutex::default(),
-            wanted: EventFd::new(EFD_NONBLOCK).context("no eventfd")?,
-            arrived: EventFd::new(EFD_NONBLOCK).context("no eventfd")?,
-        })
+        Ok(Console { output, error, input: Mutex::default(), wanted: event()?, arrived: event()? })
     }
 
     /// The digits of the streams that are terminals.

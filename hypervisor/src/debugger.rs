@@ -13,10 +13,12 @@ use kvm_bindings::{
 };
 use kvm_ioctls::VcpuFd;
 use parking_lot::{Condvar, Mutex};
-use vmm_sys_util::eventfd::{EFD_NONBLOCK, EventFd};
+use vmm_sys_util::eventfd::EventFd;
 use vmm_sys_util::signal::{
     Killable as _, SIGRTMIN, block_signal, clear_signal, register_signal_handler,
 };
+
+use crate::devices::queue::event;
 
 /// Why all processors have stopped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -108,7 +110,7 @@ impl Debugger {
             }),
             changed: Condvar::new(),
             processors,
-            stopped: EventFd::new(EFD_NONBLOCK).context("the host gives no eventfd")?,
+            stopped: event()?,
         })
     }
 

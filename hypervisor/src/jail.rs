@@ -83,12 +83,8 @@ const DEBUGGER_REQUESTS: [u64; 7] = [
 ];
 
 /// Takes away this thread's files and network, and those of the threads that it starts. `mounts` are the
-/// directories that stay, with whether they may be written to; in those of `names`, a file may be removed.
-///
-/// # Errors
-///
-/// When the kernel has Landlock but does not take the rules. One without it is no error: the list of
-/// system calls still holds.
+/// directories that stay, with whether they may be written to; in those of `names`, a file may be removed. A kernel
+/// without Landlock is no error: the list of system calls still holds.
 #[inline(never)] // Instructions are counted from here on.
 pub fn confine_files<'a>(
     mounts: impl Iterator<Item = (BorrowedFd<'a>, bool)>,
@@ -131,10 +127,6 @@ pub fn calls(options: &Options, files: bool) -> Vec<Call> {
 }
 
 /// Leaves this thread the system calls of its role, and some more.
-///
-/// # Errors
-///
-/// When the kernel does not take the list.
 pub fn confine_calls(role: Role, more: &[Call]) -> Result<()> {
     let filter = filter(role, more)?;
     report_violations()?;

@@ -1,6 +1,7 @@
 //! The virtual machine: made, filled, run.
 
 use std::fs::File;
+use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
 use std::thread;
 
@@ -94,12 +95,10 @@ pub fn run(mut options: Options) -> Result<()> {
         options.kernel.push(word);
     }
     boot::write(&memory, &options, loaded.info, kilohertz)?;
-    let core = match &options.core {
-        Some(path) => {
-            Some(File::create(path).with_context(|| format!("cannot make {}", path.display()))?)
-        }
-        None => None,
+    let create = |path: &PathBuf| {
+        File::create(path).with_context(|| format!("cannot make {}", path.display()))
     };
+    let core = options.core.as_ref().map(create).transpose()?;
     let machine = Arc::new(Machine {
         context: Context { memory, console, files, options },
         bus,
@@ -112,10 +111,8 @@ pub fn run(mut options: Options) -> Result<()> {
     });
     let context = &machine.context;
     let listener = context.options.gdb.as_deref().map(gdb::listen).transpose()?;
-    let debugger = match &listener {
-        Some(_) => Some(Arc::new(Debugger::new(context.options.cpus)?)),
-        None => None,
-    };
+    let debugger = listener.as_ref().map(|_| Debugger::new(context.options.cpus).map(Arc::new));
+    let debugger = debugger.transpose()?;
     if context.options.jail {
         let names = machine.names.iter().map(Name::directory);
         jail::confine_files(context.files.directories(), names)?;

@@ -46,7 +46,6 @@ enum Failure {
 }
 
 /// A disk.
-#[derive(Debug)]
 struct Disk {
     file: OwnedFd,
     sectors: u64,

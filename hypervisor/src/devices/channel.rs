@@ -27,7 +27,6 @@ const RECEIVE: usize = 0;
 const TRANSMIT: usize = 1;
 
 /// The name of a socket, which is gone when this is.
-#[derive(Debug)]
 pub struct Name {
     directory: OwnedFd,
     name: std::ffi::OsString,
@@ -52,14 +51,12 @@ impl Drop for Name {
 }
 
 /// The worker.
-#[derive(Debug)]
 struct Channel {
     listener: UnixListener,
     client: Option<Client>,
 }
 
 /// A program that is connected.
-#[derive(Debug)]
 struct Client {
     socket: OwnedFd,
     /// It may still write, and read.

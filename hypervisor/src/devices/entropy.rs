@@ -12,7 +12,6 @@ const ENTROPY: u32 = 4;
 /// The most bytes that a request gets. A driver asks again for more.
 const MOST: usize = 4096;
 
-#[derive(Debug)]
 struct Source;
 
 /// A source.

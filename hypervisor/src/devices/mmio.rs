@@ -9,9 +9,9 @@ use std::thread;
 use anyhow::{Context, Result};
 use kvm_ioctls::{IoEventAddress, VmFd};
 use virtio_queue::{Queue, QueueT};
-use vmm_sys_util::eventfd::{EFD_NONBLOCK, EventFd};
+use vmm_sys_util::eventfd::EventFd;
 
-use super::queue::{self, Active, Interrupt, Model, SIZE, Worker, Workers};
+use super::queue::{self, Active, Interrupt, Model, SIZE, Worker, Workers, event};
 use crate::jail::{self, Role};
 use crate::memory::Memory;
 
@@ -32,7 +32,6 @@ const DRIVER_OK: u32 = 4;
 const NEEDS_RESET: u32 = 64;
 
 /// A device.
-#[derive(Debug)]
 pub struct Mmio {
     model: Model,
     memory: Memory,
@@ -43,7 +42,6 @@ pub struct Mmio {
 }
 
 /// The thread of a worker, as others see it.
-#[derive(Debug)]
 struct Server {
     begin: Sender<Active>,
     /// Tells that it has stopped.
@@ -52,7 +50,6 @@ struct Server {
 }
 
 /// What the driver has set.
-#[derive(Debug)]
 struct State {
     status: u32,
     feature_half: u32,
@@ -62,10 +59,6 @@ struct State {
     queues: Vec<Queue>,
     /// The numbers of the servers that run.
     running: Vec<usize>,
-}
-
-fn event() -> Result<EventFd> {
-    EventFd::new(EFD_NONBLOCK).context("the host gives no eventfd")
 }
 
 fn fresh(count: usize) -> Result<Vec<Queue>> {

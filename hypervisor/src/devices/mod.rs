@@ -33,7 +33,7 @@ const LINE: u32 = 5;
 const MOST: u64 = 18;
 
 /// All devices of a machine.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub struct Bus {
     devices: Vec<Mmio>,
 }

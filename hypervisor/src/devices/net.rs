@@ -47,7 +47,6 @@ const LONGEST: usize = HEADER + 18 + 65536;
 const BUFFERS: usize = 10;
 
 /// A pair of queues.
-#[derive(Debug)]
 struct Pair {
     link: Box<dyn Link>,
     /// The first one's: the links of the others, and how many of them are in use.

@@ -26,7 +26,6 @@ const LONGEST: usize = u16::MAX as usize + 14;
 const ROOM: usize = 2 * (LENGTH + LONGEST);
 
 /// passt, as a card's other end. It ends when this is dropped, or the process ends.
-#[derive(Debug)]
 pub struct Passt {
     socket: UnixStream,
     /// What has come in, from `start` to `end`.

@@ -5,10 +5,11 @@ use std::os::fd::{AsRawFd, BorrowedFd};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering::SeqCst};
 
+use anyhow::{Context as _, Result};
 use rustix::event::{PollFd, PollFlags, poll};
 use virtio_queue::{DescriptorChain, Queue, QueueOwnedT, QueueT};
 use vm_memory::{Bytes, GuestAddress, GuestMemoryMmap};
-use vmm_sys_util::eventfd::EventFd;
+use vmm_sys_util::eventfd::{EFD_NONBLOCK, EventFd};
 
 use crate::jail;
 use crate::memory::Memory;
@@ -22,7 +23,6 @@ pub const USED: u32 = 1;
 pub const CONFIGURATION: u32 = 2;
 
 /// A device's interrupt: a level that stays up until the driver has acknowledged everything (4.2.3.3).
-#[derive(Debug)]
 pub struct Interrupt {
     /// What it is for, until that is acknowledged.
     pub status: AtomicU32,
@@ -51,7 +51,6 @@ impl Interrupt {
 }
 
 /// What a worker runs with, when the driver has set its device up.
-#[derive(Debug)]
 pub struct Active {
     /// Which of the device's workers it is.
     pub number: usize,
@@ -70,7 +69,7 @@ pub struct Active {
 }
 
 /// A part of a device's work, which has a thread of its own.
-pub trait Worker: Send + std::fmt::Debug {
+pub trait Worker: Send {
     /// The system calls that it makes beside those of all devices.
     fn calls(&self) -> &'static [jail::Call] {
         &[]
@@ -101,8 +100,12 @@ pub struct Model {
 /// A device: what its driver sees, and what does its work.
 pub type Device = (Model, Workers);
 
+/// An event that nobody has told of yet.
+pub fn event() -> Result<EventFd> {
+    EventFd::new(EFD_NONBLOCK).context("the host gives no eventfd")
+}
+
 /// An event as something to wait for.
-#[must_use]
 pub fn descriptor(event: &EventFd) -> BorrowedFd<'_> {
     // SAFETY: open as long as the event is borrowed.
     unsafe { BorrowedFd::borrow_raw(event.as_raw_fd()) }

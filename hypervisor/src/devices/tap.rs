@@ -36,7 +36,6 @@ const DETACH: u16 = 0x0400;
 const OFFLOADS: [(u64, u32); 3] = [(GUEST_CSUM, 1), (GUEST_TSO4, 2), (GUEST_TSO6, 4)];
 
 /// A queue of an interface.
-#[derive(Debug)]
 pub struct Tap(File);
 
 /// `struct ifreq`: a name, and flags.

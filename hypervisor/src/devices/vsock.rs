@@ -13,9 +13,9 @@ use vhost::vsock::VhostVsock;
 use vhost::{Error, VhostBackend, VhostUserMemoryRegionInfo, VringConfigData};
 use virtio_queue::QueueT;
 use vm_memory::{GuestMemoryBackend, GuestMemoryRegion};
-use vmm_sys_util::eventfd::{EFD_NONBLOCK, EventFd};
+use vmm_sys_util::eventfd::EventFd;
 
-use super::queue::{Active, Device, Model, USED, Worker, descriptor};
+use super::queue::{Active, Device, Model, USED, Worker, descriptor, event};
 use crate::jail;
 use crate::memory::Memory;
 
@@ -40,17 +40,7 @@ struct Host {
     call: EventFd,
 }
 
-impl std::fmt::Debug for Host {
-    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        formatter.write_str("Host")
-    }
-}
-
-/// A device by which the guest has this CID.
-///
-/// # Errors
-///
-/// When the host has no such sockets for machines, or another machine has the CID.
+/// A device by which the guest has this CID, which no other machine of the host's has.
 pub fn open(cid: u32, memory: &Memory) -> Result<Device> {
     let vsock = match Vsock::new(memory.shared()) {
         Ok(vsock) => vsock,
@@ -87,8 +77,7 @@ pub fn open(cid: u32, memory: &Memory) -> Result<Device> {
         queues: QUEUES + 1,
         share: |model, _, _| (0..model.queues).collect(),
     };
-    let call = EventFd::new(EFD_NONBLOCK).context("the host gives no eventfd")?;
-    Ok((model, vec![Box::new(Host { vsock, call })]))
+    Ok((model, vec![Box::new(Host { vsock, call: event()? })]))
 }
 
 impl Host {
