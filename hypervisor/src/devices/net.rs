@@ -1,6 +1,6 @@
 //! A network card (section 5.1): pairs of queues, each with a link to the host.
 
-use std::io::{self, Write};
+use std::io;
 use std::sync::atomic::Ordering;
 
 use rustix::event::PollFlags;
@@ -205,10 +205,9 @@ fn available(active: &Active) -> u16 {
 /// Puts a frame into as many buffers as it needs; `None` when there are too few, which stay. One that has no room
 /// in all buffers together is lost.
 fn deliver(active: &mut Active, frame: &mut Frame) -> io::Result<Option<bool>> {
-    let mergeable = active.features & MERGEABLE != 0;
     let before = active.queues[RECEIVE].next_avail();
-    let mut chains = Vec::with_capacity(1);
-    let mut room = 0;
+    let memory = active.memory.clone();
+    let (mut chains, mut room) = (Vec::with_capacity(1), 0);
     while room < frame.length {
         let Some(chain) = active.next(RECEIVE)? else {
             if usize::from(active.queues[RECEIVE].size()) <= chains.len() {
@@ -217,29 +216,24 @@ fn deliver(active: &mut Active, frame: &mut Frame) -> io::Result<Option<bool>> {
             active.queues[RECEIVE].set_next_avail(before);
             return Ok(None);
         };
-        let length = chain.clone().writable().map(|part| part.len() as usize).sum::<usize>();
-        room += length;
-        chains.push((chain, length));
-        if !mergeable {
+        let head = chain.head_index();
+        // What is not in the guest's memory has no room.
+        let buffers = Parts::of(&memory, chain.writable()).unwrap_or_default();
+        room += buffers.len();
+        chains.push((head, buffers));
+        if active.features & MERGEABLE == 0 {
             break;
         }
     }
-    let fits = room >= frame.length;
     let count = chains.len() as u16;
     frame.bytes[BUFFERS..BUFFERS + 2].copy_from_slice(&count.to_le_bytes());
-    let mut rest = &frame.bytes[..frame.length];
-    let mut used = Vec::with_capacity(chains.len());
-    for (chain, length) in chains {
-        let head = chain.head_index();
-        let (part, after) = rest.split_at(if fits { length.min(rest.len()) } else { 0 });
-        rest = after;
-        let written = match chain.writer(active.memory.map()) {
-            Ok(mut writer) => writer.write_all(part).map_or(0, |()| part.len()),
-            Err(_) => 0,
-        };
-        used.push((head, written as u32));
-    }
-    Ok(Some(active.give_all(RECEIVE, &used)))
+    let mut rest = if room < frame.length { &[] } else { &frame.bytes[..frame.length] };
+    let used = chains.into_iter().map(|(head, buffers)| {
+        let length = buffers.copy_from(rest);
+        rest = &rest[length..];
+        (head, length as u32)
+    });
+    Ok(Some(active.give_all(RECEIVE, &used.collect::<Vec<_>>())))
 }
 
 fn would_wait(error: &io::Error) -> bool {

@@ -55,8 +55,7 @@ impl Passt {
             passt.args([option, &format!("{}/{}:{}", one.address, one.host, one.guest)]);
         }
         // It goes into the background when it is ready.
-        let output = passt.stdin(Stdio::null()).output();
-        let output = match output {
+        let output = match passt.stdin(Stdio::null()).output() {
             Err(error) if error.kind() == ErrorKind::NotFound => bail!(
                 "--net user needs the program passt, which is not there: install the package passt, or use --net tap=NAME"
             ),
@@ -83,12 +82,12 @@ impl Passt {
         if length > LONGEST {
             return Err(io::Error::other(format!("passt has sent a frame of {length} bytes")));
         }
-        if input.len() < LENGTH + length {
-            return Ok(None);
-        }
         let start = self.start + LENGTH;
-        self.start = start + length;
-        Ok(Some(start..start + length))
+        let frame = start..start + length;
+        Ok((frame.end <= self.end).then(|| {
+            self.start = frame.end;
+            frame
+        }))
     }
 }
 
