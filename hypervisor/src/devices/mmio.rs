@@ -72,6 +72,7 @@ impl Mmio {
         let interrupt = Arc::new(Interrupt {
             status: AtomicU32::new(0),
             broken: AtomicBool::new(false),
+            resets: AtomicBool::new(false),
             line: event()?,
             done: event()?,
         });
@@ -202,6 +203,7 @@ impl Mmio {
     /// Makes the device as it was in the beginning (2.4.1): when this is over, nothing of it touches the
     /// driver's memory any more.
     fn reset(&self, state: &mut State) {
+        self.interrupt.resets.store(true, SeqCst);
         for number in mem::take(&mut state.running) {
             let server = &self.servers[number];
             let _ = server.stop.write(1);
@@ -213,6 +215,7 @@ impl Mmio {
         for kick in &self.kicks {
             let _ = kick.read();
         }
+        self.interrupt.resets.store(false, SeqCst);
         self.interrupt.broken.store(false, SeqCst);
         self.interrupt.status.store(0, SeqCst);
         (state.status, state.driver_features, state.selected) = (0, 0, 0);
@@ -223,8 +226,9 @@ impl Mmio {
     /// short of events.
     fn start(&self, state: &mut State) -> Option<()> {
         let features = state.driver_features;
+        let agreed = state.status & FEATURES_OK != 0 && features & VERSION_1 != 0;
         let usable = |queue: &Queue| !queue.ready() || queue.is_valid(self.memory.map());
-        if features & VERSION_1 == 0 || !state.queues.iter().all(usable) {
+        if !agreed || !state.queues.iter().all(usable) {
             return None;
         }
         let mut queues = mem::replace(&mut state.queues, fresh(self.model.queues).ok()?);
@@ -466,6 +470,11 @@ mod tests {
         device.set(0x20, 1 << 7);
         device.set(0x70, 3 | FEATURES_OK);
         assert_eq!(device.get(0x70), 3);
+        // Nor does the device begin with what it has refused.
+        device.set(0x24, 1);
+        device.set(0x20, (VERSION_1 >> 32) as u32);
+        device.set(0x70, 3 | DRIVER_OK);
+        assert_eq!(device.get(0x70), 3 | DRIVER_OK | NEEDS_RESET);
         Ok(())
     }
 }

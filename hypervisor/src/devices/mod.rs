@@ -128,6 +128,11 @@ mod tests {
 
         /// Sets it up, again after [`reset`](Self::reset).
         pub fn begin(&mut self, features: u64) -> Result<()> {
+            self.begin_with(features, [0, AVAILABLE, USED])
+        }
+
+        /// The same, with other places for rings and descriptors.
+        fn begin_with(&mut self, features: u64, places: [u64; 3]) -> Result<()> {
             self.set(0x70, 3);
             for (half, bits) in [(0, features as u32), (1, 1 | (features >> 32) as u32)] {
                 self.set(0x24, half);
@@ -138,8 +143,8 @@ mod tests {
                 let at = (number + 1) * QUEUE;
                 self.set(0x30, number as u32);
                 self.set(0x38, SIZE as u32);
-                for (offset, address) in [(0x80, at), (0x90, at + AVAILABLE), (0xa0, at + USED)] {
-                    self.set(offset, address as u32);
+                for (offset, place) in [0x80, 0x90, 0xa0].into_iter().zip(places) {
+                    self.set(offset, (at + place) as u32);
                     self.set(offset + 4, 0);
                 }
                 let nothing = [0; 0x3000];
@@ -235,5 +240,26 @@ mod tests {
             map.read_slice(&mut bytes, GuestAddress(start))?;
             Ok(bytes)
         }
+    }
+
+    #[test]
+    fn a_device_is_reset_whose_queue_never_ends() -> Result<()> {
+        let mut driver = Driver::new(entropy::source(), 0)?;
+        driver.reset();
+        // Where the device says that it need not be told is what the driver has given.
+        driver.begin_with(0, [0, AVAILABLE - 2, AVAILABLE])?;
+        driver.set(0x50, 0);
+        let start = Instant::now();
+        let used = GuestAddress(QUEUE + AVAILABLE + 2);
+        while driver.memory.map().read_obj::<u16>(used)? == 0 {
+            ensure!(start.elapsed() < Duration::from_secs(10), "the device does not begin");
+        }
+        let (tell, told) = std::sync::mpsc::channel();
+        std::thread::spawn(move || {
+            driver.reset();
+            tell.send(driver.get(0x70))
+        });
+        assert_eq!(told.recv_timeout(Duration::from_secs(10)), Ok(0));
+        Ok(())
     }
 }

@@ -28,6 +28,8 @@ pub struct Interrupt {
     pub status: AtomicU32,
     /// The device works no more until it is reset.
     pub broken: AtomicBool,
+    /// The driver resets it: whatever is in its queues, they are empty to its workers.
+    pub resets: AtomicBool,
     /// Raises the line.
     pub line: EventFd,
     /// Told when the guest's interrupt controller is done with it.
@@ -117,6 +119,9 @@ pub const SIZE: u16 = 256;
 impl Active {
     /// The next request in a queue. A queue that breaks the rules is an error.
     pub fn next(&mut self, queue: usize) -> io::Result<Option<Chain>> {
+        if self.interrupt.resets.load(SeqCst) {
+            return Ok(None);
+        }
         match self.queues[queue].iter(self.memory.shared()) {
             Ok(mut requests) => Ok(requests.next()),
             Err(virtio_queue::Error::QueueNotReady) => Ok(None),
@@ -210,7 +215,8 @@ impl Active {
 
     /// Whether the driver has put something into a queue since it was asked to tell. From now on it tells.
     pub fn enable(&mut self, queue: usize) -> bool {
-        self.queues[queue].enable_notification(self.memory.map()).unwrap_or(false)
+        let more = self.queues[queue].enable_notification(self.memory.map()).unwrap_or(false);
+        more && !self.interrupt.resets.load(SeqCst)
     }
 
     /// The driver need not tell.
