@@ -2,6 +2,7 @@
 
 pub mod archive;
 pub mod calls;
+pub mod devices;
 pub mod filesystem;
 pub mod memory;
 pub mod names;

@@ -10,7 +10,7 @@ pub mod console;
 mod core_file;
 mod cpu;
 mod debugger;
-mod devices;
+pub mod devices;
 mod ends;
 mod exit;
 pub mod files;

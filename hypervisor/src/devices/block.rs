@@ -481,43 +481,6 @@ mod tests {
         Ok(())
     }
 
-    /// Made-up requests: each gets an answer, and nothing is changed but the disk.
-    #[test]
-    fn whatever_is_asked_gets_an_answer() -> Result<()> {
-        const KINDS: [u32; 8] = [0, 1, 4, 8, 11, 13, 2, u32::MAX];
-        const END: u64 = 2 << 20;
-        let file = disk(&[1; 64 * 512])?;
-        let mut driver = driver(&file, false, ALL)?;
-        // Numbers as in Marsaglia's xorshift.
-        let mut state = 0x2545_f491_4f6c_dd1d_u64;
-        let mut below = |limit: u64| {
-            state ^= state << 13;
-            state ^= state >> 7;
-            state ^= state << 17;
-            state % limit
-        };
-        for _ in 0..3000 {
-            let sector = [below(70), u64::MAX - below(70), below(1 << 60)][below(3) as usize];
-            let head = header(KINDS[below(8) as usize], sector);
-            let head = &head[..if below(8) == 0 { below(17) as usize } else { 16 }];
-            let ranges = range(below(70), below(70) as u32, below(4) as u32).repeat(2);
-            let mut parts = vec![Part::Read(head), Part::Read(&ranges[..16 * below(3) as usize])];
-            for _ in 0..below(4) {
-                let length = 512 * below(4) as u32 + u32::from(below(4) == 0);
-                let place = [0x10_0000, END - below(2048), below(u64::MAX)][below(3) as usize];
-                parts.push(Part::Raw(place, length, 2 * below(2) as u16));
-            }
-            if below(8) > 0 {
-                parts.push(Part::Write(1));
-            }
-            let (number, _) = driver.give(0, &parts)?;
-            driver.wait(0, number)?;
-        }
-        assert_eq!(file.as_file().metadata()?.len(), 64 * 512);
-        assert_eq!(put(&mut driver, 4, 0, &[])?, [0]);
-        Ok(())
-    }
-
     #[test]
     fn a_file_that_becomes_shorter_is_an_error() -> Result<()> {
         let file = disk(&[1; 4 * 512])?;

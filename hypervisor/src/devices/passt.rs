@@ -68,7 +68,8 @@ impl Passt {
         Ok(Passt::new(socket))
     }
 
-    fn new(socket: UnixStream) -> Passt {
+    /// One whose frames go over this socket.
+    pub fn new(socket: UnixStream) -> Passt {
         Passt { socket, input: vec![0; ROOM].into(), start: 0, end: 0, rest: Vec::new() }
     }
 
