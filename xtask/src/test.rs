@@ -68,8 +68,13 @@ impl TestArgs {
 }
 
 /// What is tested only when a part of its name is asked for: more of the same, that takes minutes.
-const ON_REQUEST: [&str; 4] =
-    ["ecosystem/bench", "monitor/backports", "monitor/clock", "monitor/clock-in-qemu"];
+const ON_REQUEST: [&str; 5] = [
+    "ecosystem/bench",
+    "monitor/backports",
+    "monitor/backports-vsock",
+    "monitor/clock",
+    "monitor/clock-in-qemu",
+];
 
 impl TestArgs {
     /// True for a case that needs no asking, or when something was asked for.

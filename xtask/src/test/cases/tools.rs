@@ -257,6 +257,11 @@ pub fn all() -> Vec<Case> {
             ),
             Expect::status(0).stdout("0\n"),
         ),
+        tool(
+            "reader-of-size-is-gone",
+            Tool::new(Program::Shell("{ \"$@\"; echo status $? >&2; } | true"), &["size", "hello"]),
+            Expect::status(0).stdout("").err_line("status 141").err_not("panicked"),
+        ),
         // `script` runs a command on a terminal of its own.
         tool(
             "terminals",
