@@ -6,16 +6,14 @@ mod disk;
 mod driver;
 mod room;
 
-use std::io::{self, Read, Write};
+use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
-use std::sync::mpsc::{self, Receiver, Sender};
 
 use arbitrary::{Arbitrary, Unstructured};
 use skete_hypervisor::devices::channel::{self, Name};
 use skete_hypervisor::devices::mmio::Mmio;
 use skete_hypervisor::devices::passt::Passt;
-use skete_hypervisor::devices::queue::{Active, Worker};
 use skete_hypervisor::devices::{entropy, net};
 
 use disk::{CLEAR, Disk, KINDS, READ, ZERO};
@@ -111,27 +109,12 @@ enum Host {
     Close,
 }
 
-/// A worker that lets others know when it is gone.
-#[derive(Debug)]
-struct Watched(
-    Box<dyn Worker>,
-    #[expect(dead_code, reason = "its end is what is told")] Sender<()>,
-);
-
-impl Worker for Watched {
-    fn run(&mut self, active: &mut Active) -> io::Result<()> {
-        self.0.run(active)
-    }
-}
-
 /// A machine with a device.
 struct Machine<'a> {
     room: &'a Room,
     driver: Driver,
     disk: Option<Disk>,
     is_entropy: bool,
-    /// Ends when all workers have.
-    workers: Receiver<()>,
     other_end: Option<UnixStream>,
     channel: Option<(Name, PathBuf, tempfile::TempDir)>,
 }
@@ -161,8 +144,6 @@ pub fn run(data: &[u8]) {
         }
     }
     machine.driver.reset();
-    drop(machine.driver);
-    let _ = machine.workers.recv();
     if let Some(disk) = machine.disk {
         disk.check();
     }
@@ -194,13 +175,10 @@ impl Machine<'_> {
                 net::on_passt(Passt::new(socket)).expect("a card")
             }
         };
-        let (tell, ended) = mpsc::channel();
-        let watch = |worker| Box::new(Watched(worker, tell.clone())) as Box<dyn Worker>;
-        let workers = workers.into_iter().map(watch).collect();
         let device = Mmio::new(room.memory(), model, workers, false).expect("a device");
         let driver = Driver::new(device, room.memory());
         let is_entropy = matches!(kind, Kind::Entropy);
-        Machine { room, driver, disk, is_entropy, workers: ended, other_end, channel }
+        Machine { room, driver, disk, is_entropy, other_end, channel }
     }
 
     fn step(&mut self, step: Step) {

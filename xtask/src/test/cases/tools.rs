@@ -260,7 +260,7 @@ pub fn all() -> Vec<Case> {
         tool(
             "reader-of-size-is-gone",
             Tool::new(Program::Shell("{ \"$@\"; echo status $? >&2; } | true"), &["size", "hello"]),
-            Expect::status(0).stdout("").err_line("status 141").err_not("panicked"),
+            Expect::status(0).stdout("").err("status 141").err_not("panicked"),
         ),
         // `script` runs a command on a terminal of its own.
         tool(
