@@ -1,99 +1,17 @@
 //! Channels and sources of random numbers against devices that live in this process.
 
-use core::ptr::NonNull;
-use std::sync::Mutex;
 use std::thread;
-
-use virtio::DeviceStatus;
 
 use super::console::Console;
 use super::entropy::Source;
-use crate::debug::Line;
+use crate::Error;
+use crate::device::virtio::fake::{Fake, VERSION_1, memory};
 use crate::device::virtio::queue::tests::Model;
-use crate::device::virtio::queue::{Areas, Format, Span};
-use crate::device::virtio::transport::{Doorbell, Refusal, Transport};
-use crate::device::wake::Wakes;
 use crate::fd::poll::Events;
-use crate::{Error, Result};
 
-/// A queue's number, areas and size.
-type Made = (u16, Areas, u16);
-
-/// A device with nothing in its configuration: its status, and the queues that it was given.
-#[derive(Debug, Default)]
-struct Fake {
-    told: Mutex<(u8, Vec<Made>)>,
-}
-
-impl Fake {
-    fn new() -> &'static Fake {
-        Box::leak(Box::default())
-    }
-
-    /// The device's side of a queue.
-    fn queue(&self, number: u16) -> Model {
-        let told = self.told.lock().unwrap();
-        let queue = told.1.iter().find(|queue| queue.0 == number);
-        let (_, areas, size) = *queue.expect("the driver has made the queue");
-        Model::new(areas, size, Format::default())
-    }
-}
-
-impl Transport for Fake {
-    fn describe(&self, line: &mut Line) {
-        line.text("fake");
-    }
-
-    fn status(&self) -> DeviceStatus {
-        DeviceStatus::from_bits_retain(self.told.lock().unwrap().0)
-    }
-
-    fn set_status(&self, status: DeviceStatus) {
-        self.told.lock().unwrap().0 = status.bits();
-    }
-
-    fn device_features(&self) -> u64 {
-        1 << 32
-    }
-
-    fn set_driver_features(&self, features: u64) {
-        assert_eq!(features, 1 << 32);
-    }
-
-    fn queue_size(&self, queue: u16) -> u16 {
-        if queue < 2 { 64 } else { 0 }
-    }
-
-    fn enable_queue(
-        &self,
-        queue: u16,
-        size: u16,
-        areas: Areas,
-        _: u16,
-    ) -> Result<Doorbell, Refusal> {
-        self.told.lock().unwrap().1.push((queue, areas, size));
-        let register = NonNull::from(Box::leak(Box::new(0u32)));
-        // SAFETY: four bytes, for good.
-        Ok(unsafe { Doorbell::new(register.cast(), queue, true) })
-    }
-
-    fn generation(&self) -> u32 {
-        0
-    }
-
-    fn field(&self, offset: usize, size: usize) -> u32 {
-        panic!("{size} bytes at offset {offset}")
-    }
-
-    fn connect(&self, _: &'static Wakes) -> Result<u16, Refusal> {
-        Ok(0)
-    }
-}
-
-/// The memory of a span.
-fn memory(span: Span) -> &'static mut [u8] {
-    // SAFETY: the driver has given it to the device, which this is, and keeps away.
-    unsafe { core::slice::from_raw_parts_mut(span.physical as *mut u8, span.length as usize) }
+/// A device with nothing in its configuration.
+fn fake() -> &'static Fake {
+    Fake::new(VERSION_1, (2, 64), Vec::new())
 }
 
 /// Answers one request for random numbers with so many of them.
@@ -114,7 +32,7 @@ fn answer(mut queue: Model, count: u32) -> thread::JoinHandle<(u32, Model)> {
 
 #[test]
 fn random_numbers_are_as_many_as_the_device_gives() {
-    let fake = Fake::new();
+    let fake = fake();
     let source = Source::new(fake).unwrap();
     let mut buffer = [0; 100];
     let device = answer(fake.queue(0), 10);
@@ -130,20 +48,20 @@ fn random_numbers_are_as_many_as_the_device_gives() {
 #[test]
 fn a_source_that_lies_is_put_out_of_use() {
     for count in [0, 101] {
-        let fake = Fake::new();
+        let fake = fake();
         let source = Source::new(fake).unwrap();
         let device = answer(fake.queue(0), count);
         let mut buffer = [0; 100];
         assert_eq!(source.read(&mut buffer), Err(Error::DeviceFailed));
         device.join().unwrap();
-        assert_eq!(fake.told.lock().unwrap().0, 0, "it was reset");
+        assert!(fake.is_reset());
         assert_eq!(source.read(&mut buffer), Err(Error::DeviceFailed));
     }
 }
 
 #[test]
 fn a_channel_gives_what_has_come_in_turn() {
-    let fake = Fake::new();
+    let fake = fake();
     let console = Console::new(fake).unwrap();
     let mut queue = fake.queue(0);
     let mut buffer = [0; 5];
@@ -164,7 +82,7 @@ fn a_channel_gives_what_has_come_in_turn() {
 
 #[test]
 fn a_channel_takes_what_it_has_room_for() {
-    let fake = Fake::new();
+    let fake = fake();
     let console = Console::new(fake).unwrap();
     let mut queue = fake.queue(1);
     let bytes: Vec<u8> = (0..5000).map(|at| at as u8).collect();
@@ -181,13 +99,13 @@ fn a_channel_takes_what_it_has_room_for() {
 
 #[test]
 fn a_channel_that_lies_is_put_out_of_use() {
-    let fake = Fake::new();
+    let fake = fake();
     let console = Console::new(fake).unwrap();
     let mut queue = fake.queue(0);
     let chain = queue.take().unwrap();
     queue.give(&chain, 4097);
     assert_eq!(console.read(&mut [0; 5], true), Err(Error::DeviceFailed));
-    assert_eq!(fake.told.lock().unwrap().0, 0, "it was reset");
+    assert!(fake.is_reset());
     // Who polls is told that a read does not wait.
     assert_eq!(console.ready(), Events::READABLE | Events::WRITABLE);
 }

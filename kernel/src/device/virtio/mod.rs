@@ -1,5 +1,7 @@
 //! Virtio devices (Virtual I/O Device, version 1.2): how they are found, agreed with, and given queues.
 
+#[cfg(test)]
+pub mod fake;
 #[cfg(any(target_os = "none", skete_lint_arch))]
 mod find;
 #[cfg(any(target_os = "none", skete_lint_arch))]

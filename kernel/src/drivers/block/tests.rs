@@ -1,127 +1,27 @@
 //! The driver against a disk that lives in this process, on a thread of its own.
 
-use core::ptr::NonNull;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::vec::Vec;
 
 use proptest::prelude::*;
-use virtio::DeviceStatus;
 
 use super::*;
+use crate::device::virtio::fake::{EVENT_INDEX, Fake, PACKED, VERSION_1, memory};
 use crate::device::virtio::queue::tests::{Chain, Model};
-use crate::device::virtio::queue::{Areas, Format, Span};
-use crate::device::virtio::transport::Doorbell;
 
-const VERSION_1: u64 = 1 << 32;
-const PACKED: u64 = 1 << 34;
-const EVENT_INDEX: u64 = 1 << 29;
-
-/// A disk: what it offers, what is in its configuration, and what it was told.
-#[derive(Debug)]
-struct Fake {
-    offers: u64,
-    sectors: AtomicUsize,
-    sector: u32,
-    size_max: u32,
-    changes: AtomicUsize,
-    told: Mutex<Told>,
+/// A disk's configuration.
+fn configuration(sectors: u64, sector: u32, size_max: u32) -> Vec<u8> {
+    let mut bytes = vec![0; BLOCK_SIZE + 4];
+    bytes[CAPACITY..][..8].copy_from_slice(&sectors.to_le_bytes());
+    bytes[SIZE_MAX..][..4].copy_from_slice(&size_max.to_le_bytes());
+    bytes[BLOCK_SIZE..].copy_from_slice(&sector.to_le_bytes());
+    bytes
 }
 
-#[derive(Debug, Default)]
-struct Told {
-    status: u8,
-    takes: u64,
-    queue: Option<(Areas, u16)>,
-    wakes: Option<&'static Wakes>,
-}
-
-impl Fake {
-    fn new(offers: u64, sectors: usize, sector: u32) -> &'static Fake {
-        Box::leak(Box::new(Fake {
-            offers: offers | VERSION_1,
-            sectors: sectors.into(),
-            sector,
-            size_max: 8192,
-            changes: AtomicUsize::new(0),
-            told: Mutex::default(),
-        }))
-    }
-
-    /// The device's side of the queue.
-    fn queue(&self) -> Model {
-        let told = self.told.lock().unwrap();
-        let format =
-            Format { packed: told.takes & PACKED != 0, event_index: told.takes & EVENT_INDEX != 0 };
-        let (areas, size) = told.queue.expect("the driver has made the queue");
-        Model::new(areas, size, format)
-    }
-}
-
-impl Transport for Fake {
-    fn describe(&self, line: &mut Line) {
-        line.text("fake");
-    }
-
-    fn status(&self) -> DeviceStatus {
-        DeviceStatus::from_bits_retain(self.told.lock().unwrap().status)
-    }
-
-    fn set_status(&self, status: DeviceStatus) {
-        self.told.lock().unwrap().status = status.bits();
-    }
-
-    fn device_features(&self) -> u64 {
-        self.offers
-    }
-
-    fn set_driver_features(&self, features: u64) {
-        self.told.lock().unwrap().takes = features;
-    }
-
-    fn queue_size(&self, queue: u16) -> u16 {
-        if queue == 0 { 256 } else { 0 }
-    }
-
-    fn enable_queue(
-        &self,
-        queue: u16,
-        size: u16,
-        areas: Areas,
-        _: u16,
-    ) -> Result<Doorbell, Refusal> {
-        self.told.lock().unwrap().queue = Some((areas, size));
-        let register = NonNull::from(Box::leak(Box::new(0u32)));
-        // SAFETY: four bytes, for good.
-        Ok(unsafe { Doorbell::new(register.cast(), queue, true) })
-    }
-
-    fn generation(&self) -> u32 {
-        self.changes.load(Ordering::SeqCst) as u32
-    }
-
-    fn field(&self, offset: usize, size: usize) -> u32 {
-        assert_eq!(size, 4);
-        match offset {
-            CAPACITY => self.sectors.load(Ordering::SeqCst) as u32,
-            4 => 0,
-            SIZE_MAX => self.size_max,
-            BLOCK_SIZE => self.sector,
-            _ => panic!("offset {offset}"),
-        }
-    }
-
-    fn connect(&self, wakes: &'static Wakes) -> Result<u16, Refusal> {
-        self.told.lock().unwrap().wakes = Some(wakes);
-        Ok(0)
-    }
-}
-
-/// The memory of a span.
-fn memory(span: Span) -> &'static mut [u8] {
-    // SAFETY: the driver has given it to the device, which this is, and keeps away.
-    unsafe { core::slice::from_raw_parts_mut(span.physical as *mut u8, span.length as usize) }
+fn fake(offers: u64, sectors: u64, sector: u32) -> &'static Fake {
+    Fake::new(offers | VERSION_1, (1, 256), configuration(sectors, sector, 8192))
 }
 
 /// Does what a request asks for; gives the status and how many bytes were written.
@@ -160,7 +60,7 @@ impl Running {
     fn start(fake: &'static Fake, mut bytes: Vec<u8>, bad: Option<u64>) -> Running {
         let over = Arc::new(AtomicBool::new(false));
         let end = over.clone();
-        let mut queue = fake.queue();
+        let mut queue = fake.queue(0);
         queue.want(true);
         let thread = thread::spawn(move || {
             let mut held = Vec::new();
@@ -223,7 +123,7 @@ proptest! {
         offers |= if packed { PACKED } else { 0 } | if events { EVENT_INDEX } else { 0 };
         offers |= if small { bit(F::SIZE_MAX) } else { 0 };
         offers |= if large { bit(F::BLK_SIZE) } else { 0 };
-        let fake = Fake::new(offers, 128, 4096);
+        let fake = fake(offers, 128, 4096);
         let disk = disk(fake);
         let mut model: Vec<u8> = (0..65536).map(|at| (at / 7) as u8).collect();
         let running = Running::start(fake, model.clone(), None);
@@ -255,7 +155,7 @@ proptest! {
 /// Neighbours in a sector that threads write at the same time stay.
 #[test]
 fn threads_share_sectors() {
-    let fake = Fake::new(EVENT_INDEX, 128, 0);
+    let fake = fake(EVENT_INDEX, 128, 0);
     let disk = disk(fake);
     let running = Running::start(fake, vec![0; 65536], None);
     thread::scope(|scope| {
@@ -290,7 +190,7 @@ fn threads_share_sectors() {
 
 #[test]
 fn what_comes_before_an_error_counts() {
-    let fake = Fake::new(bit(F::SIZE_MAX) | bit(F::FLUSH), 128, 0);
+    let fake = fake(bit(F::SIZE_MAX) | bit(F::FLUSH), 128, 0);
     let disk = disk(fake);
     // Requests have 8 KiB here.
     let running = Running::start(fake, vec![3; 65536], Some(32));
@@ -307,33 +207,23 @@ fn what_comes_before_an_error_counts() {
 
 #[test]
 fn a_disk_says_what_it_is() {
-    let constant = disk(Fake::new(bit(F::RO) | bit(F::BLK_SIZE), 15, 4096));
+    let constant = disk(fake(bit(F::RO) | bit(F::BLK_SIZE), 15, 4096));
     assert!(constant.is_read_only());
     assert_eq!(constant.capacity(), 4096);
     assert_eq!(constant.write_at(&[1], 0), Err(Error::ReadOnly));
     for (sector, size_max) in [(0, 8192), (256, 8192), (513, 8192), (4096, 2048)] {
-        let mut fake = Fake {
-            offers: VERSION_1 | bit(F::BLK_SIZE) | bit(F::SIZE_MAX),
-            sectors: 15.into(),
-            sector,
-            size_max,
-            changes: AtomicUsize::new(0),
-            told: Mutex::default(),
-        };
-        fake.size_max = size_max;
-        let refused = Disk::new(Box::leak(Box::new(fake)));
+        let offers = VERSION_1 | bit(F::BLK_SIZE) | bit(F::SIZE_MAX);
+        let refused = Disk::new(Fake::new(offers, (1, 256), configuration(15, sector, size_max)));
         assert_eq!(refused.err(), Some("its sectors are of a size that cannot be"));
     }
 }
 
 #[test]
 fn a_disk_may_change_its_size() {
-    let fake = Fake::new(0, 128, 0);
+    let fake = fake(0, 128, 0);
     let disk = disk(fake);
     assert_eq!(disk.capacity(), 65536);
-    fake.sectors.store(256, Ordering::SeqCst);
-    fake.changes.fetch_add(1, Ordering::SeqCst);
-    fake.told.lock().unwrap().wakes.unwrap().change();
+    fake.change(configuration(256, 0, 8192));
     assert_eq!(disk.capacity(), 131_072);
 }
 
@@ -354,9 +244,9 @@ fn a_disk_that_lies_is_put_out_of_use() {
         |queue, _| _ = queue.give_raw(9, 3, 0),
     ];
     for (number, lie) in lies.into_iter().enumerate() {
-        let fake = Fake::new(EVENT_INDEX, 128, 0);
+        let fake = fake(EVENT_INDEX, 128, 0);
         let disk = disk(fake);
-        let mut queue = fake.queue();
+        let mut queue = fake.queue(0);
         let device = thread::spawn(move || {
             loop {
                 if let Some(chain) = queue.take() {
@@ -368,7 +258,7 @@ fn a_disk_that_lies_is_put_out_of_use() {
         let mut buffer = [0; 512];
         assert_eq!(disk.read_at(&mut buffer, 0), Err(Error::DeviceFailed), "{number}");
         device.join().unwrap();
-        assert_eq!(fake.told.lock().unwrap().status, 0, "the disk was reset");
+        assert!(fake.is_reset());
         for _ in 0..100 {
             assert_eq!(disk.read_at(&mut buffer, 0), Err(Error::DeviceFailed));
             assert_eq!(disk.write_at(&[1], 9), Err(Error::DeviceFailed));

@@ -1,125 +1,20 @@
 //! The driver against a card that lives in this process.
 
-use core::ptr::NonNull;
-use std::sync::Mutex;
 use std::vec::Vec;
 
 use proptest::prelude::*;
-use virtio::DeviceStatus;
 
 use super::headers::Headers;
 use super::*;
+use crate::device::virtio::fake::{EVENT_INDEX, Fake, PACKED, VERSION_1, memory};
 use crate::device::virtio::queue::tests::Model;
-use crate::device::virtio::queue::{Areas, Format};
-use crate::device::virtio::transport::Doorbell;
 
-/// A card: what it offers, what is in its configuration, and what it was told.
-#[derive(Debug)]
-struct Fake {
-    offers: u64,
-    mtu: u16,
-    max_pairs: u16,
-    /// Refuses what the driver has chosen.
-    stubborn: bool,
-    told: Mutex<Told>,
-}
+/// Address, status, pairs of queues, longest packet.
+const CONFIGURATION: [u8; 12] = [2, 0, 0, 0, 0, 7, 1, 0, 4, 0, 0x28, 0x23];
+const QUEUES: (u16, u16) = (9, 256);
 
-#[derive(Debug, Default)]
-struct Told {
-    status: u8,
-    takes: u64,
-    queues: Vec<(u16, Areas, u16)>,
-}
-
-const VERSION_1: u64 = 1 << 32;
-const PACKED: u64 = 1 << 34;
-const EVENT_INDEX: u64 = 1 << 29;
-
-impl Fake {
-    fn offering(offers: u64) -> &'static Fake {
-        Box::leak(Box::new(Fake {
-            offers,
-            mtu: 9000,
-            max_pairs: 4,
-            stubborn: false,
-            told: Mutex::default(),
-        }))
-    }
-
-    fn takes(&self) -> u64 {
-        self.told.lock().unwrap().takes
-    }
-
-    /// The device's side of a queue.
-    fn queue(&self, number: u16) -> Model {
-        let told = self.told.lock().unwrap();
-        let format =
-            Format { packed: told.takes & PACKED != 0, event_index: told.takes & EVENT_INDEX != 0 };
-        let queue = told.queues.iter().find(|queue| queue.0 == number);
-        let (_, areas, size) = *queue.expect("the driver has made the queue");
-        Model::new(areas, size, format)
-    }
-}
-
-impl Transport for Fake {
-    fn describe(&self, line: &mut Line) {
-        line.text("fake");
-    }
-
-    fn status(&self) -> DeviceStatus {
-        let mut status = self.told.lock().unwrap().status;
-        if self.stubborn {
-            status &= !DeviceStatus::FEATURES_OK.bits();
-        }
-        DeviceStatus::from_bits_retain(status)
-    }
-
-    fn set_status(&self, status: DeviceStatus) {
-        self.told.lock().unwrap().status = status.bits();
-    }
-
-    fn device_features(&self) -> u64 {
-        self.offers
-    }
-
-    fn set_driver_features(&self, features: u64) {
-        self.told.lock().unwrap().takes = features;
-    }
-
-    fn queue_size(&self, queue: u16) -> u16 {
-        if queue <= 2 * self.max_pairs { 256 } else { 0 }
-    }
-
-    fn enable_queue(
-        &self,
-        queue: u16,
-        size: u16,
-        areas: Areas,
-        _: u16,
-    ) -> Result<Doorbell, Refusal> {
-        self.told.lock().unwrap().queues.push((queue, areas, size));
-        let register = NonNull::from(Box::leak(Box::new(0u32)));
-        // SAFETY: four bytes, for good.
-        Ok(unsafe { Doorbell::new(register.cast(), queue, true) })
-    }
-
-    fn generation(&self) -> u32 {
-        0
-    }
-
-    fn field(&self, offset: usize, size: usize) -> u32 {
-        match (offset, size) {
-            (0..6, 1) => [2, 0, 0, 0, 0, 7][offset],
-            (STATUS, 2) => 1,
-            (MAX_PAIRS, 2) => self.max_pairs.into(),
-            (MTU, 2) => self.mtu.into(),
-            _ => panic!("{size} bytes at offset {offset}"),
-        }
-    }
-
-    fn connect(&self, _: &'static Wakes) -> Result<u16, Refusal> {
-        Ok(0)
-    }
+fn offering(offers: u64) -> &'static Fake {
+    Fake::new(offers, QUEUES, CONFIGURATION.into())
 }
 
 /// Everything that a card may offer.
@@ -128,7 +23,7 @@ const ALL: u64 = VERSION_1 | PACKED | EVENT_INDEX | KNOWN;
 #[test]
 fn what_something_is_missing_for_is_not_taken() {
     let takes = |offers| {
-        let fake = Fake::offering(offers | VERSION_1);
+        let fake = offering(offers | VERSION_1);
         Card::new(fake).unwrap();
         fake.takes() & !VERSION_1
     };
@@ -142,34 +37,22 @@ fn what_something_is_missing_for_is_not_taken() {
 
 #[test]
 fn a_card_is_what_it_says() {
-    let card = Card::new(Fake::offering(ALL)).unwrap();
+    let card = Card::new(offering(ALL)).unwrap();
     assert_eq!((card.mac, card.mtu), ([2, 0, 0, 0, 0, 7], 9000));
     assert!(card.link_up());
     assert_eq!(card.largest_frame, 65549);
-    let card = Card::new(Fake::offering(VERSION_1)).unwrap();
+    let card = Card::new(offering(VERSION_1)).unwrap();
     assert_eq!((card.mtu, card.largest_frame), (1500, 1514));
     assert_eq!((card.mac[0] & 3, card.offloads), (2, Offloads::default()));
 }
 
 #[test]
 fn a_card_that_is_of_no_use_is_refused() {
-    let old = Card::new(Fake::offering(ALL & !VERSION_1)).unwrap_err();
+    let old = Card::new(offering(ALL & !VERSION_1)).unwrap_err();
     assert_eq!(old, "it speaks only the protocol before virtio 1.0");
-    let stubborn = Box::leak(Box::new(Fake {
-        offers: ALL,
-        mtu: 1500,
-        max_pairs: 1,
-        stubborn: true,
-        told: Mutex::default(),
-    }));
+    let stubborn = Fake::stubborn(ALL, QUEUES, CONFIGURATION.into());
     let why = Card::new(stubborn).unwrap_err();
     assert_eq!(why, "it does not accept the features that are known here");
-}
-
-/// The memory of a span.
-fn memory(span: crate::device::virtio::queue::Span) -> &'static mut [u8] {
-    // SAFETY: the driver has given it to the device, which this is, and keeps away.
-    unsafe { core::slice::from_raw_parts_mut(span.physical as *mut u8, span.length as usize) }
 }
 
 /// Puts a frame into as many buffers as it needs, and uses them.
@@ -241,7 +124,7 @@ proptest! {
         let mut offers = ALL;
         offers &= if packed { u64::MAX } else { !PACKED };
         offers &= if mergeable { u64::MAX } else { !bit(F::MRG_RXBUF) };
-        let fake = Fake::offering(offers);
+        let fake = offering(offers);
         let mut card = Card::new(fake).unwrap();
         let mut device = fake.queue(0);
         let most = if mergeable { usize::MAX } else { 9014 };
@@ -270,7 +153,7 @@ proptest! {
         packed in any::<bool>(), v6 in any::<bool>(), length in 0usize..30_000, size in 500u16..9000, offloads in any::<bool>(),
     ) {
         let offers = if offloads { ALL } else { VERSION_1 | EVENT_INDEX | bit(F::MTU) };
-        let fake = Fake::offering(if packed { offers } else { offers & !PACKED });
+        let fake = offering(if packed { offers } else { offers & !PACKED });
         let mut card = Card::new(fake).unwrap();
         let length = if offloads { length } else { length % 8000 };
         let payload: Vec<u8> = (0..length).map(|at| (at % 251) as u8).collect();
@@ -329,7 +212,7 @@ proptest! {
 
 #[test]
 fn the_driver_waits_for_room_and_is_told_of_it() {
-    let fake = Fake::offering(VERSION_1 | EVENT_INDEX);
+    let fake = offering(VERSION_1 | EVENT_INDEX);
     let mut card = Card::new(fake).unwrap();
     let pair = &mut card.pairs[0];
     let mut sent = 0;
@@ -350,7 +233,7 @@ fn the_driver_waits_for_room_and_is_told_of_it() {
 /// Buffers that were used in another order are not side by side: the frame is put together.
 #[test]
 fn pieces_in_any_place_are_put_together() {
-    let fake = Fake::offering(VERSION_1 | bit(F::MRG_RXBUF));
+    let fake = offering(VERSION_1 | bit(F::MRG_RXBUF));
     let mut card = Card::new(fake).unwrap();
     let mut device = fake.queue(0);
     let chains: Vec<_> = (0..3).map(|_| device.take().unwrap()).collect();
@@ -369,14 +252,14 @@ fn pieces_in_any_place_are_put_together() {
 
 #[test]
 fn a_card_that_lies_is_put_out_of_use() {
-    let fake = Fake::offering(VERSION_1);
+    let fake = offering(VERSION_1);
     let mut card = Card::new(fake).unwrap();
     let mut device = fake.queue(0);
     let chain = device.take().unwrap();
     device.give(&chain, u32::MAX);
     assert!(card.pairs[0].receive().is_none());
     assert!(!card.link_up());
-    assert_eq!(fake.told.lock().unwrap().status, 0, "the card was reset");
+    assert!(fake.is_reset());
     assert!(card.pairs[0].receive().is_none());
     assert!(card.pairs[0].can_transmit());
     card.pairs[0].transmit(60, None, |frame| frame.fill(1));
@@ -385,7 +268,7 @@ fn a_card_that_lies_is_put_out_of_use() {
 #[test]
 fn a_frame_is_never_longer_than_any_nor_a_part_of_one() {
     for count in [2, 18, 0xffff_u16] {
-        let fake = Fake::offering(VERSION_1 | bit(F::MRG_RXBUF));
+        let fake = offering(VERSION_1 | bit(F::MRG_RXBUF));
         let mut card = Card::new(fake).unwrap();
         let mut device = fake.queue(0);
         let chain = device.take().unwrap();

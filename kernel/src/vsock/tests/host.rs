@@ -1,18 +1,9 @@
 //! A device and a host that live in this process.
 
-use core::ptr::NonNull;
-use std::boxed::Box;
-use std::sync::Mutex;
-use std::vec::Vec;
-
-use virtio::DeviceStatus;
 use virtio::vsock::{Op, Type};
 
-use crate::debug::Line;
+use crate::device::virtio::fake::{Fake, VERSION_1, memory};
 use crate::device::virtio::queue::tests::{Chain, Model};
-use crate::device::virtio::queue::{Areas, Format, Span};
-use crate::device::virtio::transport::{Doorbell, Refusal, Transport};
-use crate::device::wake::Wakes;
 use crate::drivers::vsock::{Card, Header, SIZE};
 use crate::vsock::Address;
 use crate::vsock::room::Room;
@@ -22,97 +13,9 @@ pub const CID: u64 = 5;
 /// The host's.
 pub const HOST: u64 = 2;
 
-const VERSION_1: u64 = 1 << 32;
-
-/// What the driver has told the device.
-#[derive(Debug, Default)]
-struct Told {
-    status: u8,
-    queues: Vec<(u16, Areas, u16)>,
-}
-
-/// A device.
-#[derive(Debug, Default)]
-pub struct Device(Mutex<Told>);
-
-impl Device {
-    /// True when the driver has reset it.
-    pub fn is_reset(&self) -> bool {
-        self.0.lock().unwrap().status == 0
-    }
-
-    fn queue(&self, number: u16) -> Model {
-        let told = self.0.lock().unwrap();
-        let queue = told.queues.iter().find(|queue| queue.0 == number);
-        let (_, areas, size) = *queue.expect("the driver has made the queue");
-        Model::new(areas, size, Format::default())
-    }
-}
-
-impl Transport for Device {
-    fn describe(&self, line: &mut Line) {
-        line.text("fake");
-    }
-
-    fn status(&self) -> DeviceStatus {
-        DeviceStatus::from_bits_retain(self.0.lock().unwrap().status)
-    }
-
-    fn set_status(&self, status: DeviceStatus) {
-        self.0.lock().unwrap().status = status.bits();
-    }
-
-    fn device_features(&self) -> u64 {
-        VERSION_1
-    }
-
-    fn set_driver_features(&self, features: u64) {
-        assert_eq!(features, VERSION_1);
-    }
-
-    fn queue_size(&self, queue: u16) -> u16 {
-        if queue < 3 { 64 } else { 0 }
-    }
-
-    fn enable_queue(
-        &self,
-        queue: u16,
-        size: u16,
-        areas: Areas,
-        _: u16,
-    ) -> Result<Doorbell, Refusal> {
-        self.0.lock().unwrap().queues.push((queue, areas, size));
-        let register = NonNull::from(Box::leak(Box::new(0u32)));
-        // SAFETY: four bytes, for good.
-        Ok(unsafe { Doorbell::new(register.cast(), queue, true) })
-    }
-
-    fn generation(&self) -> u32 {
-        0
-    }
-
-    fn field(&self, offset: usize, size: usize) -> u32 {
-        match (offset, size) {
-            (0, 4) => CID as u32,
-            (4, 4) => (CID >> 32) as u32,
-            _ => panic!("{size} bytes at offset {offset}"),
-        }
-    }
-
-    fn connect(&self, _: &'static Wakes) -> Result<u16, Refusal> {
-        Ok(0)
-    }
-}
-
-/// The memory of a span.
-fn memory(span: Span) -> &'static mut [u8] {
-    // SAFETY: the driver has given it to the device, which this is, and keeps away.
-    unsafe { core::slice::from_raw_parts_mut(span.physical as *mut u8, span.length as usize) }
-}
-
 /// The other side of a room.
 pub struct Host {
-    pub device: &'static Device,
+    pub device: &'static Fake,
     receive: Model,
     transmit: Model,
     events: Model,
@@ -120,7 +23,7 @@ pub struct Host {
 
 /// A room with a device.
 pub fn room() -> (Room, Host) {
-    let device: &'static Device = Box::leak(Box::default());
+    let device = Fake::new(VERSION_1, (3, 64), CID.to_le_bytes().into());
     let room = Room::new(Card::new(device).expect("a device that can be used"));
     let host = Host {
         device,
