@@ -4,6 +4,7 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{self, ErrorKind, Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::{FileExt, FileTypeExt};
 use std::thread;
+use std::time::Instant;
 
 use check::Numbers;
 
@@ -145,4 +146,25 @@ fn at_the_end(disk: &mut File, model: &mut [u8]) -> io::Result<()> {
     assert_eq!(disk.read_at(&mut last, end as u64 - 10)?, 10);
     assert_eq!(last[..10], [9; 10]);
     Ok(())
+}
+
+/// Writes and reads all of a disk, a piece after the other.
+pub fn time(path: &str) -> io::Result<()> {
+    const MIB: usize = 1 << 20;
+    let disk = open(path)?;
+    let length = disk.metadata()?.len();
+    let mut bytes = vec![7; MIB];
+    let mut rate = |what: &str, work: &mut dyn FnMut(&mut [u8], u64) -> io::Result<()>| {
+        let start = Instant::now();
+        for at in (0..length).step_by(MIB) {
+            let rest = MIB.min((length - at) as usize);
+            work(&mut bytes[..rest], at)?;
+        }
+        disk.sync_all()?;
+        let rate = length as f64 / start.elapsed().as_secs_f64() / 1e6;
+        println!("{what}: {} MiB, {rate:.1} MB/s", length >> 20);
+        io::Result::Ok(())
+    };
+    rate("written", &mut |bytes, at| disk.write_all_at(bytes, at))?;
+    rate("read", &mut |bytes, at| disk.read_exact_at(bytes, at))
 }

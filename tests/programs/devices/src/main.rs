@@ -3,6 +3,7 @@
 //! - `disk`: a disk of a few MiB that may be written to. Its checksums before and after are told as cksum(1) tells
 //!   them, so that the host can compare;
 //! - `constant`: a disk that may not be written to;
+//! - `speed`: a disk that is written and read from its beginning to its end, and how long that takes;
 //! - `missing`: a device that is not there;
 //! - `random`: random numbers;
 //! - `echo`: a channel, whose lines are sent back until one of them is `end`.
@@ -14,7 +15,7 @@ use std::fs::{File, OpenOptions};
 use std::io::{self, BufRead, BufReader, ErrorKind, Read, Write};
 use std::process::ExitCode;
 
-const USAGE: &str = "usage: devices {disk|constant|missing|random|echo}=PATH...";
+const USAGE: &str = "usage: devices {disk|constant|speed|missing|random|echo}=PATH...";
 
 fn main() -> ExitCode {
     let mut any = false;
@@ -23,6 +24,7 @@ fn main() -> ExitCode {
             let check: fn(&str) -> io::Result<()> = match kind {
                 "disk" => disk::check,
                 "constant" => disk::check_constant,
+                "speed" => disk::time,
                 "missing" => missing,
                 "random" => random,
                 "echo" => echo,
