@@ -1,8 +1,12 @@
 //! The archive that Linux boots from: one program, the console it writes to, and modules.
 
 use std::borrow::Cow;
-use std::io::{self, Cursor};
+use std::fs;
+use std::io::{self, Cursor, Read as _};
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
 
+use cpio::NewcReader;
 use cpio::newc::{Builder, ModeFileType};
 use cpio::write_cpio;
 
@@ -62,12 +66,33 @@ impl<'a> Archive<'a> {
     }
 }
 
+/// Makes the files and directories of an archive, but for what is the kernel's alone: modules and devices.
+pub fn unpack(archive: &[u8], root: &Path) -> io::Result<()> {
+    let mut rest = archive;
+    loop {
+        let mut reader = NewcReader::new(rest)?;
+        if reader.entry().is_trailer() {
+            return Ok(());
+        }
+        let (path, mode) = (root.join(reader.entry().name()), reader.entry().mode());
+        let kernels = ["modules", "dev"].iter().any(|own| path.starts_with(root.join(own)));
+        match mode & 0o170_000 {
+            _ if kernels => {}
+            0o040_000 => fs::create_dir_all(path)?,
+            _ => {
+                let mut content = Vec::new();
+                reader.read_to_end(&mut content)?;
+                fs::create_dir_all(path.parent().unwrap_or(root))?;
+                fs::write(&path, content)?;
+                fs::set_permissions(path, fs::Permissions::from_mode(mode & 0o777))?;
+            }
+        }
+        rest = reader.finish()?;
+    }
+}
+
 #[cfg(test)]
 mod tests {
-    use std::io::Read;
-
-    use cpio::NewcReader;
-
     use super::*;
 
     #[test]

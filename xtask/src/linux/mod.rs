@@ -3,6 +3,7 @@
 //! It stands beside Skete in `cargo xtask bench --against linux`: the same program in the same
 //! machine, in the way that it would otherwise be run.
 
+pub mod direct;
 mod initramfs;
 mod kernel;
 pub mod nested;

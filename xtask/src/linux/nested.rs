@@ -9,12 +9,13 @@ use std::ffi::OsString;
 use std::fs;
 use std::io::Read;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 
+use super::direct;
 use super::initramfs::Archive;
 use crate::packages::Downloads;
 use crate::progress::Step;
@@ -124,6 +125,8 @@ pub struct Nested {
     base: PathBuf,
     /// More options for the kernel, and more arguments for QEMU.
     more: (String, Vec<OsString>),
+    /// Checks are done on this host's KVM instead.
+    direct: bool,
 }
 
 impl Nested {
@@ -137,6 +140,7 @@ impl Nested {
             kernel: directory.join("vmlinuz"),
             base: directory.join(format!("base-{BASE}.cpio")),
             more: Default::default(),
+            direct: false,
         };
         if !nested.kernel.is_file() || !nested.base.is_file() {
             let step = Step::new("fetching a Linux that has KVM");
@@ -198,6 +202,12 @@ impl Nested {
         sdk::replace(&self.base, &archive)
     }
 
+    /// The same on this host's own KVM, without a boot.
+    pub fn directly(mut self) -> Nested {
+        self.direct = true;
+        self
+    }
+
     /// The same with more options for the kernel, and more arguments for QEMU.
     pub fn with(mut self, options: &str, arguments: Vec<OsString>) -> Nested {
         self.more = (format!(" {options}"), arguments);
@@ -206,12 +216,18 @@ impl Nested {
 
     /// The kernel's version.
     pub fn version(&self) -> Result<String> {
-        super::kernel::version(&self.kernel)
+        match self.direct {
+            true => Ok("this host's KVM".to_owned()),
+            false => super::kernel::version(&self.kernel),
+        }
     }
 
     /// Boots, runs the checks one after the other, and gives what came of each, in the same order.
     /// `files` are put into the directory `/job`; `mark` is the machine's name.
     pub fn run(&self, files: &[(&str, &[u8])], checks: &[Check], mark: &str) -> Result<Vec<Done>> {
+        if self.direct {
+            return direct::run(&self.base, files, checks);
+        }
         let job = job(files, checks).context("cannot pack the checks")?;
         let place = tempfile::tempdir().context("cannot make a temporary directory")?;
         let [initrd, console, results, complaints] =
@@ -220,8 +236,7 @@ impl Nested {
         both.extend_from_slice(&job);
         fs::write(&initrd, both).context("cannot write the job")?;
         let limit = checks.iter().map(|check| check.timeout).sum::<Duration>();
-        let start = Instant::now();
-        let mut qemu = Command::new(QEMU)
+        let qemu = Command::new(QEMU)
             .args(["-name", mark, "-accel", "tcg,thread=multi"])
             .args(["-cpu", "EPYC,+svm,+invtsc", "-machine", "q35", "-m", "2048", "-smp", "2"])
             .args(["-nodefaults", "-no-user-config", "-display", "none", "-no-reboot"])
@@ -239,16 +254,7 @@ impl Nested {
             .stderr(fs::File::create(&complaints).context("cannot make a file")?)
             .spawn()
             .with_context(|| format!("cannot start {QEMU}; `cargo xtask setup` installs it"))?;
-        let status = loop {
-            if let Some(status) = qemu.try_wait()? {
-                break status;
-            }
-            if start.elapsed() > limit + Duration::from_secs(60) {
-                let _ = qemu.kill();
-                break qemu.wait()?;
-            }
-            std::thread::sleep(Duration::from_millis(20));
-        };
+        let status = wait(qemu, limit)?;
         let mut said = fs::read(&complaints).unwrap_or_default();
         said.extend(fs::read(&console).unwrap_or_default());
         let said = String::from_utf8_lossy(&said);
@@ -256,13 +262,13 @@ impl Nested {
         if !status.success() || read.is_empty() {
             bail!("the Linux with KVM ended too early ({status}); it said:\n{said}");
         }
-        let mut found = unpack(&read).with_context(|| format!("the machine said:\n{said}"))?;
-        Ok((0..checks.len()).map(|number| found.remove(&number).unwrap_or_default()).collect())
+        let found = unpack(&read).with_context(|| format!("the machine said:\n{said}"))?;
+        Ok(outcomes(found, checks.len()))
     }
 }
 
 /// The job's archive: files, the checks' input, and the script that does them.
-fn job(files: &[(&str, &[u8])], checks: &[Check]) -> std::io::Result<Vec<u8>> {
+pub fn job(files: &[(&str, &[u8])], checks: &[Check]) -> std::io::Result<Vec<u8>> {
     let mut archive = Archive::default();
     archive.file("init", 0o755, INIT.as_bytes());
     archive.directory("job");
@@ -292,20 +298,44 @@ fn job(files: &[(&str, &[u8])], checks: &[Check]) -> std::io::Result<Vec<u8>> {
     archive.finish()
 }
 
-/// Reads the archive that came back.
-fn unpack(archive: &[u8]) -> Result<BTreeMap<usize, Done>> {
-    let mut found: BTreeMap<usize, Done> = BTreeMap::new();
-    let mut times: BTreeMap<(usize, bool), f64> = BTreeMap::new();
+/// Waits for the end of what does the checks, which have so much time together.
+pub fn wait(mut child: Child, limit: Duration) -> Result<ExitStatus> {
+    let start = Instant::now();
+    loop {
+        if let Some(status) = child.try_wait()? {
+            return Ok(status);
+        }
+        if start.elapsed() > limit + Duration::from_secs(60) {
+            let _ = child.kill();
+            return Ok(child.wait()?);
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+/// The files of the archive that came back.
+fn unpack(archive: &[u8]) -> Result<Vec<(String, Vec<u8>)>> {
+    let mut files = Vec::new();
     for entry in tar::Archive::new(archive).entries()? {
         let mut entry = entry.context("what came back is no archive")?;
         let path = entry.path()?.into_owned();
-        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let mut content = Vec::new();
+        entry.read_to_end(&mut content)?;
+        files.push((name, content));
+    }
+    Ok(files)
+}
+
+/// What the job's files tell of so many checks, in their order.
+pub fn outcomes(files: Vec<(String, Vec<u8>)>, count: usize) -> Vec<Done> {
+    let mut found: BTreeMap<usize, Done> = BTreeMap::new();
+    let mut times: BTreeMap<(usize, bool), f64> = BTreeMap::new();
+    for (name, content) in files {
         let Some((number, what)) = name.split_once('.') else {
             continue;
         };
         let Ok(number) = number.parse() else { continue };
-        let mut content = Vec::new();
-        entry.read_to_end(&mut content)?;
         let text = String::from_utf8_lossy(&content).trim().to_owned();
         let done = found.entry(number).or_default();
         match what {
@@ -325,7 +355,7 @@ fn unpack(archive: &[u8]) -> Result<BTreeMap<usize, Done>> {
             done.time = Duration::try_from_secs_f64(end - start).unwrap_or_default();
         }
     }
-    Ok(found)
+    (0..count).map(|number| found.remove(&number).unwrap_or_default()).collect()
 }
 
 fn is_kernel(path: &str) -> bool {
