@@ -464,6 +464,7 @@ fn items() -> Vec<Item> {
              kill $p $q; wait $q; echo $?; sleep 1; pidof passt; echo passt $?",
             Expect::status(0).stdout("3000000\nsame\n300000\n143\npasst 1\n"),
         )
+        .own_machine()
         .seconds(90),
     );
     items.push(
