@@ -476,8 +476,9 @@ mod tests {
             header.set_cksum();
             archive.append_data(&mut header, name, content.as_bytes())?;
         }
-        let found = unpack(&archive.into_inner()?)?;
-        let done = &found[&0];
+        let found = outcomes(unpack(&archive.into_inner()?)?, 2);
+        let [done, missing] = &found[..] else { bail!("{found:?}") };
+        assert_eq!((missing.status, &missing.stdout[..]), (None, &b""[..]));
         assert_eq!((done.status, &done.stdout[..]), (Some(3), &b"hello\n"[..]));
         assert_eq!(done.time, Duration::from_millis(500));
         Ok(())
