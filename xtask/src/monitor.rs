@@ -14,7 +14,7 @@ use crate::devices::DeviceArgs;
 use crate::image::{self, BuildOptions};
 use crate::linux::nested::{Check, Nested, Release};
 use crate::net::card::{Backend, Card};
-use crate::qemu::{Accel, Machine, Vm};
+use crate::qemu::{Machine, Vm};
 use crate::{paths, process, sdk};
 
 /// The target that the monitor is built for.
@@ -79,7 +79,6 @@ pub fn boot(vm: &Vm) -> Result<ExitCode> {
 fn words(vm: &Vm) -> Result<Vec<OsString>> {
     for (given, option) in [
         (vm.machine != Machine::Microvm, "--machine"),
-        (vm.accel == Accel::Tcg, "--accel tcg"),
         (vm.timeout.is_some(), "--timeout"),
         (vm.root.is_some(), "--root"),
         (!vm.qemu_args.is_empty(), "--qemu"),
@@ -244,20 +243,13 @@ mod tests {
     fn a_machine_is_told_to_the_monitor_in_its_own_words() -> Result<()> {
         let publish = vec!["5353:53/udp".parse().map_err(anyhow::Error::msg)?];
         let card = Card::new(0, Backend::User { publish, guest: None });
-        let vm = Vm {
-            machine: Machine::Microvm,
-            accel: Accel::Auto,
-            smp: 2,
-            cards: vec![card],
-            gdb: Some(1234),
-            ..vm()
-        };
+        let vm =
+            Vm { machine: Machine::Microvm, smp: 2, cards: vec![card], gdb: Some(1234), ..vm() };
         let expected = "run|--memory|65536K|--cpus|2|--env|A=1 2|--log|debug|--gdb|1234\
             |--net|user|--publish|127.0.0.1:5353:53/udp|--kernel|ip=10.0.0.2/24\
             |dir/app.elf|--|two words|x";
         assert_eq!(words(&vm)?.join("|".as_ref()).to_str(), Some(expected));
         for (vm, option) in [
-            (Vm { accel: Accel::Tcg, ..vm.clone() }, "--accel tcg"),
             (Vm { machine: Machine::Q35, ..vm.clone() }, "--machine"),
             (Vm { timeout: Some(Duration::from_secs(1)), ..vm }, "--timeout"),
         ] {

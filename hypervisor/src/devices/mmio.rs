@@ -295,9 +295,13 @@ fn serve(mut worker: Box<dyn Worker>, begin: &Receiver<Active>, ended: &Sender<(
         eprintln!("skete: a device does not start: {error:#}");
         return;
     }
+    let mut told = false;
     while let Ok(mut active) = begin.recv() {
         if let Err(error) = worker.run(&mut active) {
-            eprintln!("skete: a virtio device has failed: {error}");
+            // Once: a guest can have it fail as often as it likes.
+            if !mem::replace(&mut told, true) {
+                eprintln!("skete: a virtio device has failed: {error}");
+            }
             active.interrupt.broken.store(true, SeqCst);
             active.interrupt.raise(queue::CONFIGURATION);
         }

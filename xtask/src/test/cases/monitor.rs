@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::path::PathBuf;
+use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Result, bail};
@@ -10,7 +11,7 @@ use super::super::case::{Bench, Case};
 use super::super::expect::{Expect, Got};
 use crate::linux::direct;
 use crate::linux::nested::{Check, Nested, Release};
-use crate::{monitor, paths, peer, sdk};
+use crate::{monitor, paths, peer, process, sdk};
 
 /// Programs of the repository that the checks run.
 const PROGRAMS: [&str; 14] = [
@@ -80,6 +81,9 @@ fn run(bench: &Bench, mark: &str, release: Release) -> Result<()> {
     let script = paths::generated().join("linux/direct.sh");
     sdk::replace(&script, direct::SCRIPT.as_bytes())?;
     paths.push(("direct.sh", script));
+    let runner = paths::generated().join("linux/skete-run");
+    process::run(Command::new("strip").arg("-o").arg(&runner).arg(bench.xtask()))?;
+    paths.push(("skete-run", runner));
     for name in PROGRAMS {
         paths.push((name, bench.image(name)?.to_path_buf()));
     }
@@ -380,6 +384,17 @@ fn items() -> Vec<Item> {
         )
         .own_machine(),
     );
+    // `cargo run` in a crate that is set up for it; cargo would find the monitor built.
+    items.push(item(
+        "runner",
+        "mkdir -p tree/target/skete/build/monitor/x86_64-unknown-linux-gnu/monitor bin; echo '#!/bin/sh' > bin/cargo\n\
+         cp skete tree/target/skete/build/monitor/x86_64-unknown-linux-gnu/monitor; chmod +x bin/cargo\n\
+         export PATH=$PWD/bin:$PATH CARGO_MANIFEST_DIR=$PWD/tree/xtask SKETE_MONITOR=skete SKETE_MEMORY=32M\n\
+         echo line | SKETE_SMP=2 skete-run stdio lines; skete-run stdio arguments 'two words' --accel; skete-run fault null-read; echo $?",
+        Expect::status(0)
+            .stdout("0: line\n\"stdio\"\n\"arguments\"\n\"two words\"\n\"--accel\"\n139\n")
+            .err("null pointer"),
+    ));
     items.push(
         item(
             "gdb",
