@@ -40,6 +40,8 @@ pub fn run() -> Result<()> {
         ("skete", read(&skete)?),
         ("uhyve", read(&uhyve)?),
         ("hello", read(&subject.vm.image)?),
+        // The monitor finds `main` by its name.
+        ("hello-with-names", read(&subject.image)?),
         ("stdio", read(&waits.vm.image)?),
         ("hermit", read(&hermit)?),
     ];
@@ -59,7 +61,7 @@ pub fn run() -> Result<()> {
     let before = checks.len();
     for _ in 0..ROUNDS {
         checks.extend(TIMED.iter().map(repeat));
-        let line = monitor::with_path("skete run --stats hello");
+        let line = monitor::with_path("skete run --stats hello-with-names");
         checks.push(Check::new("stats", line));
     }
     let nested = Nested::ensure(Release::Stable)?;
