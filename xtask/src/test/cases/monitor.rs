@@ -492,7 +492,7 @@ fn items() -> Vec<Item> {
              ip route add default via 10.9.3.9\n\
              skete run -m 128M --publish 0.0.0.0:8082:8080/udp echo > /dev/null & p=$!\n\
              connect 127.0.0.1:8082 10 1400 1400 65492; connect 10.9.3.1:8082 20 1400\n\
-             nsenter -t $u -n connect 10.9.3.1:8082 30 1400; kill $p; wait $p; echo $?; kill $u; ip link del near",
+             nsenter -t $u -n connect 10.9.3.1:8082 30 1400; kill $p; wait $p; echo $?; ip link del near; kill $u",
             Expect::status(0)
                 .stdout(
                     [10, 1400, 1400, 65492, 20, 1400, 30, 1400]
