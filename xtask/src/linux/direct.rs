@@ -4,12 +4,12 @@
 use std::fs;
 use std::path::Path;
 use std::process::{Command, Stdio};
-use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 
 use super::initramfs;
-use super::nested::{Check, Done, job, outcomes, wait};
+use super::nested::{Check, Done, job, limit, outcomes};
+use crate::process;
 
 /// Makes a root of the directory `$1`, in namespaces that are new, and runs the job there. The root is a mount above
 /// the one that was there, which a program could not leave (`pivot_root(2)`).
@@ -47,12 +47,13 @@ pub fn run(base: &Path, files: &[(&str, &[u8])], checks: &[Check]) -> Result<Vec
     for archive in [base, job(files, checks).context("cannot pack the checks")?] {
         initramfs::unpack(&archive, &root).context("cannot unpack the tools")?;
     }
-    let limit = checks.iter().map(|check| check.timeout).sum::<Duration>();
     let mut command = apart();
     command.args(["-c", SCRIPT, "sh"]).arg(&root);
     command.stderr(fs::File::create(&complaints).context("cannot make a file")?);
-    let status = wait(command.spawn().context("cannot start unshare")?, limit)?;
+    let mut child = command.spawn().context("cannot start unshare")?;
+    let status = process::wait(&mut child, limit(checks))?;
     let said = fs::read_to_string(&complaints).unwrap_or_default();
+    let status = status.with_context(|| format!("the checks did not end; they said:\n{said}"))?;
     ensure!(status.success(), "the checks ended too early ({status}): {said}");
     let mut found = Vec::new();
     for entry in fs::read_dir(root.join("out")).context("nothing came of the checks")? {

@@ -5,16 +5,15 @@ use std::fs;
 use std::io::{Read, Seek, SeekFrom, Write};
 use std::os::unix::process::ExitStatusExt;
 use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
-use std::thread;
-use std::time::{Duration, Instant};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
 
 use super::super::case::{Bench, Case, Doing};
 use super::super::expect::{Expect, Got};
 use super::super::leftovers;
-use crate::paths;
+use crate::{paths, process};
 
 /// A program to run as a user would.
 #[derive(Clone, Debug)]
@@ -148,18 +147,10 @@ impl Tool {
 /// Waits for a child's end and gives its exit status as a shell does; `None` after `timeout`, when
 /// the child is killed.
 fn wait(child: &mut Child, timeout: Duration) -> Result<Option<i32>> {
-    let start = Instant::now();
-    loop {
-        if let Some(status) = child.try_wait()? {
-            return Ok(status.code().or_else(|| status.signal().map(|signal| 128 + signal)));
-        }
-        if start.elapsed() > timeout {
-            child.kill()?;
-            child.wait()?;
-            return Ok(None);
-        }
-        thread::sleep(Duration::from_millis(20));
-    }
+    let status = process::wait(child, timeout)?;
+    let code =
+        |status: ExitStatus| status.code().or_else(|| status.signal().map(|signal| 128 + signal));
+    Ok(status.and_then(code))
 }
 
 /// The cargo that a user's `cargo` is in a directory of theirs: without the variables by which
