@@ -99,7 +99,8 @@ impl Memory {
 
     /// Whether all of a part is memory.
     pub fn contains(&self, address: u64, length: u64) -> bool {
-        self.map.check_range(GuestAddress(address), length as usize)
+        let region = self.map.find_region(GuestAddress(address));
+        region.is_some_and(|region| length <= region.len() - (address - region.start_addr().0))
     }
 
     /// Writes bytes.
@@ -134,5 +135,25 @@ impl Memory {
     pub fn touched(&self) -> u64 {
         let pages = self.pages().flat_map(|(_, pages)| pages);
         4096 * pages.filter(|page| page & 1 != 0).count() as u64
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn parts_lie_in_one_region() -> Result<()> {
+        const HIGH: u64 = 1 << 20;
+        let memory = Memory::new(DEVICES.start + HIGH, false)?;
+        for (address, length) in [(0, DEVICES.start), (DEVICES.start - 1, 1), (DEVICES.end, HIGH)] {
+            assert!(memory.contains(address, length), "{address:#x} {length:#x}");
+            assert!(!memory.contains(address, length + 1), "{address:#x} {length:#x}");
+            assert!(!memory.contains(address, u64::MAX), "{address:#x}");
+        }
+        for address in [DEVICES.start, DEVICES.end - 1, DEVICES.end + HIGH, u64::MAX] {
+            assert!(!memory.contains(address, 0), "{address:#x}");
+        }
+        Ok(())
     }
 }

@@ -51,10 +51,7 @@ impl Default for Stats {
 impl Stats {
     /// Keeps when it came to this for the first time.
     pub fn reached(&self, moment: Moment) {
-        let place = &self.moments[moment as usize];
-        if place.get().is_none() {
-            place.get_or_init(|| self.start.elapsed());
-        }
+        self.moments[moment as usize].get_or_init(|| self.start.elapsed());
     }
 
     /// A processor has left the guest.

@@ -18,10 +18,12 @@ use crate::options::Publish;
 
 /// Bytes of a length.
 const LENGTH: usize = 4;
+/// Bytes of Ethernet's header.
+const ETHERNET: usize = 14;
 /// The longest IP packet that passt takes. The guest has to know: a part of a longer one is carried as if it were whole.
 pub const MTU: u16 = 65520;
 /// The longest frame: passt gives any packet that there is.
-const LONGEST: usize = u16::MAX as usize + 14;
+const LONGEST: usize = u16::MAX as usize + ETHERNET;
 /// Room for what has come in: at least one frame.
 const ROOM: usize = 2 * (LENGTH + LONGEST);
 
@@ -135,7 +137,7 @@ impl Link for Passt {
     fn send(&mut self, parts: Parts<'_>) -> io::Result<()> {
         let (_, frame) = parts.split(HEADER);
         let length = frame.len();
-        if parts.len() < HEADER || length > MTU as usize + 14 {
+        if parts.len() < HEADER || length > MTU as usize + ETHERNET {
             return Ok(());
         }
         let mut head = (length as u32).to_be_bytes();
