@@ -293,9 +293,10 @@ pub fn all() -> Vec<Case> {
 
 /// Ctrl-C ends the tool by that signal, and QEMU with it (the pool looks for what is left).
 fn interrupt(bench: &Bench, mark: &str) -> Result<()> {
-    let image = bench.image("fault")?;
-    let mut command =
-        Tool::xtask(&["run", &image.to_string_lossy(), "--", "spin"]).command(bench, mark)?;
+    let image = bench.image("fault")?.to_string_lossy().into_owned();
+    // Who is started in the background of a script ignores the signal, and so would the tool.
+    let heeds = Program::Shell("exec env --default-signal=INT \"$@\"");
+    let mut command = Tool::new(heeds, &["run", &image, "--", "spin"]).command(bench, mark)?;
     let mut child =
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn()?;
     // The program says when it has begun.
