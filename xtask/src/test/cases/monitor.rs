@@ -11,7 +11,7 @@ use super::super::case::{Bench, Case};
 use super::super::expect::{Expect, Got};
 use crate::linux::direct;
 use crate::linux::nested::{Check, Nested, Release};
-use crate::{monitor, paths, peer, process, sdk};
+use crate::{monitor, peer, process};
 
 /// Programs of the repository that the checks run.
 const PROGRAMS: [&str; 14] = [
@@ -78,10 +78,11 @@ impl Item {
 fn run(bench: &Bench, mark: &str, release: Release) -> Result<()> {
     let mut nested = Nested::ensure(release)?;
     let mut paths = vec![("skete", monitor::build()?), ("connect", monitor::build_connect()?)];
-    let script = paths::generated().join("linux/direct.sh");
-    sdk::replace(&script, direct::SCRIPT.as_bytes())?;
+    // Of this run's own: the other kernel's may be under way.
+    let place = tempfile::tempdir()?;
+    let [script, runner] = ["direct.sh", "skete-run"].map(|name| place.path().join(name));
+    fs::write(&script, direct::SCRIPT)?;
     paths.push(("direct.sh", script));
-    let runner = paths::generated().join("linux/skete-run");
     process::run(Command::new("strip").arg("-o").arg(&runner).arg(bench.xtask()))?;
     paths.push(("skete-run", runner));
     for name in PROGRAMS {
