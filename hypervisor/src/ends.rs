@@ -1,12 +1,13 @@
 //! How a run ends: the guest's status, a signal, a guest that cannot go on.
 
 use std::io::Write as _;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::process;
+use std::sync::{Arc, OnceLock};
 
 use anyhow::{Context, Error, Result, ensure};
 use parking_lot::Mutex;
-use vmm_sys_util::signal::{block_signal, create_sigset};
+use vmm_sys_util::signal::{block_signal, create_sigset, register_signal_handler, unblock_signal};
 
 use crate::devices::channel::Name;
 use crate::machine::Machine;
@@ -91,9 +92,8 @@ pub fn finish(machine: &Machine, end: End) -> ! {
 
 /// Writes a core file with the processors that stand still.
 fn write_core(machine: &Machine, file: &std::fs::File) -> Result<()> {
-    let vcpus = machine.vcpus.get().map_or(&[][..], Vec::as_slice);
     let mut processors = Vec::new();
-    for (number, vcpu) in (0..).zip(vcpus) {
+    for (number, vcpu) in (0..).zip(&machine.vcpus) {
         // Another one may be in the guest.
         let Some(vcpu) = vcpu.try_lock() else { continue };
         processors.push((number, vcpu.get_regs()?, vcpu.get_sregs()?));
@@ -101,23 +101,38 @@ fn write_core(machine: &Machine, file: &std::fs::File) -> Result<()> {
     crate::core_file::write(file, &machine.context.memory, &processors)
 }
 
-/// Ends the process with almost nothing else.
-pub fn at_once(machine: &Machine, signal: i32) -> ! {
-    machine.names.iter().for_each(Name::remove);
-    // SAFETY: never comes back.
-    unsafe { libc::_exit(128 + signal) }
+/// Ends the process in order, because a signal has come: the next one ends it at once. No thread is started for that,
+/// which the jail would have to allow.
+pub fn obey(machine: &Arc<Machine>, signal: i32) -> ! {
+    static MACHINE: OnceLock<Arc<Machine>> = OnceLock::new();
+    extern "C" fn at_once(signal: i32, _: *mut libc::siginfo_t, _: *mut libc::c_void) {
+        if let Some(machine) = MACHINE.get() {
+            machine.names.iter().for_each(Name::remove);
+        }
+        // SAFETY: a signal handler may exit.
+        unsafe { libc::_exit(128 + signal) }
+    }
+    MACHINE.get_or_init(|| machine.clone());
+    for signal in SIGNALS {
+        // Without the handler, what the signal does by itself ends the process as well.
+        let _ = register_signal_handler(signal, at_once);
+        let _ = unblock_signal(signal);
+    }
+    finish(machine, End::Signal(signal))
 }
 
-/// The signals that end a run, taken one after the other instead of at any time.
+/// The signals that end a run.
+const SIGNALS: [libc::c_int; 4] = [libc::SIGINT, libc::SIGTERM, libc::SIGHUP, libc::SIGQUIT];
+
+/// The first signal that ends a run, taken when the watcher asks for it instead of at any time.
 pub struct Signals(OwnedFd);
 
 impl Signals {
     /// Holds them back in this thread, and in those that it starts.
     pub fn block() -> Result<Signals> {
-        let signals = [libc::SIGINT, libc::SIGTERM, libc::SIGHUP, libc::SIGQUIT];
-        let held = signals.into_iter().try_for_each(block_signal);
+        let held = SIGNALS.into_iter().try_for_each(block_signal);
         held.map_err(Error::msg).context("cannot hold signals back")?;
-        let set = create_sigset(&signals).context("cannot take signals")?;
+        let set = create_sigset(&SIGNALS).context("cannot take signals")?;
         // SAFETY: the descriptor is a new one, and nobody else's.
         unsafe {
             let fd = libc::signalfd(-1, &raw const set, libc::SFD_CLOEXEC | libc::SFD_NONBLOCK);
@@ -126,14 +141,13 @@ impl Signals {
         }
     }
 
-    /// The next one that has come.
+    /// One that has come.
     pub fn take(&self) -> Option<i32> {
         let mut bytes = [0u8; size_of::<libc::signalfd_siginfo>()];
-        // SAFETY: writes no more than `bytes` has room for.
-        let got = unsafe { libc::read(self.0.as_raw_fd(), bytes.as_mut_ptr().cast(), bytes.len()) };
+        let got = rustix::io::read(&self.0, &mut bytes).ok()?;
         // The first field is the signal's number (`signalfd(2)`).
         let number = u32::from_ne_bytes(*bytes.first_chunk()?);
-        (got == bytes.len() as isize).then_some(number as i32)
+        (got == bytes.len()).then_some(number as i32)
     }
 }
 

@@ -10,7 +10,7 @@ use vm_memory::{Bytes as _, GuestAddress};
 use crate::calls::{Call, Context, Flow};
 use crate::debugger::{self, Debugger, Registers};
 use crate::ends::{self, End};
-use crate::jail::{self, Role};
+use crate::jail;
 use crate::machine::Machine;
 use crate::stats::{Kind, Moment};
 use crate::{boot, cpu, paging};
@@ -30,14 +30,6 @@ pub struct Processor {
 /// The most frames of a stack that are shown.
 const MOST_FRAMES: usize = 64;
 
-/// What made the guest come out, without what refers to the processor.
-enum Reason {
-    Out(u16, u32),
-    Done(Kind),
-    Main,
-    End(End),
-}
-
 impl Processor {
     /// Runs the guest to its end, which is the process's.
     pub fn run(self) {
@@ -50,7 +42,8 @@ impl Processor {
             ends::finish(&machine, End::Broken(format!("{error:#}")));
         }
         if options.jail
-            && let Err(error) = jail::confine_calls(Role::Processor, &jail::calls(options, true))
+            && let Err(error) =
+                jail::confine_calls(jail::PROCESSOR, &jail::asked_for(options, true))
         {
             ends::finish(&machine, End::Refused(format!("{error:#}")));
         }
@@ -65,15 +58,7 @@ impl Processor {
             {
                 ends::finish(&machine, End::Broken(format!("{error:#}")));
             }
-            let (kind, end) = match self.enter() {
-                Reason::Out(port, value) => self.out(port, value),
-                Reason::Done(kind) => (kind, None),
-                Reason::Main => {
-                    machine.stats.reached(Moment::Main);
-                    continue;
-                }
-                Reason::End(end) => (Kind::Other, Some(end)),
-            };
+            let Some((kind, end)) = self.enter() else { continue };
             machine.stats.count(kind);
             if let Some(end) = end {
                 if matches!(end, End::TripleFault | End::Broken(_) | End::Refused(_)) {
@@ -98,52 +83,60 @@ impl Processor {
         }
     }
 
-    fn enter(&self) -> Reason {
+    /// Lets the guest run. Gives what it came out for, and the end when there is one; `None` when it came out for
+    /// the monitor.
+    fn enter(&self) -> Option<(Kind, Option<End>)> {
         let number = self.number;
         let mut vcpu = self.vcpu.lock();
+        let broken = |why| Some((Kind::Other, Some(End::Broken(why))));
+        let done = |kind| Some((kind, None));
         match vcpu.run() {
             Ok(VcpuExit::IoOut(port, data)) => {
                 let mut value = [0; 4];
                 value.iter_mut().zip(data).for_each(|(to, from)| *to = *from);
-                Reason::Out(port, u32::from_le_bytes(value))
+                let argument = vcpu.sync_regs().regs.rdi;
+                // It stands still for as long as the call takes.
+                drop(vcpu);
+                Some(self.out(Call { port, argument, value: u32::from_le_bytes(value) }))
             }
             // Nothing is there: all ones.
             Ok(VcpuExit::IoIn(_, data)) => {
                 data.fill(0xff);
-                Reason::Done(Kind::Port)
+                done(Kind::Port)
             }
             Ok(VcpuExit::MmioRead(address, data)) => {
                 self.machine.bus.read(address, data);
-                Reason::Done(Kind::Device)
+                done(Kind::Device)
             }
             Ok(VcpuExit::MmioWrite(address, data)) => {
                 self.machine.bus.write(address, data);
-                Reason::Done(Kind::Device)
+                done(Kind::Device)
             }
-            Ok(VcpuExit::Shutdown) => Reason::End(End::TripleFault),
+            Ok(VcpuExit::Shutdown) => Some((Kind::Other, Some(End::TripleFault))),
             Ok(VcpuExit::SystemEvent(kind, _)) => {
-                Reason::End(End::Broken(format!("it asked for system event {kind}")))
+                broken(format!("it asked for system event {kind}"))
             }
-            Ok(VcpuExit::InternalError) => Reason::End(End::Broken(format!(
+            Ok(VcpuExit::InternalError) => broken(format!(
                 "KVM cannot go on with processor {number} (internal error: an instruction that it does not know, or memory that is not there)"
-            ))),
-            Ok(VcpuExit::FailEntry(reason, _)) => Reason::End(End::Broken(format!(
+            )),
+            Ok(VcpuExit::FailEntry(reason, _)) => broken(format!(
                 "processor {number} does not enter the guest (hardware reason {reason:#x})"
-            ))),
+            )),
             Ok(VcpuExit::Debug(info)) => match &self.debugger {
                 Some(debugger) => {
                     debugger.hit(number, info.dr6);
-                    Reason::Done(Kind::Debug)
+                    done(Kind::Debug)
                 }
                 None => {
                     let _ = vcpu.set_guest_debug(&kvm_guest_debug::default());
-                    Reason::Main
+                    self.machine.stats.reached(Moment::Main);
+                    None
                 }
             },
-            Ok(VcpuExit::Intr) => Reason::Done(Kind::Signal),
-            Ok(other) => Reason::End(End::Broken(format!(
-                "KVM has left processor {number} for an unknown reason: {other:?}"
-            ))),
+            Ok(VcpuExit::Intr) => done(Kind::Signal),
+            Ok(other) => {
+                broken(format!("KVM has left processor {number} for an unknown reason: {other:?}"))
+            }
             Err(error) => match error.errno() {
                 // Just after its start a processor may be told to try again.
                 libc::EINTR | libc::EAGAIN => {
@@ -153,32 +146,27 @@ impl Processor {
                     if self.debugger.is_some() {
                         debugger::take_signal();
                     }
-                    Reason::Done(Kind::Signal)
+                    done(Kind::Signal)
                 }
-                _ => Reason::End(End::Broken(format!("processor {number} does not run: {error}"))),
+                _ => broken(format!("processor {number} does not run: {error}")),
             },
         }
     }
 
     /// The guest has written to a port.
-    fn out(&self, port: u16, value: u32) -> (Kind, Option<End>) {
-        let argument = self.vcpu.lock().sync_regs().regs.rdi;
+    fn out(&self, call: Call) -> (Kind, Option<End>) {
         let context = &self.machine.context;
-        let tables = || match self.vcpu.lock().get_sregs() {
-            Ok(special) => special.cr3,
-            Err(_) => boot::PAGE_TABLES,
-        };
-        let call = Call { port, argument, value };
+        let tables = || self.vcpu.lock().get_sregs().map_or(boot::PAGE_TABLES, |found| found.cr3);
         let flow = context.handle(call, &tables);
         if context.options.trace
-            && let Some(name) = Context::name(port)
+            && let Some(name) = Context::name(call.port)
         {
-            let shown = if port < 0x1000 { value.into() } else { argument };
+            let shown = if call.port < 0x1000 { call.value.into() } else { call.argument };
             let done = match flow {
                 Some(Flow::Continue) => "done".to_owned(),
                 other => format!("{other:?}"),
             };
-            eprintln!("skete: cpu {}: {name}({shown:#x}) = {done}", self.number);
+            say!("skete: cpu {}: {name}({shown:#x}) = {done}", self.number);
         }
         let end = match flow {
             None => return (Kind::Port, None),
@@ -187,7 +175,7 @@ impl Processor {
             Some(Flow::ReaderGone) => Some(End::ReaderGone),
             Some(Flow::NoParameters(address)) => Some(End::Refused(format!(
                 "the parameters of its call {} are not in its memory: {address:#x}",
-                Context::name(port).unwrap_or_default()
+                Context::name(call.port).unwrap_or_default()
             ))),
         };
         (Kind::Call, end)
@@ -201,13 +189,13 @@ impl Processor {
         };
         // Where a processor begins when it is switched on (SDM volume 3, 10.1.1).
         if (special.cs.selector, general.rip) == (0xf000, 0xfff0) {
-            eprintln!(
+            say!(
                 "skete: processor {} was reset by its fault, as AMD's are: its registers are lost; a breakpoint before the fault keeps them (--gdb)",
                 self.number
             );
             return;
         }
-        eprintln!("skete: registers of processor {}:", self.number);
+        say!("skete: registers of processor {}:", self.number);
         const NAMES: &str = "rax rbx rcx rdx rsi rdi rbp rsp r8 r9 r10 r11 r12 r13 r14 r15 rip flags \
             cr0 cr2 cr3 cr4 efer cs";
         let (s, cs) = (special, special.cs.selector.into());
@@ -216,9 +204,9 @@ impl Processor {
         let registers = NAMES.split(' ').zip(values).collect::<Vec<_>>();
         for row in registers.chunks(4) {
             let row = row.iter().map(|(name, value)| format!("{name:>5} {value:016x}"));
-            eprintln!(" {}", row.collect::<Vec<_>>().join(" "));
+            say!(" {}", row.collect::<Vec<_>>().join(" "));
         }
-        eprintln!("skete: stack of processor {}:", self.number);
+        say!("skete: stack of processor {}:", self.number);
         let memory = &self.machine.context.memory;
         let word = |address| {
             let place = paging::translate(memory, special.cr3, address)?;
@@ -228,7 +216,7 @@ impl Processor {
         for number in 0..MOST_FRAMES {
             // Where a call goes on may be behind the end of its function.
             let name = self.machine.symbols.name(code - u64::from(number > 0));
-            eprintln!("{number:>4}: {code:#018x} {}", name.as_deref().unwrap_or("?"));
+            say!("{number:>4}: {code:#018x} {}", name.as_deref().unwrap_or("?"));
             // A frame begins with where the caller's is, and where it goes on (System V ABI, 3.2.2).
             match (word(frame), word(frame.wrapping_add(8))) {
                 (Some(next), Some(back)) if back > 0 => (frame, code) = (next, back),

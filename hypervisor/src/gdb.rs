@@ -31,7 +31,7 @@ use vm_memory::{Bytes, GuestAddress};
 use crate::cpu;
 use crate::debugger::{Debugger, Registers, Stop};
 use crate::devices::queue::descriptor;
-use crate::jail::{self, Call, Role};
+use crate::jail::{self, Call};
 use crate::memory::Memory;
 
 /// What the debugger works on.
@@ -63,8 +63,8 @@ pub fn listen(address: &str) -> Result<TcpListener> {
         if address.contains(':') { address.to_owned() } else { format!("127.0.0.1:{address}") };
     let listener = TcpListener::bind(&address)
         .with_context(|| format!("cannot wait for a debugger at {address}"))?;
-    eprintln!("skete: waiting for a debugger at {address}; in another terminal:");
-    eprintln!("  gdb IMAGE -ex 'target remote {address}' -ex 'break main' -ex continue");
+    say!("skete: waiting for a debugger at {address}; in another terminal:");
+    say!("  gdb IMAGE -ex 'target remote {address}' -ex 'break main' -ex continue");
     Ok(listener)
 }
 
@@ -394,7 +394,7 @@ pub fn start(
         match outcome {
             Ok(DisconnectReason::Kill) => killed(),
             Ok(_) => {}
-            Err(error) => eprintln!("skete: {error:#}"),
+            Err(error) => say!("skete: {error:#}"),
         }
     };
     let thread = std::thread::Builder::new().name("gdb".into()).spawn(serve);
@@ -407,7 +407,7 @@ fn serve(
     jail: Option<&[Call]>,
 ) -> Result<DisconnectReason> {
     if let Some(calls) = jail {
-        jail::confine_calls(Role::Debugger, calls)?;
+        jail::confine_calls(jail::DEBUGGER, calls)?;
     }
     let (stream, _) = listener.accept().context("no debugger can connect")?;
     let _ = stream.set_nodelay(true);

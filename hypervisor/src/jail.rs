@@ -2,7 +2,8 @@
 //!
 //! Landlock takes away all files but those below the mounts, and the network. Each thread then has a list of
 //! system calls (seccomp) that it may make: a processor's answers hypercalls, the first one's waits for events.
-//! A call that is not on the list ends the process.
+//! A call that is not on the list ends the process. No list has a call that makes code, a thread or a process, or
+//! that reaches another process.
 
 use std::collections::BTreeMap;
 use std::os::fd::BorrowedFd;
@@ -16,7 +17,6 @@ use seccompiler::{
     BpfProgram, SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompFilter,
     SeccompRule, TargetArch,
 };
-
 use vmm_sys_util::signal::register_signal_handler;
 
 use crate::options::Options;
@@ -24,30 +24,20 @@ use crate::options::Options;
 /// A system call, and what its second argument has to be if that matters.
 pub type Call = (libc::c_long, Option<u64>);
 
-/// What a thread does.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Role {
-    /// Runs a processor of the guest's, and answers its calls.
-    Processor,
-    /// Waits for signals and input.
-    Watcher,
-    /// Serves a device.
-    Device,
-    /// Serves a debugger.
-    Debugger,
-}
-
-/// System calls by their names.
+/// System calls by their names, with what the second argument has to be in brackets.
 macro_rules! calls {
-    ($($name:ident)+) => { &[$((libc::$name, None)),+] };
+    (@) => { None };
+    (@ $request:literal) => { Some($request) };
+    ($($name:ident $(($request:literal))?)+) => { &[$((libc::$name, calls!(@ $($request)?))),+] };
 }
+pub(crate) use calls;
 
 /// What every thread needs: memory of its own, locks, output, and an end.
 const ALWAYS: &[Call] = calls! {
     SYS_read SYS_write SYS_writev SYS_pwrite64 SYS_ftruncate SYS_close SYS_futex SYS_poll SYS_ppoll SYS_munmap
     SYS_mremap SYS_madvise SYS_mincore SYS_brk SYS_getrandom SYS_clock_gettime SYS_getrusage SYS_sched_yield
     SYS_rt_sigprocmask SYS_rt_sigaction SYS_rt_sigreturn SYS_rt_sigtimedwait SYS_rt_sigpending SYS_sigaltstack
-    SYS_restart_syscall SYS_gettid SYS_getpid SYS_tgkill SYS_exit SYS_exit_group SYS_fcntl
+    SYS_restart_syscall SYS_gettid SYS_getpid SYS_exit SYS_exit_group SYS_fcntl
 };
 
 /// What a processor's calls about files lead to.
@@ -56,31 +46,26 @@ const FILES: &[Call] = calls! {
     SYS_renameat2 SYS_linkat SYS_symlinkat SYS_readlinkat SYS_fchmod SYS_utimensat SYS_fsync
 };
 
-/// What the thread takes that ends an orderly run, which the first one starts.
-const THREADS: &[Call] = calls! {
-    SYS_clone3 SYS_clone SYS_set_robust_list SYS_rseq SYS_sched_getaffinity SYS_prctl SYS_mprotect
+/// The calls to KVM that a processor's thread makes (Linux, `include/uapi/linux/kvm.h`).
+pub const PROCESSOR: &[Call] = calls! {
+    SYS_ioctl(0xae80)      // KVM_RUN
+    SYS_ioctl(0x8090_ae81) // KVM_GET_REGS
+    SYS_ioctl(0x8138_ae83) // KVM_GET_SREGS
+    SYS_ioctl(0x4048_ae9b) // KVM_SET_GUEST_DEBUG
+    SYS_ioctl(0xaead)      // KVM_KVMCLOCK_CTRL
 };
 
-/// The calls to KVM that a processor's thread makes (Linux, `include/uapi/linux/kvm.h`).
-const KVM_CALLS: [u64; 5] = [
-    0xae80,      // KVM_RUN
-    0x8090_ae81, // KVM_GET_REGS
-    0x8138_ae83, // KVM_GET_SREGS
-    0x4048_ae9b, // KVM_SET_GUEST_DEBUG
-    0xaead,      // KVM_KVMCLOCK_CTRL
-];
-
-/// What a debugger's connection takes, and the requests for what it looks at and changes.
-const CONNECTION: &[Call] = calls! { SYS_accept4 SYS_setsockopt SYS_recvfrom SYS_sendto };
-const DEBUGGER_REQUESTS: [u64; 7] = [
-    0x5421,      // FIONBIO
-    0x8090_ae81, // KVM_GET_REGS
-    0x4090_ae82, // KVM_SET_REGS
-    0x8138_ae83, // KVM_GET_SREGS
-    0xc018_ae85, // KVM_TRANSLATE
-    0x81a0_ae8c, // KVM_GET_FPU
-    0x41a0_ae8d, // KVM_SET_FPU
-];
+/// What a debugger's connection takes, and what it looks at and changes.
+pub const DEBUGGER: &[Call] = calls! {
+    SYS_accept4 SYS_setsockopt SYS_recvfrom SYS_sendto
+    SYS_ioctl(0x5421)      // FIONBIO
+    SYS_ioctl(0x8090_ae81) // KVM_GET_REGS
+    SYS_ioctl(0x4090_ae82) // KVM_SET_REGS
+    SYS_ioctl(0x8138_ae83) // KVM_GET_SREGS
+    SYS_ioctl(0xc018_ae85) // KVM_TRANSLATE
+    SYS_ioctl(0x81a0_ae8c) // KVM_GET_FPU
+    SYS_ioctl(0x41a0_ae8d) // KVM_SET_FPU
+};
 
 /// Takes away this thread's files and network, and those of the threads that it starts. `mounts` are the
 /// directories that stay, with whether they may be written to; in those of `names`, a file may be removed. A kernel
@@ -115,7 +100,7 @@ pub fn confine_files<'a>(
 }
 
 /// The calls that a run makes with these options: `files` for processors, that with names at the end for all.
-pub fn calls(options: &Options, files: bool) -> Vec<Call> {
+pub fn asked_for(options: &Options, files: bool) -> Vec<Call> {
     let mut calls = Vec::new();
     if files && !options.mounts.is_empty() {
         calls.extend(FILES);
@@ -126,37 +111,30 @@ pub fn calls(options: &Options, files: bool) -> Vec<Call> {
     calls
 }
 
-/// Leaves this thread the system calls of its role, and some more.
-pub fn confine_calls(role: Role, more: &[Call]) -> Result<()> {
-    let filter = filter(role, more)?;
+/// Leaves this thread the system calls that every thread needs, its own, and some more.
+pub fn confine_calls(own: &[Call], more: &[Call]) -> Result<()> {
+    let filter = filter(&[ALWAYS, own, more].concat())?;
     report_violations()?;
     seccompiler::apply_filter(&filter)
         .context("the monitor cannot be confined (seccomp); --no-jail leaves that out")
 }
 
-fn filter(role: Role, more: &[Call]) -> Result<BpfProgram> {
-    let mut calls = [ALWAYS, more].concat();
-    match role {
-        Role::Processor => calls.extend(KVM_CALLS.map(|call| (libc::SYS_ioctl, Some(call)))),
-        Role::Watcher => calls.extend(THREADS),
-        Role::Debugger => {
-            calls.extend(CONNECTION);
-            calls.extend(DEBUGGER_REQUESTS.map(|call| (libc::SYS_ioctl, Some(call))));
-        }
-        Role::Device => {}
-    }
+fn filter(calls: &[Call]) -> Result<BpfProgram> {
     let argument = |number, operation, value| {
         let condition = SeccompCondition::new(number, SeccompCmpArgLen::Dword, operation, value)?;
         SeccompRule::new(vec![condition])
     };
     let mut rules: BTreeMap<i64, Vec<SeccompRule>> = BTreeMap::new();
-    for (number, request) in calls {
+    for &(number, request) in calls {
         let request = request.map(|request| argument(1, SeccompCmpOp::Eq, request));
         rules.entry(number).or_default().extend(request.transpose()?);
     }
-    // Memory, but no code.
+    // Memory, but no code; signals, but to this process only.
     let no_code = argument(2, SeccompCmpOp::MaskedEq(libc::PROT_EXEC as u64), 0)?;
-    rules.insert(libc::SYS_mmap, vec![no_code]);
+    rules.insert(libc::SYS_mmap, vec![no_code.clone()]);
+    rules.insert(libc::SYS_mprotect, vec![no_code]);
+    let own = argument(0, SeccompCmpOp::Eq, std::process::id().into())?;
+    rules.insert(libc::SYS_tgkill, vec![own]);
     let filter =
         SeccompFilter::new(rules, SeccompAction::Trap, SeccompAction::Allow, TargetArch::x86_64)?;
     Ok(filter.try_into()?)
@@ -205,7 +183,7 @@ mod tests {
     #[ignore = "ends its process"]
     fn breaks_out_by_a_call() {
         confine_files(std::iter::empty(), std::iter::empty()).unwrap();
-        confine_calls(Role::Processor, FILES).unwrap();
+        confine_calls(PROCESSOR, FILES).unwrap();
         // SAFETY: makes a socket, or ends the process.
         unsafe { libc::socket(libc::AF_INET, libc::SOCK_STREAM, 0) };
     }
@@ -221,7 +199,7 @@ mod tests {
     #[ignore = "ends its process"]
     fn makes_code() {
         confine_files(std::iter::empty(), std::iter::empty()).unwrap();
-        confine_calls(Role::Watcher, &[]).unwrap();
+        confine_calls(&[], &[]).unwrap();
         let access = libc::PROT_READ | libc::PROT_EXEC;
         // SAFETY: a new mapping, or the process's end.
         unsafe {
@@ -234,6 +212,38 @@ mod tests {
                 0,
             )
         };
+    }
+
+    #[test]
+    #[ignore = "confines its process"]
+    fn has_memory() {
+        // Its own, as a thread has it that is not the first one.
+        let grown = std::thread::spawn(|| {
+            confine_calls(&[], &[]).unwrap();
+            (0..100_u8).map(|number| vec![number; 60_000]).collect::<Vec<_>>()
+        });
+        assert_eq!(grown.join().unwrap().concat().len(), 6_000_000);
+    }
+
+    #[test]
+    fn memory_can_be_had() {
+        let output = child("jail::tests::has_memory");
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    }
+
+    #[test]
+    #[ignore = "ends its process"]
+    fn signals_another_process() {
+        confine_calls(&[], &[]).unwrap();
+        // SAFETY: asks whether the first process could be signalled, or ends this one.
+        unsafe { libc::syscall(libc::SYS_tgkill, 1, 1, 0) };
+    }
+
+    #[test]
+    fn other_processes_get_no_signal() {
+        let output = child("jail::tests::signals_another_process");
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(said.contains("does not allow the monitor's system call 0234"), "{said}");
     }
 
     #[test]

@@ -4,6 +4,13 @@
 //! [`boot`] writes what the guest finds there, [`cpu`] sets the processors up, [`machine`] runs them, and
 //! each [`exit`] of theirs is answered, most often a hypercall ([`calls`]). [`ends`] is how it is over.
 
+/// Says a line to the user. Where nobody reads it any more, the run goes on.
+macro_rules! say {
+    ($($text:tt)+) => {
+        _ = std::io::Write::write_fmt(&mut std::io::stderr(), format_args!("{}\n", format_args!($($text)+)))
+    };
+}
+
 mod boot;
 pub mod calls;
 pub mod console;

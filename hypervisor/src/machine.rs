@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::path::PathBuf;
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 use std::thread;
 
 use anyhow::{Context as _, Result, bail};
@@ -20,7 +20,7 @@ use crate::devices::{Bus, block, channel, entropy, net, tap, vsock};
 use crate::ends::{self, Signals};
 use crate::exit::Processor;
 use crate::files::Files;
-use crate::jail::{self, Role};
+use crate::jail;
 use crate::memory::Memory;
 use crate::options::{Card, Options};
 use crate::stats::Stats;
@@ -40,8 +40,8 @@ pub struct Machine {
     pub(crate) names: Vec<Name>,
     /// The names of its functions.
     pub(crate) symbols: Symbols,
-    /// The processors, once all are there.
-    pub vcpus: OnceLock<Vec<Arc<Mutex<VcpuFd>>>>,
+    /// The processors.
+    pub vcpus: Vec<Arc<Mutex<VcpuFd>>>,
     /// The file for a core.
     pub core: Option<File>,
     /// Counts.
@@ -89,38 +89,36 @@ pub fn run(mut options: Options) -> Result<()> {
         cpu::set_up(vcpu, loaded.entry, number)?;
     }
     let (devices, names) = devices(&options, &memory)?;
+    let create = |path: &PathBuf| {
+        File::create(path).with_context(|| format!("cannot make {}", path.display()))
+    };
+    let core = options.core.as_ref().map(create).transpose()?;
+    let listener = options.gdb.as_deref().map(gdb::listen).transpose()?;
+    // All is open; threads that are started from here on are confined as well.
+    if options.jail {
+        jail::confine_files(files.directories(), names.iter().map(Name::directory))?;
+    }
     let mut bus = Bus::default();
     for device in devices {
         let word = bus.add(&vm, &memory, device, options.jail)?;
         options.kernel.push(word);
     }
     boot::write(&memory, &options, loaded.info, kilohertz)?;
-    let create = |path: &PathBuf| {
-        File::create(path).with_context(|| format!("cannot make {}", path.display()))
-    };
-    let core = options.core.as_ref().map(create).transpose()?;
+    let vcpus = vcpus.into_iter().map(|vcpu| Arc::new(Mutex::new(vcpu))).collect();
     let machine = Arc::new(Machine {
         context: Context { memory, console, files, options },
         bus,
         names,
         symbols,
-        vcpus: OnceLock::new(),
+        vcpus,
         core,
         stats,
         vm,
     });
     let context = &machine.context;
-    let listener = context.options.gdb.as_deref().map(gdb::listen).transpose()?;
     let debugger = listener.as_ref().map(|_| Debugger::new(context.options.cpus).map(Arc::new));
     let debugger = debugger.transpose()?;
-    if context.options.jail {
-        let names = machine.names.iter().map(Name::directory);
-        jail::confine_files(context.files.directories(), names)?;
-    }
-    let vcpus = vcpus.into_iter().map(|vcpu| Arc::new(Mutex::new(vcpu)));
-    let vcpus = vcpus.collect::<Vec<_>>();
-    let _ = machine.vcpus.set(vcpus.clone());
-    for (number, vcpu) in (0..).zip(&vcpus) {
+    for (number, vcpu) in (0..).zip(&machine.vcpus) {
         let processor = Processor {
             machine: machine.clone(),
             vcpu: vcpu.clone(),
@@ -139,18 +137,18 @@ pub fn run(mut options: Options) -> Result<()> {
     if let (Some(debugger), Some(listener)) = (debugger, listener) {
         let guest = gdb::Guest {
             debugger,
-            vcpus,
+            vcpus: machine.vcpus.clone(),
             memory: context.memory.clone(),
             resume: gdb::Resume::default(),
         };
         let machine = machine.clone();
-        let jail = context.options.jail.then(|| jail::calls(&context.options, false));
+        let jail = context.options.jail.then(|| jail::asked_for(&context.options, false));
         gdb::start(guest, listener, jail, move || {
             ends::finish(&machine, ends::End::Signal(libc::SIGKILL))
         })?;
     }
     if context.options.jail {
-        jail::confine_calls(Role::Watcher, &jail::calls(&context.options, false))?;
+        jail::confine_calls(&[], &jail::asked_for(&context.options, false))?;
     }
     watch(&machine, &signals)
 }
@@ -207,7 +205,6 @@ fn make(kvm: &Kvm) -> Result<VmFd> {
 /// Sees to signals and to standard input until a processor ends the process.
 fn watch(machine: &Arc<Machine>, signals: &Signals) -> Result<()> {
     let console = &machine.context.console;
-    let mut stopping = false;
     loop {
         let source = console.source();
         let wanted = descriptor(&console.wanted);
@@ -224,12 +221,7 @@ fn watch(machine: &Arc<Machine>, signals: &Signals) -> Result<()> {
         if is_ready(0)
             && let Some(signal) = signals.take()
         {
-            if stopping {
-                ends::at_once(machine, signal);
-            }
-            stopping = true;
-            let machine = machine.clone();
-            thread::spawn(move || ends::finish(&machine, ends::End::Signal(signal)));
+            ends::obey(machine, signal);
         }
         if is_ready(1) {
             let _ = console.wanted.read();

@@ -11,7 +11,7 @@ use vm_memory::{Address, Bytes};
 
 use super::parts::Parts;
 use super::queue::{Active, Chain, Device, Model, Worker};
-use crate::jail::Call;
+use crate::jail::{Call, calls};
 use crate::memory::Memory;
 use crate::options;
 
@@ -186,7 +186,7 @@ impl Disk {
             Ok(()) => Ok(0),
             Err(error) => {
                 if !std::mem::replace(&mut self.told, true) {
-                    eprintln!("skete: a disk of the guest's fails at sector {sector}: {error}");
+                    say!("skete: a disk of the guest's fails at sector {sector}: {error}");
                 }
                 Err(Failure::Failed)
             }
@@ -279,12 +279,7 @@ fn all(
 
 impl Worker for Disk {
     fn calls(&self) -> &'static [Call] {
-        &[
-            (libc::SYS_preadv, None),
-            (libc::SYS_pwritev, None),
-            (libc::SYS_fdatasync, None),
-            (libc::SYS_fallocate, None),
-        ]
+        calls! { SYS_preadv SYS_pwritev SYS_fdatasync SYS_fallocate }
     }
 
     fn run(&mut self, active: &mut Active) -> io::Result<()> {

@@ -18,7 +18,7 @@ use virtio_queue::QueueT;
 
 use super::parts::Parts;
 use super::queue::{Active, Chain, Device, Model, USED, Worker};
-use crate::jail::Call;
+use crate::jail::{Call, calls};
 
 const CONSOLE: u32 = 3;
 
@@ -194,7 +194,7 @@ impl Channel {
 
 impl Worker for Channel {
     fn calls(&self) -> &'static [Call] {
-        &[(libc::SYS_accept4, None), (libc::SYS_readv, None), (libc::SYS_recvfrom, None)]
+        calls! { SYS_accept4 SYS_readv SYS_recvfrom }
     }
 
     fn run(&mut self, active: &mut Active) -> io::Result<()> {

@@ -1,18 +1,19 @@
 //! A device's registers (4.2.2).
 
 use std::mem;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering::SeqCst};
 use std::sync::mpsc::{self, Receiver, Sender};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 
 use anyhow::{Context, Result};
 use kvm_ioctls::{IoEventAddress, VmFd};
+use parking_lot::Mutex;
 use virtio_queue::{Queue, QueueT};
 use vmm_sys_util::eventfd::EventFd;
 
 use super::queue::{self, Active, Interrupt, Model, SIZE, Worker, Workers, event};
-use crate::jail::{self, Role};
+use crate::jail;
 use crate::memory::Memory;
 
 const MAGIC: u32 = u32::from_le_bytes(*b"virt");
@@ -120,10 +121,6 @@ impl Mmio {
         Ok(())
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     /// Answers a read.
     pub fn read(&self, offset: u64, data: &mut [u8]) {
         if let Some(at) = offset.checked_sub(CONFIGURATION) {
@@ -132,7 +129,7 @@ impl Mmio {
             data.iter_mut().zip(from).for_each(|(to, from)| *to = *from);
             return;
         }
-        let state = self.state();
+        let state = self.state.lock();
         let queue = state.queues.get(state.selected);
         let value = match offset {
             0x00 => MAGIC,
@@ -160,7 +157,7 @@ impl Mmio {
         }
         bytes[..data.len()].copy_from_slice(data);
         let value = u32::from_le_bytes(bytes);
-        let mut state = self.state();
+        let mut state = self.state.lock();
         match offset {
             0x14 => state.feature_half = value,
             0x20 => {
@@ -184,12 +181,11 @@ impl Mmio {
         }
     }
 
-    fn set_status(&self, state: &mut State, value: u32) {
+    fn set_status(&self, state: &mut State, mut value: u32) {
         if value == 0 {
             self.reset(state);
             return;
         }
-        let mut value = value;
         if value & FEATURES_OK != 0 && state.driver_features & !self.model.features != 0 {
             value &= !FEATURES_OK;
         }
@@ -207,9 +203,8 @@ impl Mmio {
         for number in mem::take(&mut state.running) {
             let server = &self.servers[number];
             let _ = server.stop.write(1);
-            let ended = server.ended.lock().unwrap_or_else(PoisonError::into_inner);
             // Its thread is gone when there is an error: it touches nothing either.
-            let _ = ended.recv();
+            let _ = server.ended.lock().recv();
             let _ = server.stop.read();
         }
         for kick in &self.kicks {
@@ -291,8 +286,8 @@ fn set_queue(state: &mut State, offset: u64, value: u32) {
 /// A worker's thread: runs it each time that the driver starts the device.
 fn serve(mut worker: Box<dyn Worker>, begin: &Receiver<Active>, ended: &Sender<()>, jail: bool) {
     // What it does not need, it gives up before the guest can talk to it.
-    if jail && let Err(error) = jail::confine_calls(Role::Device, worker.calls()) {
-        eprintln!("skete: a device does not start: {error:#}");
+    if jail && let Err(error) = jail::confine_calls(worker.calls(), &[]) {
+        say!("skete: a device does not start: {error:#}");
         return;
     }
     let mut told = false;
@@ -300,7 +295,7 @@ fn serve(mut worker: Box<dyn Worker>, begin: &Receiver<Active>, ended: &Sender<(
         if let Err(error) = worker.run(&mut active) {
             // Once: a guest can have it fail as often as it likes.
             if !mem::replace(&mut told, true) {
-                eprintln!("skete: a virtio device has failed: {error}");
+                say!("skete: a virtio device has failed: {error}");
             }
             active.interrupt.broken.store(true, SeqCst);
             active.interrupt.raise(queue::CONFIGURATION);

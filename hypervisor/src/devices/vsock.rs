@@ -16,7 +16,7 @@ use vm_memory::{GuestMemoryBackend, GuestMemoryRegion};
 use vmm_sys_util::eventfd::EventFd;
 
 use super::queue::{Active, Device, Model, USED, Worker, descriptor, event};
-use crate::jail;
+use crate::jail::{Call, calls};
 use crate::memory::Memory;
 
 const VSOCK: u32 = 19;
@@ -24,15 +24,15 @@ const VSOCK: u32 = 19;
 const QUEUES: usize = 2;
 
 /// The calls to the host's device that the thread makes (Linux, `include/uapi/linux/vhost.h`).
-const CALLS: [jail::Call; 7] = [
-    (libc::SYS_ioctl, Some(0x4008_af00)), // VHOST_SET_FEATURES
-    (libc::SYS_ioctl, Some(0x4008_af10)), // VHOST_SET_VRING_NUM
-    (libc::SYS_ioctl, Some(0x4028_af11)), // VHOST_SET_VRING_ADDR
-    (libc::SYS_ioctl, Some(0x4008_af12)), // VHOST_SET_VRING_BASE
-    (libc::SYS_ioctl, Some(0x4008_af20)), // VHOST_SET_VRING_KICK
-    (libc::SYS_ioctl, Some(0x4008_af21)), // VHOST_SET_VRING_CALL
-    (libc::SYS_ioctl, Some(0x4004_af61)), // VHOST_VSOCK_SET_RUNNING
-];
+const CALLS: &[Call] = calls! {
+    SYS_ioctl(0x4008_af00) // VHOST_SET_FEATURES
+    SYS_ioctl(0x4008_af10) // VHOST_SET_VRING_NUM
+    SYS_ioctl(0x4028_af11) // VHOST_SET_VRING_ADDR
+    SYS_ioctl(0x4008_af12) // VHOST_SET_VRING_BASE
+    SYS_ioctl(0x4008_af20) // VHOST_SET_VRING_KICK
+    SYS_ioctl(0x4008_af21) // VHOST_SET_VRING_CALL
+    SYS_ioctl(0x4004_af61) // VHOST_VSOCK_SET_RUNNING
+};
 
 struct Host {
     vsock: Vsock<std::sync::Arc<vm_memory::GuestMemoryMmap>>,
@@ -104,8 +104,8 @@ impl Host {
 }
 
 impl Worker for Host {
-    fn calls(&self) -> &'static [jail::Call] {
-        &CALLS
+    fn calls(&self) -> &'static [Call] {
+        CALLS
     }
 
     fn run(&mut self, active: &mut Active) -> io::Result<()> {

@@ -19,8 +19,8 @@ const PHASES: [(&str, &str); 8] = [
     ("– options, KVM opened", "skete::main"),
     ("– image checked and loaded, console, mounts", "skete_hypervisor::image::open"),
     ("– machine and processors made", "skete_hypervisor::machine::make"),
-    ("– boot information, device tree", "skete_hypervisor::boot::write"),
-    ("– Landlock, threads", "skete_hypervisor::jail::confine_files"),
+    ("– Landlock", "skete_hypervisor::jail::confine_files"),
+    ("– boot information, device tree, threads", "skete_hypervisor::boot::write"),
     ("– seccomp", "skete_hypervisor::jail::confine_calls"),
     ("the guest", ""),
 ];
