@@ -17,7 +17,7 @@ use rustix::net::{RecvFlags, SocketFlags, accept_with, recv};
 use virtio_queue::QueueT;
 
 use super::parts::Parts;
-use super::queue::{Active, Chain, Device, Model, USED, Worker};
+use super::queue::{Active, Chain, Device, Model, Worker};
 use crate::jail::{Call, calls};
 
 const CONSOLE: u32 = 3;
@@ -134,7 +134,7 @@ impl Client {
                 }
                 *sending = None;
                 if active.give(TRANSMIT, head, 0) {
-                    active.interrupt.raise(USED);
+                    active.interrupt.tell();
                 }
             }
             if !active.enable(TRANSMIT) {
@@ -163,7 +163,7 @@ impl Client {
                     return Ok(false);
                 }
                 if active.give(RECEIVE, request.head_index(), length.unwrap_or(0) as u32) {
-                    active.interrupt.raise(USED);
+                    active.interrupt.tell();
                 }
             }
             if !active.enable(RECEIVE) {

@@ -2,7 +2,7 @@
 
 use std::mem;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering::SeqCst};
+use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::sync::mpsc::{self, Receiver, Sender};
 use std::thread;
 
@@ -12,7 +12,7 @@ use parking_lot::Mutex;
 use virtio_queue::{Queue, QueueT};
 use vmm_sys_util::eventfd::EventFd;
 
-use super::queue::{self, Active, Interrupt, Model, SIZE, Worker, Workers, event};
+use super::queue::{Active, Interrupt, Model, SIZE, Worker, Workers, event};
 use crate::jail;
 use crate::memory::Memory;
 
@@ -26,6 +26,10 @@ const CONFIGURATION: u64 = 0x100;
 /// The transport's features: version 1, indices for events.
 const VERSION_1: u64 = 1 << 32;
 const EVENT_INDEX: u64 = 1 << 29;
+
+/// Bits of the interrupt's status.
+const USED: u32 = 1;
+const CONFIGURATION_CHANGE: u32 = 2;
 
 /// Bits of the status (2.1).
 const FEATURES_OK: u32 = 8;
@@ -71,11 +75,10 @@ impl Mmio {
     /// Makes a device, and its workers' threads.
     pub fn new(memory: &Memory, mut model: Model, workers: Workers, jail: bool) -> Result<Mmio> {
         let interrupt = Arc::new(Interrupt {
-            status: AtomicU32::new(0),
             broken: AtomicBool::new(false),
             resets: AtomicBool::new(false),
-            line: event()?,
-            done: event()?,
+            used: event()?,
+            trouble: event()?,
         });
         let mut servers = Vec::new();
         for (number, worker) in workers.into_iter().enumerate() {
@@ -109,10 +112,12 @@ impl Mmio {
     }
 
     /// Lets a machine's processors reach its events directly: its registers are at `base`, and it has an
-    /// interrupt line.
-    pub fn connect(&self, vm: &VmFd, base: u64, line: u32) -> Result<()> {
-        vm.register_irqfd_with_resample(&self.interrupt.line, &self.interrupt.done, line)
-            .context("KVM gives no interrupt for a device")?;
+    /// interrupt line, and one with all devices for trouble.
+    pub fn connect(&self, vm: &VmFd, base: u64, line: u32, trouble: u32) -> Result<()> {
+        let interrupts = [(&self.interrupt.used, line), (&self.interrupt.trouble, trouble)];
+        let connected =
+            interrupts.into_iter().try_for_each(|(event, line)| vm.register_irqfd(event, line));
+        connected.context("KVM gives no interrupt for a device")?;
         for (number, kick) in (0..).zip(&self.kicks) {
             let address = IoEventAddress::Mmio(base + NOTIFY);
             vm.register_ioevent(kick, &address, number as u32)
@@ -139,7 +144,9 @@ impl Mmio {
             0x10 => half(self.model.features, state.feature_half),
             0x34 => queue.map_or(0, |queue| queue.max_size().into()),
             0x44 => queue.map_or(0, |queue| queue.ready().into()),
-            0x60 => self.interrupt.status.load(SeqCst),
+            // Buffers may have been used at any time: nobody counts for what the edges were.
+            0x60 if self.interrupt.broken.load(SeqCst) => USED | CONFIGURATION_CHANGE,
+            0x60 => USED,
             0x70 if self.interrupt.broken.load(SeqCst) => state.status | NEEDS_RESET,
             0x70 => state.status,
             // The configuration never changes.
@@ -175,7 +182,6 @@ impl Mmio {
                     let _ = kick.write(1);
                 }
             }
-            0x64 => _ = self.interrupt.status.fetch_and(!value, SeqCst),
             0x70 => self.set_status(&mut state, value),
             _ => set_queue(&mut state, offset, value),
         }
@@ -212,7 +218,6 @@ impl Mmio {
         }
         self.interrupt.resets.store(false, SeqCst);
         self.interrupt.broken.store(false, SeqCst);
-        self.interrupt.status.store(0, SeqCst);
         (state.status, state.driver_features, state.selected) = (0, 0, 0);
         state.queues.iter_mut().for_each(QueueT::reset);
     }
@@ -297,8 +302,7 @@ fn serve(mut worker: Box<dyn Worker>, begin: &Receiver<Active>, ended: &Sender<(
             if !mem::replace(&mut told, true) {
                 say!("skete: a virtio device has failed: {error}");
             }
-            active.interrupt.broken.store(true, SeqCst);
-            active.interrupt.raise(queue::CONFIGURATION);
+            active.interrupt.fail();
         }
         // Nothing is kept that refers to the guest's memory.
         drop(active);
@@ -337,7 +341,7 @@ mod tests {
                         return Err(std::io::Error::other("a buffer too long"));
                     }
                     active.give(0, head, length);
-                    active.interrupt.raise(queue::USED);
+                    active.interrupt.tell();
                 }
                 let (kick, stop) = (descriptor(&active.kicks[0]), descriptor(&active.stop));
                 let wait =
@@ -427,13 +431,13 @@ mod tests {
                     Some(7 + u32::from(number))
                 );
             }
-            assert_eq!(device.get(0x60), queue::USED);
-            device.set(0x64, queue::USED);
-            assert_eq!(device.get(0x60), 0);
+            device.set(0x64, device.get(0x60));
+            assert_eq!((device.get(0x60), device.interrupt.trouble.read().ok()), (USED, None));
+            assert!((1..=3).contains(&device.interrupt.used.read()?));
             // One more, of which nobody waits for the end.
             device.set(0x50, 0);
             device.set(0x70, 0);
-            assert_eq!((device.get(0x70), device.get(0x44), device.get(0x60)), (0, 0, 0));
+            assert_eq!((device.get(0x70), device.get(0x44)), (0, 0));
         }
         Ok(())
     }
@@ -444,9 +448,10 @@ mod tests {
         device.set_up(0x1_0000);
         assert_eq!(device.use_buffer(&memory, 0x1_0000, 0, 101), None);
         assert_eq!(device.get(0x70) & NEEDS_RESET, NEEDS_RESET);
-        assert_eq!(device.get(0x60), queue::CONFIGURATION);
+        assert_eq!(device.get(0x60), USED | CONFIGURATION_CHANGE);
+        assert_eq!((device.interrupt.trouble.read()?, device.interrupt.used.read()?), (1, 1));
         device.set(0x70, 0);
-        assert_eq!(device.get(0x70), 0);
+        assert_eq!((device.get(0x70), device.get(0x60)), (0, USED));
         device.set_up(0x2_0000);
         assert_eq!(device.use_buffer(&memory, 0x2_0000, 0, 100), Some(100));
         Ok(())

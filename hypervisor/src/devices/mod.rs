@@ -2,8 +2,7 @@
 //!
 //! A processor's thread answers for the registers alone. Each device has threads of its own, which wait for
 //! the queues' events (ioeventfd) and the other end's, and interrupt by an event as well (irqfd): once a
-//! device runs, no packet takes a processor out of the guest to the monitor, but the acknowledgement of an
-//! interrupt.
+//! device runs, nothing takes a processor out of the guest to the monitor.
 
 pub mod block;
 pub mod channel;
@@ -29,8 +28,10 @@ const BASE: u64 = 0xd000_0000;
 const STRIDE: u64 = 0x1000;
 /// The interrupt line of the first; those below are a PC's own.
 const LINE: u32 = 5;
-/// The most devices: as many as the interrupt controller has lines from there on.
+/// The most devices: as many as the interrupt controller has lines from there on, but for the last.
 const MOST: u64 = 18;
+/// The interrupt line of all devices for what is not a buffer.
+const TROUBLE: u32 = 23;
 
 /// All devices of a machine.
 #[derive(Default)]
@@ -52,7 +53,7 @@ impl Bus {
         anyhow::ensure!(number < MOST, "a machine has at most {MOST} devices");
         let (base, line) = (BASE + number * STRIDE, LINE + number as u32);
         let device = Mmio::new(memory, device.0, device.1, jail)?;
-        device.connect(vm, base, line)?;
+        device.connect(vm, base, line, TROUBLE)?;
         self.devices.push(device);
         Ok(format!("virtio_mmio.device=0x200@{base:#x}:{line}"))
     }

@@ -10,7 +10,7 @@ use virtio_queue::QueueT;
 use super::link::{HEADER, Link};
 use super::parts::Parts;
 use super::passt::{self, Passt};
-use super::queue::{Active, Chain, Device, Model, USED, Worker, Workers};
+use super::queue::{Active, Chain, Device, Model, Worker, Workers};
 use super::tap::{self, Tap};
 use crate::jail::Call;
 use crate::memory::Memory;
@@ -265,7 +265,7 @@ impl Worker for Pair {
             let (wants, blocked) = self.transmit(active)?;
             tell |= wants;
             if tell {
-                active.interrupt.raise(USED);
+                active.interrupt.tell();
             }
             if active.queues.len() > CONTROL {
                 active.serve(CONTROL, |memory, command| self.command(memory, &command))?;

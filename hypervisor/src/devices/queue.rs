@@ -3,7 +3,7 @@
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering::SeqCst};
+use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 
 use anyhow::{Context as _, Result};
 use rustix::event::{PollFd, PollFlags, poll};
@@ -17,38 +17,29 @@ use crate::memory::Memory;
 /// The buffers of one request.
 pub type Chain = DescriptorChain<Arc<GuestMemoryMmap>>;
 
-/// Buffers were used.
-pub const USED: u32 = 1;
-/// The configuration has changed, or the device needs a reset.
-pub const CONFIGURATION: u32 = 2;
-
-/// A device's interrupt: a level that stays up until the driver has acknowledged everything (4.2.3.3).
+/// A device's interrupts, which are edges: nothing has to be acknowledged (docs/boot-protocol.md).
 pub struct Interrupt {
-    /// What it is for, until that is acknowledged.
-    pub status: AtomicU32,
     /// The device works no more until it is reset.
     pub broken: AtomicBool,
     /// The driver resets it: whatever is in its queues, they are empty to its workers.
     pub resets: AtomicBool,
-    /// Raises the line.
-    pub line: EventFd,
-    /// Told when the guest's interrupt controller is done with it.
-    pub done: EventFd,
+    /// Its own line: it has used buffers.
+    pub used: EventFd,
+    /// The line of all devices: it is broken.
+    pub trouble: EventFd,
 }
 
 impl Interrupt {
-    /// Tells the driver.
-    pub fn raise(&self, reason: u32) {
-        self.status.fetch_or(reason, SeqCst);
-        let _ = self.line.write(1);
+    /// Tells the driver that buffers were used.
+    pub fn tell(&self) {
+        let _ = self.used.write(1);
     }
 
-    /// The controller is done: raises the line again when there is more to tell.
-    pub fn again(&self) {
-        let _ = self.done.read();
-        if self.status.load(SeqCst) != 0 {
-            let _ = self.line.write(1);
-        }
+    /// Tells the driver that the device needs a reset.
+    pub fn fail(&self) {
+        self.broken.store(true, SeqCst);
+        let _ = self.trouble.write(1);
+        let _ = self.used.write(1);
     }
 }
 
@@ -142,7 +133,7 @@ impl Active {
                 let head = request.head_index();
                 let written = work(&memory, request);
                 if self.give(queue, head, written) {
-                    self.interrupt.raise(USED);
+                    self.interrupt.tell();
                 }
             }
             if !self.enable(queue) {
@@ -160,9 +151,7 @@ impl Active {
         let wait = |event| PollFd::from_borrowed_fd(descriptor(event), PollFlags::IN);
         let mut ready = vec![wait(&self.stop)];
         ready.extend(self.kicks.iter().map(wait));
-        // The first worker sees to the interrupt for all of them.
-        let own = ready.len() + usize::from(self.number == 0);
-        ready.extend((self.number == 0).then(|| wait(&self.interrupt.done)));
+        let own = ready.len();
         ready.extend(other.map(|(other, flags)| PollFd::from_borrowed_fd(other, flags)));
         match poll(&mut ready, None) {
             Ok(_) | Err(rustix::io::Errno::INTR) => {}
@@ -174,9 +163,6 @@ impl Active {
             if is_ready(event) {
                 let _ = kick.read();
             }
-        }
-        if events.get(1 + self.kicks.len()).is_some_and(is_ready) {
-            self.interrupt.again();
         }
         let flags = other.first().map_or(PollFlags::empty(), PollFd::revents);
         Ok((!is_ready(&events[0])).then_some(flags))

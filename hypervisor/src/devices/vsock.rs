@@ -1,21 +1,21 @@
 //! A socket device (section 5.10): the host's own, by vhost. Programs of the host use ordinary sockets of the
 //! family `AF_VSOCK`.
 //!
-//! The host's kernel works on the queues itself, and the guest tells it directly. What is left for the device's
-//! thread is the interrupt's status, which the driver reads.
+//! The host's kernel works on the queues itself: the guest tells it directly, and is told directly. The device's
+//! thread lets it begin and end.
 
 use std::io;
 
 use anyhow::{Context, Result, bail};
 use rustix::event::{PollFd, PollFlags, poll};
+use rustix::io::Errno;
 use vhost::vhost_kern::vsock::Vsock;
 use vhost::vsock::VhostVsock;
 use vhost::{Error, VhostBackend, VhostUserMemoryRegionInfo, VringConfigData};
 use virtio_queue::QueueT;
 use vm_memory::{GuestMemoryBackend, GuestMemoryRegion};
-use vmm_sys_util::eventfd::EventFd;
 
-use super::queue::{Active, Device, Model, USED, Worker, descriptor, event};
+use super::queue::{Active, Device, Model, Worker, descriptor};
 use crate::jail::{Call, calls};
 use crate::memory::Memory;
 
@@ -36,8 +36,6 @@ const CALLS: &[Call] = calls! {
 
 struct Host {
     vsock: Vsock<std::sync::Arc<vm_memory::GuestMemoryMmap>>,
-    /// Told when the host has used a buffer.
-    call: EventFd,
 }
 
 /// A device by which the guest has this CID, which no other machine of the host's has.
@@ -77,7 +75,7 @@ pub fn open(cid: u32, memory: &Memory) -> Result<Device> {
         queues: QUEUES + 1,
         share: |model, _, _| (0..model.queues).collect(),
     };
-    Ok((model, vec![Box::new(Host { vsock, call: event()? })]))
+    Ok((model, vec![Box::new(Host { vsock })]))
 }
 
 impl Host {
@@ -96,7 +94,7 @@ impl Host {
             self.vsock.set_vring_num(number, queue.size())?;
             self.vsock.set_vring_addr(number, &place)?;
             self.vsock.set_vring_base(number, 0)?;
-            self.vsock.set_vring_call(number, &self.call)?;
+            self.vsock.set_vring_call(number, &active.interrupt.used)?;
             self.vsock.set_vring_kick(number, &active.kicks[number])?;
         }
         self.vsock.start()
@@ -110,24 +108,8 @@ impl Worker for Host {
 
     fn run(&mut self, active: &mut Active) -> io::Result<()> {
         self.start(active).map_err(io::Error::other)?;
-        loop {
-            let events = [&active.stop, &self.call, &active.interrupt.done].map(descriptor);
-            let mut ready = [0, 1, 2].map(|at| PollFd::new(&events[at], PollFlags::IN));
-            match poll(&mut ready, None) {
-                Ok(_) | Err(rustix::io::Errno::INTR) => {}
-                Err(error) => return Err(error.into()),
-            }
-            let [stop, call, done] = ready.map(|event| !event.revents().is_empty());
-            if stop {
-                return self.vsock.stop().map_err(io::Error::other);
-            }
-            if call {
-                let _ = self.call.read();
-                active.interrupt.raise(USED);
-            }
-            if done {
-                active.interrupt.again();
-            }
-        }
+        let stop = descriptor(&active.stop);
+        while poll(&mut [PollFd::new(&stop, PollFlags::IN)], None) == Err(Errno::INTR) {}
+        self.vsock.stop().map_err(io::Error::other)
     }
 }

@@ -31,6 +31,12 @@ const CONFIGURATION: usize = 0x100;
 /// The protocol's version that this is about; 1 was before virtio 1.0.
 const VERSION: u32 = 2;
 
+/// Who makes devices whose interrupts are edges, so that used buffers need no look at the device: Skete's own monitor
+/// (docs/boot-protocol.md).
+const EDGES: u32 = u32::from_le_bytes(*b"SKET");
+/// The line by which all of those tell of what is not a buffer.
+const TROUBLE: u32 = 23;
+
 /// A device by its registers.
 #[derive(Debug)]
 pub struct Mmio {
@@ -64,21 +70,16 @@ impl Mmio {
         let Some(registers) = registers else {
             return Found::Nothing;
         };
-        let device = Mmio {
-            registers,
-            base: place.base,
-            line: Line {
-                number: place.line,
-                // The device holds it up until it is acknowledged (4.2.3.3).
-                level: true,
-                low: false,
-            },
-        };
+        // The device holds it up until it is acknowledged (4.2.3.3).
+        let line = Line { number: place.line, level: true, low: false };
+        let mut device = Mmio { registers, base: place.base, line };
         let all = device.all();
         if all.magic_value().read() != MAGIC_VALUE || all.device_id().read() != kind {
             return Found::Nothing;
         }
-        if all.version().read().to_ne() != VERSION {
+        let (version, vendor) = (all.version().read().to_ne(), all.vendor_id().read().to_ne());
+        device.line.level = vendor != EDGES;
+        if version != VERSION {
             return Found::Refused(
                 device,
                 "it speaks only the protocol before virtio 1.0 (QEMU: -global virtio-mmio.force-legacy=off)",
@@ -171,12 +172,27 @@ impl Transport for Mmio {
 
     fn connect(&self, wakes: &'static Wakes) -> Result<u16, Refusal> {
         let source = Box::leak(Box::new(Interrupts { registers: self.registers, wakes }));
-        interrupt::connect_line(self.line, source)?;
+        if self.line.level {
+            interrupt::connect_line(self.line, source)?;
+        } else {
+            interrupt::connect_line(self.line, Box::leak(Box::new(Edges(wakes))))?;
+            interrupt::connect_line(Line { number: TROUBLE, ..self.line }, source)?;
+        }
         Ok(0)
     }
 }
 
-/// The interrupts of a device.
+/// The interrupts of a device that has used buffers, without a word about it in its registers.
+struct Edges(&'static Wakes);
+
+impl Source for Edges {
+    fn interrupt(&self) -> bool {
+        self.0.parts.iter().for_each(Wake::wake);
+        true
+    }
+}
+
+/// The interrupts of a device that says in its registers what they are for.
 struct Interrupts {
     registers: NonNull<u8>,
     wakes: &'static Wakes,
