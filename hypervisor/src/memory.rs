@@ -1,13 +1,17 @@
 //! The guest's memory: taken from the host page by page as it is touched.
 
 use std::ops::Range;
+use std::ptr;
 use std::sync::Arc;
 
 use anyhow::{Context, Result};
 use kvm_bindings::kvm_userspace_memory_region;
 use kvm_ioctls::VmFd;
-use rustix::mm::{Advice, madvise};
-use vm_memory::{Bytes, GuestAddress, GuestMemoryBackend, GuestMemoryMmap, GuestMemoryRegion};
+use rustix::mm::{Advice, MapFlags, ProtFlags, madvise, mmap_anonymous};
+use vm_memory::{
+    Bytes, GuestAddress, GuestMemoryBackend, GuestMemoryMmap, GuestMemoryRegion, GuestRegionMmap,
+    MmapRegion,
+};
 
 /// Where no memory is: devices (docs/boot-protocol.md).
 pub const DEVICES: Range<u64> = 0xc000_0000..0x1_0000_0000;
@@ -16,7 +20,6 @@ pub const DEVICES: Range<u64> = 0xc000_0000..0x1_0000_0000;
 #[derive(Clone, Debug)]
 pub struct Memory {
     map: Arc<GuestMemoryMmap>,
-    end: u64,
 }
 
 impl Memory {
@@ -31,10 +34,14 @@ impl Memory {
         if bytes > low {
             ranges.push((GuestAddress(DEVICES.end), (bytes - low) as usize));
         }
-        let map = GuestMemoryMmap::from_ranges(&ranges)
-            .context("the host has no memory for the guest")?;
-        let end = if bytes > low { DEVICES.end + bytes - low } else { bytes };
-        let memory = Memory { map: Arc::new(map), end };
+        const NONE: &str = "the host has no memory for the guest";
+        let map = if huge_pages {
+            let regions = ranges.iter().map(|(start, bytes)| aligned(*start, *bytes).context(NONE));
+            GuestMemoryMmap::from_regions(regions.collect::<Result<_>>()?).context(NONE)?
+        } else {
+            GuestMemoryMmap::from_ranges(&ranges).context(NONE)?
+        };
+        let memory = Memory { map: Arc::new(map) };
         // Otherwise the host clears 2 MiB for the first byte of a small guest.
         let advice = match huge_pages {
             true => Advice::LinuxHugepage,
@@ -52,7 +59,7 @@ impl Memory {
 
     /// The end of the highest memory.
     pub fn end(&self) -> u64 {
-        self.end
+        self.map.last_addr().0 + 1
     }
 
     /// The memory by addresses of the guest, checked.
@@ -138,9 +145,32 @@ impl Memory {
     }
 }
 
+/// Memory whose pages can be huge: KVM maps one as such only where the host's address and the guest's are at the same
+/// place in it.
+fn aligned(start: GuestAddress, bytes: usize) -> Result<GuestRegionMmap> {
+    const HUGE: usize = 2 << 20;
+    let (access, flags) =
+        (ProtFlags::READ | ProtFlags::WRITE, MapFlags::PRIVATE | MapFlags::NORESERVE);
+    // SAFETY: a new mapping where the kernel has room, which is nobody else's and stays as long as the process.
+    let region = unsafe {
+        let place = mmap_anonymous(ptr::null_mut(), bytes + HUGE, access, flags)?.cast::<u8>();
+        let place = place.add(place.align_offset(HUGE));
+        MmapRegion::build_raw(place, bytes, access.bits() as i32, flags.bits() as i32)?
+    };
+    GuestRegionMmap::new(region, start).context("an address beyond all")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn huge_pages_begin_where_the_hosts_do() -> Result<()> {
+        let memory = Memory::new(DEVICES.start + (4 << 20), true)?;
+        let places = memory.map().iter().map(|region| region.as_ptr().addr() % (2 << 20));
+        assert_eq!(places.collect::<Vec<_>>(), [0, 0]);
+        memory.write(&[1, 2], DEVICES.end + (4 << 20) - 2)
+    }
 
     #[test]
     fn parts_lie_in_one_region() -> Result<()> {
