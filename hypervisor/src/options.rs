@@ -172,12 +172,22 @@ pub fn read(mut parser: lexopt::Parser) -> Result<Verb> {
         Some(Long("version")) => Ok(Verb::Help(concat!("skete ", env!("CARGO_PKG_VERSION"), "\n"))),
         Some(Value(verb)) if verb == "run" => read_run(parser),
         Some(Value(verb)) if verb == "inspect" => match parser.next()? {
-            Some(Value(image)) => Ok(Verb::Inspect(image.into())),
+            Some(Value(image)) => alone(Verb::Inspect(image.into()), parser),
+            Some(Short('h') | Long("help")) => Ok(Verb::Help(HELP)),
             _ => bail!("inspect needs an image: `skete inspect IMAGE`"),
         },
-        Some(Value(verb)) if verb == "check" => Ok(Verb::Check),
+        Some(Value(verb)) if verb == "check" => alone(Verb::Check, parser),
         Some(other) => Err(other.unexpected()).context(USAGE),
         None => bail!("{USAGE}; `skete --help` tells more"),
+    }
+}
+
+/// A verb that nothing may follow.
+fn alone(verb: Verb, mut parser: lexopt::Parser) -> Result<Verb> {
+    match parser.next()? {
+        None => Ok(verb),
+        Some(Short('h') | Long("help")) => Ok(Verb::Help(HELP)),
+        Some(other) => Err(other.unexpected()).context("`skete --help` shows what there is"),
     }
 }
 
@@ -189,7 +199,13 @@ fn read_run(mut parser: lexopt::Parser) -> Result<Verb> {
             Short('m') | Long("memory") => options.memory = bytes(&text(parser.value()?)?)?,
             Short('c') | Long("cpus") => options.cpus = processors(&text(parser.value()?)?)?,
             Short('e') | Long("env") => options.environment.push(variable(text(parser.value()?)?)?),
-            Long("mount") => options.mounts.push(mount(&text(parser.value()?)?)?),
+            Long("mount") => {
+                let mount = mount(&text(parser.value()?)?)?;
+                if options.mounts.iter().any(|other| other.guest == mount.guest) {
+                    bail!("--mount: two things cannot be at {}", mount.guest);
+                }
+                options.mounts.push(mount);
+            }
             Long("net") => options.cards.extend(card(&text(parser.value()?)?)?),
             Long("publish") => options.published.push(publish(&text(parser.value()?)?)?),
             Long("disk") => options.disks.push(disk(parser.value()?)?),
@@ -332,16 +348,16 @@ fn mount(text: &str) -> Result<Mount> {
         Some(paths) => (paths, true),
         None => (text.strip_suffix(":rw").unwrap_or(text), false),
     };
-    match paths.rsplit_once(':') {
-        Some((host, guest)) if !host.is_empty() && guest.starts_with('/') && guest.len() > 1 => {
-            Ok(Mount {
-                host: host.into(),
-                guest: guest.trim_end_matches('/').to_owned(),
-                read_only,
-            })
+    let plain = |path: &str| {
+        let names = path.strip_prefix('/');
+        names.is_some_and(|names| names.split('/').all(|name| !matches!(name, "" | "." | "..")))
+    };
+    match paths.rsplit_once(':').map(|(host, guest)| (host, guest.trim_end_matches('/'))) {
+        Some((host, guest)) if !host.is_empty() && plain(guest) => {
+            Ok(Mount { host: host.into(), guest: guest.to_owned(), read_only })
         }
         _ => bail!(
-            "`{text}` is not of the form HOST:GUEST or HOST:GUEST:ro with an absolute path GUEST other than /"
+            "`{text}` is not of the form HOST:GUEST or HOST:GUEST:ro, where GUEST is an absolute path, not /, without . and .."
         ),
     }
 }
@@ -427,6 +443,9 @@ mod tests {
             &["--mount", "a", "i"],
             &["--mount", "a:b", "i"],
             &["--mount", "a:/", "i"],
+            &["--mount", "a:/b/../c", "i"],
+            &["--mount", "a:/b//c", "i"],
+            &["--mount", "a:/b", "--mount", "c:/b/", "i"],
             &["--net", "other", "i"],
             &["--net", "user", "--net", "user", "i"],
             &["--disk", ":ro", "i"],
@@ -441,6 +460,12 @@ mod tests {
             &[],
         ] {
             assert!(run(words).is_err(), "{words:?}");
+        }
+        for words in
+            [&["check", "i"][..], &["check", "--stats"], &["inspect"], &["inspect", "i", "j"]]
+        {
+            let words = ["skete"].iter().chain(words);
+            assert!(read(lexopt::Parser::from_iter(words.clone())).is_err(), "{words:?}");
         }
     }
 }
