@@ -46,16 +46,16 @@ fn build_with(directory: &str, flag: &str, strip: bool, what: &[&str]) -> Result
     let target = paths::generated().join("build").join(directory);
     let mut cargo = process::cargo();
     cargo
-        .args(["build", "--quiet", "--profile", "monitor"])
+        .args(["build", "--quiet", "--release"])
         .args(["--package", "skete", "--target", TARGET])
         .args(what)
         .arg("--target-dir")
         .arg(&target)
         .env("CARGO_ENCODED_RUSTFLAGS", flag)
-        .env("CARGO_PROFILE_MONITOR_STRIP", strip.to_string())
+        .env("CARGO_PROFILE_RELEASE_STRIP", strip.to_string())
         .current_dir(paths::root());
     process::run(&mut cargo).context("the monitor does not build")?;
-    Ok(target.join(TARGET).join("monitor/skete"))
+    Ok(target.join(TARGET).join("release/skete"))
 }
 
 /// What imitates a machine.

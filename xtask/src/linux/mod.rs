@@ -121,11 +121,11 @@ fn exit_library() -> Result<PathBuf> {
     let mut cargo = process::cargo();
     cargo
         .args(["build", "--quiet", "--package", "skete-linux-exit"])
-        .args(["--release", "--target", program::TARGET, "--target-dir"])
+        .args(["--profile", "linux-exit", "--target", program::TARGET, "--target-dir"])
         .arg(&target)
         .current_dir(paths::root());
     process::run(&mut cargo).context("the library for Linux programs does not build")?;
-    let built = target.join(program::TARGET).join("release/libskete_linux_exit.rlib");
+    let built = target.join(program::TARGET).join("linux-exit/libskete_linux_exit.rlib");
     let key = Key::new("linux-exit").content(&built)?.finish();
     let named = target.join(format!("libskete_linux_exit-{key}.rlib"));
     let bytes = fs::read(&built).with_context(|| format!("cannot read {}", built.display()))?;
