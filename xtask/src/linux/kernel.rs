@@ -4,6 +4,7 @@ use std::fs;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::{Mutex, PoisonError};
 
 use anyhow::{Context, Result, bail};
 
@@ -31,6 +32,9 @@ const MODULES: [&str; 8] = [
 
 /// The distribution's kernel, downloaded unless it was before.
 pub fn ensure() -> Result<PathBuf> {
+    /// The second one finds what the first one has fetched.
+    static FETCHING: Mutex<()> = Mutex::new(());
+    let _guard = FETCHING.lock().unwrap_or_else(PoisonError::into_inner);
     let directory = paths::generated().join("linux");
     if let Some(kernel) = newest(&directory) {
         return Ok(kernel);

@@ -49,16 +49,22 @@ pub fn installed() -> Result<BTreeMap<String, String>> {
         .collect())
 }
 
-/// A package index of our own.
+/// A package index of our own. Whoever has it is the only one, for apt refuses to work beside itself.
 pub struct Index {
     dir: PathBuf,
+    _lock: fs::File,
 }
 
 impl Index {
     /// Copies the machine's package sources, adds backports to Debian's where they are absent, and
     /// fetches the lists.
     pub fn open(system: &System) -> Result<Index> {
-        let index = Index { dir: paths::generated().join("apt") };
+        let dir = paths::generated().join("apt");
+        fs::create_dir_all(&dir).with_context(|| format!("cannot create {}", dir.display()))?;
+        let lock =
+            fs::File::create(dir.join("lock")).context("cannot create the index's lock file")?;
+        lock.lock().context("cannot lock the index of packages")?;
+        let index = Index { dir, _lock: lock };
         let sources = index.dir.join("sources");
         if sources.exists() {
             fs::remove_dir_all(&sources)
