@@ -349,8 +349,8 @@ fn items() -> Vec<Item> {
         item(
             // As many pages of 2 MiB as KVM has mapped.
             "huge-pages",
-            "mount -t debugfs none /sys/kernel/debug; mkfifo lines; exec 3<>lines\n\
-             skete run --huge-pages stdio -- lines < lines 3>&- & sleep 2; grep -q '^[1-9]' /sys/kernel/debug/kvm/pages_2m && echo huge\n\
+            "mount -t debugfs none /sys/kernel/debug; mkfifo huge; exec 3<>huge\n\
+             skete run --huge-pages stdio -- lines < huge 3>&- & sleep 2; grep -q '^[1-9]' /sys/kernel/debug/kvm/pages_2m && echo huge\n\
              echo line >&3; exec 3>&-; wait $!; umount /sys/kernel/debug",
             Expect::status(0).stdout("huge\n0: line\n").stderr(""),
         )
