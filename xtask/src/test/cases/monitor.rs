@@ -488,6 +488,21 @@ fn items() -> Vec<Item> {
         )
         .seconds(60),
     );
+    items.push(
+        item(
+            // The guest hears of it by the line of all devices.
+            "net-gone",
+            "skete run --rng --net tap=tap3 --kernel ip=10.9.4.2/24 -m 128M httpd > /dev/null & p=$!\n\
+             while ! ip addr add 10.9.4.1/24 dev tap3 2>/dev/null; do sleep 0.1; done; ip link set tap3 up\n\
+             while ! wget -q -O - http://10.9.4.2:8080/bytes/100 > /dev/null 2>&1; do sleep 0.2; done\n\
+             ip link del tap3; sleep 1; kill $p; wait $p; echo $?",
+            Expect::status(0)
+                .stdout("143\n")
+                .err("skete: a virtio device has failed: ")
+                .err(" is out of use: it has an error that it cannot recover from\n"),
+        )
+        .seconds(60),
+    );
     // A machine on an interface makes a network that passt finds; the ordinary user's machines are behind passt.
     items.push(
         item(
