@@ -37,7 +37,8 @@ const ALWAYS: &[Call] = calls! {
     SYS_read SYS_write SYS_writev SYS_pwrite64 SYS_ftruncate SYS_close SYS_futex SYS_poll SYS_ppoll SYS_munmap
     SYS_mremap SYS_madvise SYS_mincore SYS_brk SYS_getrandom SYS_clock_gettime SYS_getrusage SYS_sched_yield
     SYS_rt_sigprocmask SYS_rt_sigaction SYS_rt_sigreturn SYS_rt_sigtimedwait SYS_rt_sigpending SYS_sigaltstack
-    SYS_restart_syscall SYS_gettid SYS_getpid SYS_exit SYS_exit_group SYS_fcntl
+    SYS_restart_syscall SYS_gettid SYS_getpid SYS_exit SYS_exit_group
+    SYS_fcntl(1030) // F_DUPFD_CLOEXEC: others make a file's events another process's signals
 };
 
 /// What a processor's calls about files lead to.
@@ -244,6 +245,24 @@ mod tests {
         let output = child("jail::tests::signals_another_process");
         let said = String::from_utf8_lossy(&output.stderr);
         assert!(said.contains("does not allow the monitor's system call 0234"), "{said}");
+    }
+
+    #[test]
+    #[ignore = "ends its process"]
+    fn lets_a_file_signal_another_process() {
+        confine_calls(&[], &[]).unwrap();
+        // SAFETY: another handle of standard input; then whom its events signal, or the process's end.
+        unsafe {
+            assert!(libc::fcntl(0, libc::F_DUPFD_CLOEXEC, 0) >= 0);
+            libc::fcntl(0, libc::F_SETOWN, 1)
+        };
+    }
+
+    #[test]
+    fn other_processes_get_no_signal_of_files() {
+        let output = child("jail::tests::lets_a_file_signal_another_process");
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(said.contains("does not allow the monitor's system call 0072"), "{said}");
     }
 
     #[test]
